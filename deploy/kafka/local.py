@@ -1,0 +1,243 @@
+"""A real Apache Kafka on this machine, for tests and for trying out: `python -m deploy.kafka.local up --nodes 3`.
+
+The jars come from Maven Central once (`pom.xml`) and stay in the cache; each node is a Java process, broker and
+controller in one, on free ports of the loopback. Not for production: no TLS, no sign-in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from dataclasses import dataclass, field
+from pathlib import Path
+
+VERSION = "4.3.1"
+HOST = "127.0.0.1"
+RESOLVE_S = 300.0
+FORMAT_S = 60.0
+READY_S = 90.0
+STOP_S = 20.0
+JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id={node}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://{host}:{client_port},CONTROLLER://{host}:{quorum_port}
+advertised.listeners=PLAINTEXT://{host}:{client_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={logs}
+num.network.threads=2
+num.io.threads=4
+auto.create.topics.enable=false
+offsets.topic.num.partitions=8
+offsets.topic.replication.factor={replication}
+transaction.state.log.replication.factor={replication}
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor={replication}
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+class LocalKafkaError(Exception):
+    """Kafka cannot be had or does not start here; the message says why and what to do."""
+
+
+def cache_folder() -> Path:
+    """Where the jars are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spean" / f"kafka-{VERSION}"
+
+
+def missing() -> str | None:
+    """What this machine lacks, with the one command that adds it; None when Kafka can be run."""
+    lacking = [] if shutil.which("java") else ["java (17 or later)"]
+    if not shutil.which("mvn") and not cache_folder().exists():
+        lacking.append("mvn")
+    if not lacking:
+        return None
+    add = "brew install openjdk maven" if sys.platform == "darwin" else "apt-get install -y default-jre-headless maven"
+    return f"{' and '.join(lacking)} missing; add with: {add}"
+
+
+@dataclass(slots=True)
+class LocalKafka:
+    """`nodes` running or killed processes, one per node; `address` names them all, `kafka://host:port,…`."""
+
+    address: str
+    folder: Path
+    nodes: list[Process] = field(default_factory=list)
+
+    async def kill(self, node: int) -> None:
+        """SIGKILL to a node (0 is the first), as a machine that loses power."""
+        if self.nodes[node].returncode is None:
+            self.nodes[node].kill()
+        await self.nodes[node].wait()
+
+    async def start_node(self, node: int) -> None:
+        """Start a killed node again, on its old data and ports; returns when it accepts connections."""
+        self.nodes[node] = await _spawn(self.folder, node)
+        await _accepts(self.nodes[node], _client_port(self.address, node), self.folder / f"node-{node}.log")
+
+    async def stop(self) -> None:
+        """All nodes, cleanly; whoever has not ended in time is killed."""
+        for process in self.nodes:
+            if process.returncode is None:
+                process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(process.wait() for process in self.nodes))
+        except TimeoutError:
+            for node in range(len(self.nodes)):
+                await self.kill(node)
+
+
+async def start(folder: Path, nodes: int) -> LocalKafka:
+    """A new cluster of `nodes` with its data in `folder` (made, must be empty). Raises LocalKafkaError."""
+    if (lacking := missing()) is not None:
+        raise LocalKafkaError(lacking)
+    jars = await _jars()
+    ports = _free_ports(2 * nodes)
+    clients, quorum = ports[:nodes], ports[nodes:]
+    kafka = LocalKafka("kafka://" + ",".join(f"{HOST}:{port}" for port in clients), folder)
+    voters = ",".join(f"{node + 1}@{HOST}:{port}" for node, port in enumerate(quorum))
+    folder.mkdir(parents=True, exist_ok=True)
+    for node in range(nodes):
+        settings = PROPERTIES.format(
+            node=node + 1, voters=voters, host=HOST, client_port=clients[node], quorum_port=quorum[node],
+            logs=folder / f"data-{node}", replication=min(3, nodes),
+        )  # fmt: skip
+        (folder / f"node-{node}.properties").write_text(settings)
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    await asyncio.gather(*(_format(jars, folder, node, cluster) for node in range(nodes)))
+    try:
+        for node in range(nodes):
+            kafka.nodes.append(await _spawn(folder, node))
+        await asyncio.gather(
+            *(_accepts(kafka.nodes[node], clients[node], folder / f"node-{node}.log") for node in range(nodes))
+        )
+    except BaseException:
+        await kafka.stop()
+        raise
+    return kafka
+
+
+async def _jars() -> Path:
+    """The folder of jars, resolved once: a half-filled folder never gets the final name."""
+    jars = cache_folder()
+    if jars.exists():
+        return jars
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=jars.parent, prefix="resolving-") as temporary:
+        target = Path(temporary) / "jars"
+        command = (
+            "mvn", "--batch-mode", "--quiet", "--file", str(Path(__file__).with_name("pom.xml")),
+            "dependency:copy-dependencies", f"-DoutputDirectory={target}", "-DincludeScope=runtime",
+        )  # fmt: skip
+        await _run(command, RESOLVE_S, Path(temporary) / "mvn.log", "Maven could not fetch Kafka")
+        with contextlib.suppress(OSError):  # somebody else has been quicker: theirs is the same
+            target.rename(jars)
+    return jars
+
+
+async def _format(jars: Path, folder: Path, node: int, cluster: str) -> None:
+    properties = str(folder / f"node-{node}.properties")
+    command = (*JAVA, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties)
+    await _run(command, FORMAT_S, folder / f"format-{node}.log", "Kafka could not format its storage")
+
+
+async def _run(command: tuple[str, ...], limit_s: float, log: Path, failure: str) -> None:
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=out, stderr=STDOUT)
+    try:
+        async with asyncio.timeout(limit_s):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+    if process.returncode != 0:
+        raise LocalKafkaError(f"{failure}: {_tail(log)}")
+
+
+async def _spawn(folder: Path, node: int) -> Process:
+    # A killed parent must not leave Java processes behind; its own session keeps Ctrl-C from reaching them first.
+    with_parent = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+    properties = str(folder / f"node-{node}.properties")
+    command = (*with_parent, *JAVA, "-cp", f"{cache_folder()}/*", "kafka.Kafka", properties)
+    with (folder / f"node-{node}.log").open("ab") as out:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=DEVNULL, stdout=out, stderr=STDOUT, start_new_session=True
+        )
+
+
+async def _accepts(process: Process, port: int, log: Path) -> None:
+    """Return once the node's broker listens: Kafka opens that port when it is ready for clients."""
+    deadline = asyncio.get_running_loop().time() + READY_S
+    while asyncio.get_running_loop().time() < deadline:
+        if process.returncode is not None:
+            raise LocalKafkaError(f"Kafka ended: {_tail(log)}")
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    raise LocalKafkaError(f"Kafka did not accept connections within {READY_S:.0f} s: {_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return " | ".join(log.read_text(errors="replace").strip().splitlines()[-3:]) or "(no output)"
+
+
+def _client_port(address: str, node: int) -> int:
+    return int(address.removeprefix("kafka://").split(",")[node].rsplit(":", 1)[1])
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+async def _up(folder: Path, nodes: int) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    kafka = await start(folder, nodes)
+    try:
+        print(kafka.address, flush=True)
+        await ended.wait()
+    finally:
+        await kafka.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    up = parser.add_subparsers(required=True).add_parser("up", help="start, print the address, run until Ctrl-C")
+    up.add_argument("--nodes", type=int, choices=(1, 3), default=1)
+    up.add_argument("--folder", type=Path, help="an empty folder for the data; default: a temporary one")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="spean-kafka-") as temporary:
+        try:
+            asyncio.run(_up(arguments.folder or Path(temporary), arguments.nodes))
+        except LocalKafkaError as error:
+            sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Every event of the main line, one frozen model per version. An event describes the work, never the person.
+
+Fields may only be: an opaque id, a code from `schemas.vocabulary`, a count, a time, a flag, a country or a province
+(`tests/contract` walks every model and refuses anything else). What a model says is what its listed readers need
+(`schemas.registry`); the referral id is the envelope's `subject`, so it is not said again here.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+
+from schemas.vocabulary import (
+    Area,
+    Country,
+    ErasureAnswer,
+    EscalationReason,
+    HandoffChange,
+    OrganisationType,
+    ReasonFamily,
+    ServiceGroup,
+    Urgency,
+)
+
+
+class EventData(BaseModel):
+    """What one event says. Writers are closed (no other field); readers ignore fields that they do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HandoffRequestedV1(EventData):
+    """A sender asks the network for a service. Clocks count from `requested_at`."""
+
+    network: UUID
+    sender: UUID
+    group: ServiceGroup
+    urgency: Urgency
+    area: Area
+    places: PositiveInt
+    requested_at: AwareDatetime
+    need_by: AwareDatetime | None = None
+
+
+class HandoffChangedV1(EventData):
+    """Something the other side should read again at the holder."""
+
+    offer: UUID
+    change: HandoffChange
+
+
+class HandoffCancelledV1(EventData):
+    """The sender, or the person by ending service consent, ended the request."""
+
+    reason: ReasonFamily
+
+
+class DisclosureStoppedV1(EventData):
+    """The gate changed for this referral: whoever holds an open offer may not be allowed any more. Carries no scope."""
+
+
+class PacketReleasedV1(EventData):
+    offer: UUID
+
+
+class PacketRefusedV1(EventData):
+    offer: UUID
+    reason: ReasonFamily
+
+
+class PacketFetchedV1(EventData):
+    offer: UUID
+
+
+class ErasureRequestedV1(EventData):
+    offer: UUID
+    organisation: UUID
+    answer_by: AwareDatetime
+
+
+class ErasureAcknowledgedV1(EventData):
+    offer: UUID
+    organisation: UUID
+    answer: ErasureAnswer
+
+
+class ErasureOverdueV1(EventData):
+    offer: UUID
+    organisation: UUID
+
+
+class ReferralReceivedV1(EventData):
+    """The network has the request. `deadline` is when service should be there; past it somebody is told."""
+
+    network: UUID
+    group: ServiceGroup
+    urgency: Urgency
+    area: Area
+    places: PositiveInt
+    requested_at: AwareDatetime
+    deadline: AwareDatetime
+
+
+class ReferralUnroutableV1(EventData):
+    """Nobody is left who may be asked."""
+
+
+class ReferralHeldV1(EventData):
+    """Waits for the sender or a coordinator; no clock asks anybody."""
+
+    reason: ReasonFamily
+
+
+class ReferralReopenedV1(EventData):
+    """Asked anew (by a coordinator, or because the sender answered)."""
+
+
+class ReferralReadyV1(EventData):
+    offer: UUID
+    arrive_by: AwareDatetime
+
+
+class ReferralDepartedV1(EventData):
+    offer: UUID
+
+
+class ReferralArrivedV1(EventData):
+    """`verified`: the hand-over code was right; otherwise it is checked later."""
+
+    offer: UUID
+    verified: bool
+
+
+class ReferralMissingV1(EventData):
+    offer: UUID
+
+
+class ReferralCompletedV1(EventData):
+    """An outcome is recorded at the holder."""
+
+    offer: UUID
+
+
+class ReferralCancelledV1(EventData):
+    reason: ReasonFamily
+
+
+class ReferralEscalatedV1(EventData):
+    coordinator: UUID
+    reason: EscalationReason
+
+
+class OfferSentV1(EventData):
+    offer: UUID
+    organisation: UUID
+    answer_by: AwareDatetime
+
+
+class OfferSeenV1(EventData):
+    offer: UUID
+
+
+class OfferAcceptedV1(EventData):
+    offer: UUID
+    organisation: UUID
+
+
+class OfferDeclinedV1(EventData):
+    offer: UUID
+    reason: ReasonFamily
+
+
+class OfferExpiredV1(EventData):
+    offer: UUID
+
+
+class OfferWithdrawnV1(EventData):
+    offer: UUID
+
+
+class CapacityChangedV1(EventData):
+    """Places of one pool: `usable` in service, `free` to be promised now."""
+
+    organisation: UUID
+    group: ServiceGroup
+    area: Area
+    usable: NonNegativeInt
+    free: NonNegativeInt
+
+
+class OrganisationRegisteredV1(EventData):
+    type: OrganisationType
+    country: Country
+    law_enforcement: bool
+    sample: bool
+
+
+class OrganisationChangedV1(EventData):
+    type: OrganisationType
+    country: Country
+    law_enforcement: bool
+    sample: bool
+
+
+class OrganisationSuspendedV1(EventData):
+    """Its sessions, tokens and packets are shut at once."""
+
+
+class DeliverySucceededV1(EventData):
+    organisation: UUID
+
+
+class DeliveryFailedV1(EventData):
+    """One try failed; it will be tried again."""
+
+    organisation: UUID
+    tries: PositiveInt
+
+
+class DeliveryParkedV1(EventData):
+    """No more tries; a person has to look."""
+
+    organisation: UUID
+    tries: PositiveInt

@@ -1,0 +1,168 @@
+"""What *referral* asks a holder, and what the holder answers. Synchronous, signed, at most 60 seconds old.
+
+These models evolve by the rules of the events: a field may be added with a default, none may be renamed or removed
+within a version. Answers say what may be read now; nothing in them may be stored by the asker except who was asked.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints
+
+from schemas.vocabulary import (
+    AgeBand,
+    Area,
+    Country,
+    DeclineReason,
+    Language,
+    Need,
+    OrganisationStatus,
+    OrganisationType,
+    Outcome,
+    ServiceType,
+    Sex,
+    Urgency,
+)
+
+# Candidates per question and offers per page; the asker filters before it asks.
+MAX_BATCH = 50
+
+
+class Question(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OrganisationFacts(Question):
+    """What the network vouches for about the asking organisation."""
+
+    organisation: UUID
+    type: OrganisationType
+    country: Country
+    law_enforcement: bool
+    status: OrganisationStatus
+
+
+class Eligibility(Question):
+    """Whom a place serves. Ages in completed years, both inclusive; an empty list of sexes serves everybody."""
+
+    sexes: tuple[Sex, ...] = ()
+    min_age: NonNegativeInt = 0
+    max_age: NonNegativeInt = 150
+    needs: tuple[Need, ...] = ()
+
+
+class Candidate(Question):
+    """One place that could be asked; candidates come in the order of preference."""
+
+    place: UUID
+    organisation: OrganisationFacts
+    area: Area
+    service_types: tuple[ServiceType, ...]
+    eligibility: Eligibility
+
+
+class NextCandidateQuestion(Question):
+    referral: UUID
+    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_BATCH)]
+
+
+class NextCandidateAnswer(Answer):
+    """The first candidate that may be asked, or none. Why the others may not is told to nobody outside the holder."""
+
+    place: UUID | None
+
+
+class OfferReference(Question):
+    offer: UUID
+    referral: UUID
+
+
+class ReadableOffersQuestion(Question):
+    organisation: OrganisationFacts
+    offers: Annotated[tuple[OfferReference, ...], Field(max_length=MAX_BATCH)]
+
+
+class MemberContent(Answer):
+    """One person of the party, in coarse bands only; a field is absent where the gate refuses it."""
+
+    age_band: AgeBand | None = None
+    sex: Sex | None = None
+    needs: tuple[Need, ...] | None = None
+    languages: tuple[Language, ...] | None = None
+
+
+class OfferContent(Answer):
+    """`readable` false: not available to this organisation now; then nothing else is said."""
+
+    offer: UUID
+    readable: bool
+    service_type: ServiceType | None = None
+    urgency: Urgency | None = None
+    area: Area | None = None
+    need_by: AwareDatetime | None = None
+    members: tuple[MemberContent, ...] = ()
+
+
+class ReadableOffersAnswer(Answer):
+    offers: tuple[OfferContent, ...]
+
+
+class MayAcceptQuestion(Question):
+    organisation: OrganisationFacts
+    offer: UUID
+    referral: UUID
+    place: UUID
+    eligibility: Eligibility
+
+
+class MayAcceptAnswer(Answer):
+    allowed: bool
+
+
+class HandOverCodeQuestion(Question):
+    organisation: OrganisationFacts
+    offer: UUID
+    referral: UUID
+    code: Annotated[str, StringConstraints(min_length=4, max_length=12, pattern=r"^[0-9]+$")]
+
+
+class CodeResult(StrEnum):
+    RIGHT = "right"
+    WRONG = "wrong"
+    LOCKED = "locked"
+
+
+class HandOverCodeAnswer(Answer):
+    result: CodeResult
+    tries_left: NonNegativeInt
+
+
+class DetailQuestion(Question):
+    """A detail that only the holder keeps: exactly one of the two codes."""
+
+    organisation: OrganisationFacts
+    offer: UUID
+    referral: UUID
+    decline: DeclineReason | None = None
+    outcome: Outcome | None = None
+
+
+class DetailAnswer(Answer):
+    recorded: bool
+
+
+class PacketTicket(BaseModel):
+    """Claims of the short-lived ticket with which a receiver reads a packet at the holder: `exp` is 60 s at most."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    offer: UUID
+    referral: UUID
+    facts: OrganisationFacts

@@ -1,0 +1,56 @@
+"""Questions to a holder: signed, at most 2 seconds, never inside a transaction.
+
+The address comes from the registry of holders, never from an event or a `dataref`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from spean import auth, telemetry
+from spean.auth import Signer
+
+LIMIT_S = 2.0
+A = TypeVar("A", bound=BaseModel)
+
+
+class HolderSilent(Exception):
+    """No usable answer within the limit. Nothing may be disclosed or concluded from it."""
+
+
+class Holders:
+    """The registry of holders (name → address) and a connection pool for asking them."""
+
+    def __init__(self, addresses: Mapping[str, str], signer: Signer) -> None:
+        self._addresses, self._signer = addresses, signer
+        self._client = httpx.AsyncClient(timeout=LIMIT_S, limits=httpx.Limits(max_connections=50))
+
+    def address(self, holder: str) -> str:
+        """Raises HolderSilent for a holder that is not registered."""
+        try:
+            return self._addresses[holder]
+        except KeyError:
+            raise HolderSilent from None
+
+    async def ask(self, holder: str, path: str, question: BaseModel, answer: type[A]) -> A:
+        """Raises HolderSilent for anything but a well-formed answer in time."""
+        token = self._signer.sign(f"holder:{holder}", auth.QUESTION_TOKEN_S, {"scope": "question", "sub": "referral"})
+        url = f"{self.address(holder)}/questions/{path}"
+        try:
+            with telemetry.span(f"ask {path}", holder=holder):
+                reply = await self._client.post(
+                    url,
+                    content=question.model_dump_json(),
+                    headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                )
+                reply.raise_for_status()
+            return answer.model_validate_json(reply.content, extra="ignore")
+        except (httpx.HTTPError, ValidationError):
+            raise HolderSilent from None
+
+    async def close(self) -> None:
+        await self._client.aclose()

@@ -1,0 +1,68 @@
+"""Sealing and signing, with vetted primitives only (`cryptography`, `joserfc`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from joserfc.jwk import OKPKey
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+class Unopenable(Exception):
+    """Sealed bytes that this key and context do not open: another key, another place, or changed bytes."""
+
+
+def new_key() -> bytes:
+    """A random 256-bit key."""
+    return AESGCM.generate_key(bit_length=KEY_BYTES * 8)
+
+
+def seal(key: bytes, plain: bytes, context: str) -> bytes:
+    """AES-256-GCM: nonce (12 bytes) + ciphertext + tag (16). `context` says where it belongs; it opens nowhere else."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plain, context.encode())
+
+
+def unseal(key: bytes, sealed: bytes, context: str) -> bytes:
+    """Raises Unopenable."""
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
+    except (InvalidTag, ValueError):
+        raise Unopenable from None
+
+
+def digits(count: int) -> str:
+    """A random code of decimal digits."""
+    return "".join(secrets.choice("0123456789") for _ in range(count))
+
+
+def private_file(path: Path, content: bytes) -> bytes:
+    """The file's content; where there is no such file, make it (0600, folder 0700) with `content`. Two processes that
+    start at once agree on the one that came first."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        pass
+    finally:
+        new.unlink()
+    return path.read_bytes()
+
+
+def signing_key(path: Path) -> OKPKey:
+    """The Ed25519 key kept in a private file (JWK); made at the first call."""
+    made = OKPKey.generate_key("Ed25519", auto_kid=True)
+    kept = private_file(path, json.dumps(made.as_dict(private=True)).encode())
+    return OKPKey.import_key(json.loads(kept))

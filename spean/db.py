@@ -1,0 +1,150 @@
+"""PostgreSQL: two roles, one transaction function, and errors that carry no row.
+
+Every use case is one named transaction. It sets the organisation for row-level security and reads the clock, once;
+nothing else in the house asks what time it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+
+from spean import telemetry
+from spean.ids import event_id
+
+log = logging.getLogger(__name__)
+Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Role = Literal["api", "worker"]
+
+# A command's transaction is a few statements on local rows; longer than this, something is wrong.
+STATEMENT_TIMEOUT_MS = 10_000
+LOCK_TIMEOUT_MS = 5_000
+# A frozen process must not keep a lock, a partition or a bucket.
+IDLE_IN_TRANSACTION_MS = 3_000
+# 08 connection, 40 serialization and deadlock, 53 resources, 57 operator intervention, 55P03 lock not available, 58 disk.
+TRANSIENT = ("08", "40", "53", "57", "55P03", "58")
+
+
+class DatabaseProblem(Exception):
+    """A statement failed. Says the transaction's name and the SQLSTATE, never the statement or a value."""
+
+    def __init__(self, transaction: str, sqlstate: str) -> None:
+        super().__init__(f"{transaction}: SQLSTATE {sqlstate}")
+        self.sqlstate = sqlstate
+
+    @property
+    def transient(self) -> bool:
+        return self.sqlstate.startswith(TRANSIENT)
+
+
+@dataclass(slots=True)
+class Tx:
+    """One open transaction: its connection, its time (`now`, UTC), and what it is caused by."""
+
+    conn: Connection
+    now: datetime
+    org: UUID | None
+    correlation: UUID
+    causation: UUID | None
+    said: bool = field(default=False)
+
+
+class Database:
+    """A service's database behind its two roles. `shift` moves the house's clock (sandbox and simulation only)."""
+
+    def __init__(self, api: asyncpg.Pool[asyncpg.Record], worker: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {"api": api, "worker": worker}
+        self.shift = timedelta(0)
+        self.appended = asyncio.Event()
+
+    @classmethod
+    async def open(cls, api_dsn: str, worker_dsn: str, *, api_size: int = 8, worker_size: int = 6) -> Database:
+        """Raises DatabaseProblem when the database does not answer."""
+        with _plain("open"):
+            return cls(await _pool(api_dsn, api_size), await _pool(worker_dsn, worker_size))
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+
+    @asynccontextmanager
+    async def transaction(
+        self,
+        name: str,
+        *,
+        org: UUID | None = None,
+        correlation: UUID | None = None,
+        causation: UUID | None = None,
+    ) -> AsyncIterator[Tx]:
+        """A transaction as the organisation `org` (role api, sees its own rows) or, without one, as the service itself
+        (role worker). Commits on leaving, rolls back on any error. Raises DatabaseProblem.
+        """
+        role: Role = "worker" if org is None else "api"
+        with _plain(name), telemetry.span(f"tx {name}"):
+            async with self._pools[role].acquire() as conn:
+                async with conn.transaction():
+                    now = await begin(conn, org)
+                    tx = Tx(conn, now + self.shift, org, correlation or event_id(), causation)
+                    yield tx
+                if tx.said:
+                    self.appended.set()
+
+    async def worker_connection(self) -> Connection:
+        """A session of its own for a loop that holds a lock; give it back with `release`."""
+        with _plain("connect"):
+            return await self._pools["worker"].acquire()
+
+    async def release(self, conn: Connection, *, broken: bool = False) -> None:
+        if broken:
+            conn.terminate()
+        await self._pools["worker"].release(conn)  # type: ignore[arg-type]
+
+
+async def begin(conn: Connection, org: UUID | None) -> datetime:
+    """Set the organisation for this transaction and read its time."""
+    row = await conn.fetchrow("select set_config('app.org', $1, true), now() as now", "" if org is None else str(org))
+    assert row is not None  # noqa: S101 (a select without from has one row)
+    now: datetime = row["now"]
+    return now
+
+
+async def _pool(dsn: str, size: int) -> asyncpg.Pool[asyncpg.Record]:
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        server_settings={
+            "application_name": "spean",
+            "timezone": "UTC",
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+        },
+    )
+
+
+class _plain:  # noqa: N801 (reads as a statement)
+    """Turn every database error into DatabaseProblem: asyncpg's texts carry row values."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, asyncpg.PostgresError):
+            raise DatabaseProblem(self._name, error.sqlstate or "XX000") from None
+        if isinstance(error, (asyncpg.InterfaceError, ConnectionError, TimeoutError)):
+            raise DatabaseProblem(self._name, "08006") from None
+
+
+plain_errors = _plain

@@ -1,0 +1,147 @@
+"""Places in the order: one service's position in each partition, and the last number taken per writer and aggregate.
+
+One function per statement. The rules are in `spean.consumer`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import asyncpg
+
+from spean.bus import Partition, Stored
+from spean.db import Tx
+from spean.event import Event
+
+
+class Key(NamedTuple):
+    """Whose order: events of one writer about one aggregate."""
+
+    source: str
+    aggregate: UUID
+
+
+class Place(NamedTuple):
+    epoch: int
+    sequence: int
+
+
+class Position(NamedTuple):
+    next: int
+    last_id: UUID | None
+
+
+async def load_position(tx: Tx, partition: Partition) -> Position:
+    row = await tx.conn.fetchrow(
+        """
+        insert into position as p (topic, "partition") values ($1, $2)
+        on conflict (topic, "partition") do update set next = p.next returning next, last_id
+        """,
+        *partition,
+    )
+    assert row is not None  # noqa: S101 (an upsert returns its row)
+    return Position(row["next"], row["last_id"])
+
+
+async def advance(tx: Tx, partition: Partition, expected: int, next_: int, last_id: UUID | None) -> bool:
+    """Compare and set. False: somebody else has been here; roll back and read the position again."""
+    status = await tx.conn.execute(
+        'update position set next = $4, last_id = $5 where topic = $1 and "partition" = $2 and next = $3',
+        *partition, expected, next_, last_id,
+    )  # fmt: skip
+    return status == "UPDATE 1"
+
+
+async def reset(tx: Tx, partition: Partition, start: int) -> None:
+    """The log is another one: read it from its start."""
+    await tx.conn.execute(
+        'update position set next = $3, last_id = null where topic = $1 and "partition" = $2', *partition, start
+    )
+
+
+async def lock_places(tx: Tx, keys: Iterable[Key]) -> dict[Key, Place]:
+    """Lock the last place of each key, in one order for all consumers; a key never heard of is at (0, 0)."""
+    ordered = sorted(set(keys))
+    sources, aggregates = [key.source for key in ordered], [key.aggregate for key in ordered]
+    await tx.conn.execute(
+        """
+        insert into last (source, aggregate, epoch, sequence)
+        select s, a, 0, 0 from unnest($1::text[], $2::uuid[]) as t(s, a) on conflict do nothing
+        """,
+        sources, aggregates,
+    )  # fmt: skip
+    rows = await tx.conn.fetch(
+        """
+        select source, aggregate, epoch, sequence from last
+        join unnest($1::text[], $2::uuid[]) as t(s, a) on source = s and aggregate = a
+        order by source, aggregate for update of last
+        """,
+        sources, aggregates,
+    )  # fmt: skip
+    return {Key(row["source"], row["aggregate"]): Place(row["epoch"], row["sequence"]) for row in rows}
+
+
+async def save_places(tx: Tx, places: dict[Key, Place]) -> None:
+    await tx.conn.execute(
+        """
+        update last set epoch = t.e, sequence = t.n
+        from unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[]) as t(s, a, e, n)
+        where source = t.s and aggregate = t.a
+        """,
+        [key.source for key in places], [key.aggregate for key in places],
+        [place.epoch for place in places.values()], [place.sequence for place in places.values()],
+    )  # fmt: skip
+
+
+async def parked_keys(tx: Tx, keys: Iterable[Key]) -> dict[Key, str]:
+    """Of these keys, those that wait, with the reason of the first event that waits."""
+    wanted = list(set(keys))
+    rows = await tx.conn.fetch(
+        """
+        select distinct on (source, aggregate) source, aggregate, reason from parked
+        join unnest($1::text[], $2::uuid[]) as t(s, a) on source = s and aggregate = a
+        order by source, aggregate, number
+        """,
+        [key.source for key in wanted], [key.aggregate for key in wanted],
+    )  # fmt: skip
+    return {Key(row["source"], row["aggregate"]): row["reason"] for row in rows}
+
+
+async def park(tx: Tx, stored: Stored, event: Event, reason: str) -> None:
+    await tx.conn.execute(
+        """
+        insert into parked (topic, "partition", "offset", source, aggregate, epoch, sequence, type, headers, value, reason)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        on conflict (source, aggregate, epoch, sequence, "offset") do nothing
+        """,
+        *stored.partition, stored.offset, event.source, event.subject, event.epoch, event.sequence, event.type,
+        json.dumps(dict(stored.record.headers)), stored.record.value, reason,
+    )  # fmt: skip
+
+
+async def park_alone(tx: Tx, stored: Stored, reason: str) -> None:
+    """Keep a record that belongs to no key of ours under a key of its own (derived from where it stood)."""
+    place = f"{stored.partition.topic}/{stored.partition.number}/{stored.offset}"
+    await tx.conn.execute(
+        """
+        insert into parked (topic, "partition", "offset", source, aggregate, epoch, sequence, type, headers, value, reason)
+        values ($1, $2, $3, 'unknown', $4, 0, 0, '', $5, $6, $7)
+        on conflict (source, aggregate, epoch, sequence, "offset") do nothing
+        """,
+        *stored.partition, stored.offset, uuid5(NAMESPACE_URL, place),
+        json.dumps(dict(stored.record.headers)), stored.record.value, reason,
+    )  # fmt: skip
+
+
+async def parked_of(tx: Tx, key: Key) -> list[asyncpg.Record]:
+    """What waits for a key, in the order of its numbers."""
+    return await tx.conn.fetch(
+        "select * from parked where source = $1 and aggregate = $2 order by epoch, sequence, number for update", *key
+    )
+
+
+async def unpark(tx: Tx, number: int) -> None:
+    await tx.conn.execute("delete from parked where number = $1", number)

@@ -1,0 +1,168 @@
+"""What a service says: written in the effect's own transaction, carried to the bus by the relay.
+
+Order within an aggregate is its sequence, taken under the aggregate's lock before the row is written (`say` in SQL).
+The relay reads *unsent* rows, never "rows after the last one": numbers are taken before a transaction commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from uuid import UUID
+
+import asyncpg
+
+from schemas import registry
+from schemas.events import EventData
+from spean import telemetry
+from spean.bus import Bus, BusError, Partition, Producer, partition_of
+from spean.db import Connection, Database, DatabaseProblem, Tx, plain_errors
+from spean.event import Event
+from spean.ids import event_id
+
+log = logging.getLogger(__name__)
+
+# Rows read at once: large enough to amortise the commit, small enough to stay within a few MB.
+BATCH_ROWS = 2_000
+# Nothing to send: look again soon, then less and less often (a row written by this process wakes the relay at once).
+IDLE_FIRST_S, IDLE_MOST_S = 0.005, 0.2
+# Another relay holds the lock.
+STANDBY_S = 1.0
+# A frozen relay loses its session, and with it the lock.
+SESSION_LIMIT_MS = 3_000
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+# Advisory lock "relay" of a service's database: one elected reader sends, the others stand by.
+RELAY_LOCK = 0x5BEA0001
+
+
+async def say(tx: Tx, topic: str, subject: UUID, data: EventData) -> int:
+    """Write an event about `subject` in this transaction. Returns its sequence."""
+    tx.said = True
+    return await insert(tx, topic, subject, registry.TYPE_OF[type(data)], registry.write(data).decode())
+
+
+async def insert(tx: Tx, topic: str, subject: UUID, type_: str, payload: str) -> int:
+    sequence: int = await tx.conn.fetchval(
+        "select say($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        event_id(), topic, subject, type_, payload, tx.now, tx.correlation, tx.causation, telemetry.traceparent(),
+    )  # fmt: skip
+    return sequence
+
+
+def event_of(row: asyncpg.Record, source: str) -> Event:
+    """The event in a row of `outbox` or `said`."""
+    return Event(
+        id=row["id"],
+        type=row["type"],
+        source=source,
+        subject=row["aggregateid"],
+        epoch=row["epoch"],
+        sequence=row["sequence"],
+        time=row["time"],
+        correlationid=row["correlationid"],
+        causationid=row["causationid"],
+        traceparent=row["traceparent"],
+        value=row["payload"].encode(),
+    )
+
+
+async def unsent(conn: Connection, limit: int) -> list[asyncpg.Record]:
+    return await conn.fetch("select * from outbox order by number limit $1", limit)
+
+
+async def move_to_said(conn: Connection, numbers: list[int], partitions: list[int], offsets: list[int]) -> None:
+    await conn.execute(
+        """
+        with sent as (select * from unnest($1::bigint[], $2::int[], $3::bigint[]) as t(number, "partition", "offset")),
+             gone as (delete from outbox using sent where outbox.number = sent.number returning outbox.*)
+        insert into said (number, id, aggregatetype, aggregateid, type, payload, epoch, sequence, time, correlationid,
+                          causationid, traceparent, "partition", "offset")
+        select gone.number, id, aggregatetype, aggregateid, type, payload, epoch, sequence, time, correlationid,
+               causationid, traceparent, sent."partition", sent."offset"
+        from gone join sent using (number)
+        """,
+        numbers, partitions, offsets,
+    )  # fmt: skip
+
+
+class Relay:
+    """Carries unsent rows to the bus, in order. Any number may run; one at a time holds the lock and sends.
+
+    After any error the session and the producer are thrown away and everything unsent is read again: a row may be said
+    twice, never out of order, and consumers drop what they have passed.
+    """
+
+    def __init__(self, db: Database, bus: Bus, source: str, partitions: int) -> None:
+        self._db, self._bus, self._source, self._partitions = db, bus, source, partitions
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failures = 0
+        while True:
+            try:
+                if not await self._hold_and_send():
+                    await asyncio.sleep(STANDBY_S)
+                failures = 0
+            except (BusError, DatabaseProblem) as error:
+                log.warning("relay starts again", extra={"service": self._source, "error_class": type(error).__name__})
+                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                failures += 1
+
+    async def _hold_and_send(self) -> bool:
+        """Send as long as the lock is ours. False when another relay holds it."""
+        conn = await self._db.worker_connection()
+        producer: Producer | None = None
+        broken = True
+        try:
+            with plain_errors("relay"):
+                if not await conn.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
+                    broken = False
+                    return False
+                await conn.execute(f"set idle_session_timeout = {SESSION_LIMIT_MS}")
+                producer = await self._bus.producer(self._source)
+                idle_s = IDLE_FIRST_S
+                while True:
+                    self._db.appended.clear()
+                    if await self._send_once(conn, producer):
+                        idle_s = IDLE_FIRST_S
+                        continue
+                    await self._wait(idle_s)
+                    idle_s = min(idle_s * 2, IDLE_MOST_S)
+        finally:
+            if producer is not None:
+                with contextlib.suppress(BusError):
+                    await producer.close()
+            # The session ends with its lock; a session that may still be sending must not go back to the pool.
+            await self._db.release(conn, broken=broken)
+
+    async def _wait(self, limit_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._db.appended.wait(), limit_s)
+
+    async def _send_once(self, conn: Connection, producer: Producer) -> bool:
+        rows = await unsent(conn, BATCH_ROWS)
+        if not rows:
+            return False
+        groups: dict[Partition, list[asyncpg.Record]] = defaultdict(list)
+        for row in rows:
+            number = partition_of(str(row["aggregateid"]).encode(), self._partitions)
+            groups[Partition(row["aggregatetype"], number)].append(row)
+        numbers: list[int] = []
+        partitions: list[int] = []
+        offsets: list[int] = []
+
+        async def send(partition: Partition, part: list[asyncpg.Record]) -> None:
+            first = await producer.append(partition, [event_of(row, self._source).record() for row in part])
+            numbers.extend(row["number"] for row in part)
+            partitions.extend([partition.number] * len(part))
+            offsets.extend(range(first, first + len(part)))
+
+        with telemetry.span("relay send", count=len(rows)):
+            results = await asyncio.gather(*(send(*group) for group in groups.items()), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+            await move_to_said(conn, numbers, partitions, offsets)
+        return True

@@ -1,0 +1,100 @@
+"""Refusals, and how HTTP says them (RFC 9457): a stable type, what to do next, never a piece of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+TYPE_BASE = "https://spean.org/problems/"
+MEDIA_TYPE = "application/problem+json"
+
+
+class Refusal(Exception):
+    """A rule says no. `code` is stable and documented in `REFUSALS`; nothing has been changed."""
+
+    def __init__(self, code: str, *, errors: Sequence[Mapping[str, Any]] = (), rule: str | None = None) -> None:
+        super().__init__(code)
+        self.code, self.errors, self.rule = code, errors, rule
+
+
+# code → HTTP status and what to do. The one table; `docs/api.md` is checked against it.
+REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
+    "invalid": (HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields are missing or not valid; `errors` says which and why."),
+    "not-json": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json in UTF-8."),
+    "too-large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than this operation accepts."),
+    "unreadable": (HTTPStatus.BAD_REQUEST, "The request could not be read: check the JSON and its encoding (UTF-8)."),
+    "not-found": (HTTPStatus.NOT_FOUND, "There is no such thing here for your organisation."),
+    "no-such-operation": (HTTPStatus.METHOD_NOT_ALLOWED, "This address does not take that method."),
+    "no-token": (HTTPStatus.UNAUTHORIZED, "Ask for an access token at /referral/oauth/token and send it as Bearer."),
+    "bad-token": (HTTPStatus.UNAUTHORIZED, "The access token is expired, foreign or not valid: ask for a new one."),
+    "scope": (HTTPStatus.FORBIDDEN, "Your credentials do not carry the scope that this operation needs."),
+    "bad-client": (
+        HTTPStatus.UNAUTHORIZED,
+        "The client assertion was not accepted: check key, audience, times and jti.",
+    ),
+    "bad-grant": (HTTPStatus.BAD_REQUEST, "Use grant_type=client_credentials with a private_key_jwt assertion."),
+    "key-missing": (HTTPStatus.BAD_REQUEST, "Send an Idempotency-Key header (1–200 characters, new for each command)."),
+    "key-reused": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This Idempotency-Key was used for another request: use a new one.",
+    ),
+    "key-running": (
+        HTTPStatus.CONFLICT,
+        "The same command is being carried out: ask again in a moment with the same key.",
+    ),
+    "version-missing": (HTTPStatus.PRECONDITION_REQUIRED, "Send If-Match with the ETag that you last read."),
+    "version": (HTTPStatus.PRECONDITION_FAILED, "It has changed since you read it: read it again, then decide."),
+    "state": (HTTPStatus.CONFLICT, "This is not possible in its present state: read it again."),
+    "no-longer-available": (HTTPStatus.CONFLICT, "This referral is no longer available. Nothing is asked of you."),
+    "place-gone": (HTTPStatus.CONFLICT, "There is no free place left here: correct the numbers or decline as full."),
+    "places-in-use": (HTTPStatus.CONFLICT, "More places are promised or occupied than that: free them first."),
+    "holder-silent": (HTTPStatus.SERVICE_UNAVAILABLE, "The holder does not answer. Nothing has changed: try again."),
+    "busy": (HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy or restarting. Nothing has changed: try again."),
+    "service-consent": (
+        HTTPStatus.CONFLICT,
+        "The person has not agreed to the service: talk it through and record it.",
+    ),
+    "sharing-consent": (HTTPStatus.CONFLICT, "The person has not agreed to share what this needs."),
+    "guardian": (HTTPStatus.CONFLICT, "A person under 18 needs a guardian's consent beside their own agreement."),
+    "case-closed": (HTTPStatus.CONFLICT, "The case is closed: open it again before asking for a service."),
+    "party": (HTTPStatus.CONFLICT, "Every member of the party needs an open case of your organisation."),
+    "consent-dates": (HTTPStatus.UNPROCESSABLE_ENTITY, "A consent ends after it begins, and begins no later than now."),
+    "need-by-past": (HTTPStatus.UNPROCESSABLE_ENTITY, "The time by which it is needed has passed already."),
+    "unknown-area": (HTTPStatus.UNPROCESSABLE_ENTITY, "This is no ISO 3166-2 province of a country that we know."),
+    "unknown-network": (HTTPStatus.UNPROCESSABLE_ENTITY, "Your organisation is not part of that network."),
+    "not-allowed-now": (HTTPStatus.CONFLICT, "This may not be shared with that organisation now."),
+    "code-wrong": (
+        HTTPStatus.CONFLICT,
+        "The hand-over code is not right: ask the person again, or confirm without it.",
+    ),
+    "code-locked": (HTTPStatus.CONFLICT, "Too many tries with a wrong code: confirm the arrival without it."),
+    "duplicate": (HTTPStatus.CONFLICT, "There is one already: read it instead."),
+    "suspended": (HTTPStatus.FORBIDDEN, "Your organisation is suspended: speak to the network's administrator."),
+    "fault": (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "A fault of ours. Nothing was half done: try again, then tell the operator.",
+    ),
+}
+
+
+def response(code: str, *, errors: Sequence[Mapping[str, Any]] = (), rule: str | None = None,
+             headers: Mapping[str, str] | None = None) -> JSONResponse:  # fmt: skip
+    """The problem document for a code of `REFUSALS`."""
+    status, detail = REFUSALS[code]
+    body: dict[str, Any] = {
+        "type": TYPE_BASE + code,
+        "title": code.replace("-", " ").capitalize(),
+        "status": int(status),
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    if rule:
+        body["rule"] = rule
+    more = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE or code == "key-running" else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        more["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={**more, **(headers or {})})

@@ -1,0 +1,126 @@
+"""Databases, roles and migrations: everything a service needs before it starts. Safe to call at every start."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from spean.crypto import private_file
+from spean.db import plain_errors
+
+_KIT = Path(__file__).parent / "migrations"
+_LOCK = 0x5BEA0002
+
+
+class Cluster(Protocol):
+    """A PostgreSQL server: the embedded one, or one at an address."""
+
+    def dsn(self, database: str, user: str | None = None, password: str | None = None) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedCluster:
+    """A server of somebody else's. `address` names an account that may create roles and databases."""
+
+    address: str
+
+    def dsn(self, database: str, user: str | None = None, password: str | None = None) -> str:
+        parts = urlsplit(self.address)
+        if user is None:
+            return urlunsplit(parts._replace(path=f"/{database}"))
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{user}:{quote(password or '', safe='')}@{host}", path=f"/{database}"))
+
+
+class MigrationChanged(Exception):
+    """A migration that was applied reads differently now: migrations are never edited, a new one is added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Role passwords of this installation, derived from one secret in the keys folder."""
+
+    secret: bytes
+
+    @classmethod
+    def load(cls, keys: Path) -> Roles:
+        return cls(private_file(keys / "database-roles", secrets.token_hex(32).encode()))
+
+    def password(self, role: str) -> str:
+        return hmac.new(self.secret, role.encode(), hashlib.sha256).hexdigest()
+
+
+def service_dsns(cluster: Cluster, roles: Roles, database: str) -> tuple[str, str]:
+    """Addresses for the two roles of a service's database: (api, worker)."""
+    api, worker = f"{database}_api", f"{database}_worker"
+    return cluster.dsn(database, api, roles.password(api)), cluster.dsn(database, worker, roles.password(worker))
+
+
+async def prepare(cluster: Cluster, roles: Roles, database: str, migrations: Path | None) -> None:
+    """Make the database with its owner and its two roles, and bring its tables up to date. Raises DatabaseProblem,
+    MigrationChanged."""
+    with plain_errors("provision"):
+        admin = await asyncpg.connect(cluster.dsn("postgres"))
+        try:
+            await admin.execute("select pg_advisory_lock($1)", _LOCK)
+            await _make_roles(admin, roles, database)
+            if not await admin.fetchval("select 1 from pg_database where datname = $1", database):
+                await admin.execute(f'create database "{database}" owner "{database}_owner"')
+                await admin.execute(f'revoke connect on database "{database}" from public')
+                await admin.execute(f'grant connect on database "{database}" to "{database}_api", "{database}_worker"')
+        finally:
+            await admin.close()
+        if migrations is not None:
+            await migrate(cluster.dsn(database), f"{database}_owner", [_KIT, migrations])
+
+
+async def _make_roles(admin: asyncpg.Connection[asyncpg.Record], roles: Roles, database: str) -> None:
+    for group in ("spean_api", "spean_worker"):
+        if not await admin.fetchval("select 1 from pg_roles where rolname = $1", group):
+            await admin.execute(f'create role "{group}" nologin')
+    if not await admin.fetchval("select 1 from pg_roles where rolname = $1", f"{database}_owner"):
+        await admin.execute(f'create role "{database}_owner" nologin')
+    for kind in ("api", "worker"):
+        role = f"{database}_{kind}"
+        if not await admin.fetchval("select 1 from pg_roles where rolname = $1", role):
+            await admin.execute(f'create role "{role}" login nobypassrls in role "spean_{kind}"')
+        # Utility statements take no parameters; the password is hexadecimal.
+        await admin.execute(f"alter role \"{role}\" password '{roles.password(role)}'")
+
+
+async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
+    """Apply what is missing, in order, each file in a transaction of its own. Returns the names applied."""
+    conn = await asyncpg.connect(dsn)
+    applied: list[str] = []
+    try:
+        await conn.execute("select pg_advisory_lock($1)", _LOCK)
+        await conn.execute(
+            "create table if not exists migration "
+            "(name text primary key, sha256 text not null, at timestamptz not null default now())"
+        )
+        await conn.execute(f'grant create on schema public to "{owner}"')
+        done = {row["name"]: row["sha256"] for row in await conn.fetch("select name, sha256 from migration")}
+        for file in (file for folder in folders for file in sorted(folder.glob("*.sql"))):
+            text = file.read_text(encoding="utf-8")
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            if file.name in done:
+                if done[file.name] != digest:
+                    raise MigrationChanged(file.name)
+                continue
+            async with conn.transaction():
+                await conn.execute(f'set local role "{owner}"')
+                await conn.execute(text)
+                await conn.execute("reset role")
+                await conn.execute("insert into migration (name, sha256) values ($1, $2)", file.name, digest)
+            applied.append(file.name)
+    finally:
+        await conn.close()
+    return applied
