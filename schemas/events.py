@@ -91,9 +91,10 @@ class ErasureOverdueV1(EventData):
 
 
 class ReferralReceivedV1(EventData):
-    """The network has the request. `deadline` is when service should be there; past it somebody is told."""
+    """The network has the request. `deadline` is when service should be there; past it the coordinator is told."""
 
     network: UUID
+    coordinator: UUID
     group: ServiceGroup
     urgency: Urgency
     area: Area
@@ -182,6 +183,8 @@ class OfferWithdrawnV1(EventData):
 class CapacityChangedV1(EventData):
     """Places of one pool: `usable` in service, `free` to be promised now."""
 
+    network: UUID
+    coordinator: UUID
     organisation: UUID
     group: ServiceGroup
     area: Area

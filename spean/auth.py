@@ -6,6 +6,8 @@ audience, issuer and a known key.
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
+from schemas.questions import OrganisationFacts
 from spean.problem import Refusal
 
 ALGORITHMS = ["Ed25519", "EdDSA"]
@@ -31,12 +34,14 @@ LOOK_AGAIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The organisation that calls, through which system, with which scopes, and the networks it belongs to."""
+    """The organisation that calls, through which system, with which scopes, the networks it belongs to,
+    and what the issuer vouches for about it."""
 
     org: UUID
     client: str
     scopes: frozenset[str]
-    networks: frozenset[UUID] = frozenset()
+    networks: frozenset[UUID]
+    facts: OrganisationFacts
 
 
 class Signer:
@@ -102,7 +107,28 @@ class Verifier:
         """Who holds an access token."""
         claims = await self.claims(token)
         try:
-            networks = frozenset(UUID(network) for network in claims["networks"])
-            return Caller(UUID(claims["org"]), str(claims["sub"]), frozenset(str(claims["scope"]).split()), networks)
-        except (KeyError, ValueError):
+            return Caller(
+                org=UUID(claims["org"]),
+                client=str(claims["sub"]),
+                scopes=frozenset(str(claims["scope"]).split()),
+                networks=frozenset(UUID(network) for network in claims["networks"]),
+                facts=OrganisationFacts.model_validate(claims["facts"], strict=False),
+            )
+        except (KeyError, ValueError, TypeError):
             raise Refusal("bad-token") from None
+
+
+def unverified_subject(assertion: str) -> str:
+    """Who an assertion says it is from, before anything is checked: only good for finding the key to check it with.
+
+    Raises Refusal `bad-client`.
+    """
+    try:
+        payload = assertion.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        subject = claims["sub"]
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
+        raise Refusal("bad-client") from None
+    if not isinstance(subject, str):
+        raise Refusal("bad-client")
+    return subject

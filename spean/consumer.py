@@ -202,8 +202,9 @@ class Consumer:
         await apply(tx, event, self._handlers)
         places[key] = Place(event.epoch, event.sequence)
         if filling:
-            places[key] = await drain(tx, key, places[key], self._handlers)
-            waiting.pop(key)
+            places[key], left = await drain(tx, key, places[key], self._handlers)
+            if not left:
+                waiting.pop(key)
 
 
 def place_of(last: Place, new: Place) -> str:
@@ -238,12 +239,15 @@ async def apply(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> None:
         raise Poison(unreadable.problem.value) from None
 
 
-async def drain(tx: Tx, key: Key, place: Place, handlers: Mapping[str, Handler]) -> Place:
-    """Give a key's parked events to their handlers, in order, up to the first gap. Returns the new last place.
+async def drain(tx: Tx, key: Key, place: Place, handlers: Mapping[str, Handler]) -> tuple[Place, int]:
+    """Give a key's parked events to their handlers, in order, up to the first gap. Returns the new last place and how
+    many still wait.
 
     Raises whatever the handler raises: the transaction then keeps them all parked.
     """
-    for row in await order.parked_of(tx, key):
+    rows = await order.parked_of(tx, key)
+    left = len(rows)
+    for row in rows:
         record = Record(str(key.aggregate).encode(), json.loads(row["headers"]), row["value"])
         verdict = place_of(place, Place(row["epoch"], row["sequence"]))
         if verdict == "next":
@@ -252,7 +256,8 @@ async def drain(tx: Tx, key: Key, place: Place, handlers: Mapping[str, Handler])
         elif verdict != "passed":
             break
         await order.unpark(tx, row["number"])
-    return place
+        left -= 1
+    return place, left
 
 
 async def retry(db: Database, key: Key, handlers: Mapping[str, Handler]) -> int:
@@ -260,9 +265,9 @@ async def retry(db: Database, key: Key, handlers: Mapping[str, Handler]) -> int:
     DatabaseProblem, or the handler's own error."""
     async with db.transaction("consumer.retry") as tx:
         places = await order.lock_places(tx, [key])
-        places[key] = await drain(tx, key, places[key], handlers)
+        places[key], left = await drain(tx, key, places[key], handlers)
         await order.save_places(tx, places)
-        return len(await order.parked_of(tx, key))
+        return left
 
 
 def _id_of(record: Record) -> UUID | None:

@@ -47,13 +47,14 @@ class DatabaseProblem(Exception):
 
 @dataclass(slots=True)
 class Tx:
-    """One open transaction: its connection, its time (`now`, UTC), and what it is caused by."""
+    """One open transaction: its connection, its time (`now`, UTC), what it is caused by, and at a holder its name."""
 
     conn: Connection
     now: datetime
     org: UUID | None
     correlation: UUID
     causation: UUID | None
+    holder: str | None = None
     said: bool = field(default=False)
 
 
@@ -63,6 +64,7 @@ class Database:
     def __init__(self, api: asyncpg.Pool[asyncpg.Record], worker: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {"api": api, "worker": worker}
         self.shift = timedelta(0)
+        self.holder: str | None = None
         self.appended = asyncio.Event()
 
     @classmethod
@@ -92,7 +94,7 @@ class Database:
             async with self._pools[role].acquire() as conn:
                 async with conn.transaction():
                     now = await begin(conn, org)
-                    tx = Tx(conn, now + self.shift, org, correlation or event_id(), causation)
+                    tx = Tx(conn, now + self.shift, org, correlation or event_id(), causation, self.holder)
                     yield tx
                 if tx.said:
                     self.appended.set()

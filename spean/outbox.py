@@ -16,6 +16,7 @@ import asyncpg
 
 from schemas import registry
 from schemas.events import EventData
+from schemas.registry import Topic
 from spean import telemetry
 from spean.bus import Bus, BusError, Partition, Producer, partition_of
 from spean.db import Connection, Database, DatabaseProblem, Tx, plain_errors
@@ -37,10 +38,12 @@ BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 RELAY_LOCK = 0x5BEA0001
 
 
-async def say(tx: Tx, topic: str, subject: UUID, data: EventData) -> int:
+async def say(tx: Tx, topic: Topic, subject: UUID, data: EventData) -> int:
     """Write an event about `subject` in this transaction. Returns its sequence."""
     tx.said = True
-    return await insert(tx, topic, subject, registry.TYPE_OF[type(data)], registry.write(data).decode())
+    return await insert(
+        tx, topic.named(tx.holder), subject, registry.TYPE_OF[type(data)], registry.write(data).decode()
+    )
 
 
 async def insert(tx: Tx, topic: str, subject: UUID, type_: str, payload: str) -> int:

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8420, ge=0, le=65535, description="port to listen on; the next free one if taken")
     url: str = Field(default="", description="public address of this installation; empty: http://host:port")
     holder: str = Field(default="main", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="name of the holder run here")
+    country: str = Field(default="KH", pattern=r"^[A-Z]{2}$", description="country of the holder run here")
     holders: dict[str, str] = Field(default_factory=dict, description="name → address of every holder on the bus")
     sample: bool = Field(default=True, description="load the sample network at the first start")
     smtp: str = Field(default="", description="smtp://[user:password@]host:port; empty: mails wait, nothing is sent")

@@ -27,7 +27,13 @@ RESOLVE_S = 300.0
 FORMAT_S = 60.0
 READY_S = 90.0
 STOP_S = 20.0
-JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+JAVA = (
+    "java",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -85,9 +91,13 @@ class LocalKafka:
             self.nodes[node].kill()
         await self.nodes[node].wait()
 
-    async def start_node(self, node: int) -> None:
-        """Start a killed node again, on its old data and ports; returns when it accepts connections."""
+    async def spawn_node(self, node: int) -> None:
+        """Start a killed node again, on its old data and ports, without waiting: alone it may have no quorum yet."""
         self.nodes[node] = await _spawn(self.folder, node)
+
+    async def start_node(self, node: int) -> None:
+        """Start a killed node again; returns when it accepts connections."""
+        await self.spawn_node(node)
         await _accepts(self.nodes[node], _client_port(self.address, node), self.folder / f"node-{node}.log")
 
     async def stop(self) -> None:
@@ -111,14 +121,7 @@ async def start(folder: Path, nodes: int) -> LocalKafka:
     ports = _free_ports(2 * nodes)
     clients, quorum = ports[:nodes], ports[nodes:]
     kafka = LocalKafka("kafka://" + ",".join(f"{HOST}:{port}" for port in clients), folder)
-    voters = ",".join(f"{node + 1}@{HOST}:{port}" for node, port in enumerate(quorum))
-    folder.mkdir(parents=True, exist_ok=True)
-    for node in range(nodes):
-        settings = PROPERTIES.format(
-            node=node + 1, voters=voters, host=HOST, client_port=clients[node], quorum_port=quorum[node],
-            logs=folder / f"data-{node}", replication=min(3, nodes),
-        )  # fmt: skip
-        (folder / f"node-{node}.properties").write_text(settings)
+    _write_settings(folder, clients, quorum)
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     await asyncio.gather(*(_format(jars, folder, node, cluster) for node in range(nodes)))
     try:
@@ -131,6 +134,17 @@ async def start(folder: Path, nodes: int) -> LocalKafka:
         await kafka.stop()
         raise
     return kafka
+
+
+def _write_settings(folder: Path, clients: list[int], quorum: list[int]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    voters = ",".join(f"{node + 1}@{HOST}:{port}" for node, port in enumerate(quorum))
+    for node, (client_port, quorum_port) in enumerate(zip(clients, quorum, strict=True)):
+        settings = PROPERTIES.format(
+            node=node + 1, voters=voters, host=HOST, client_port=client_port, quorum_port=quorum_port,
+            logs=folder / f"data-{node}", replication=min(3, len(clients)),
+        )  # fmt: skip
+        (folder / f"node-{node}.properties").write_text(settings)
 
 
 async def _jars() -> Path:

@@ -1,0 +1,85 @@
+"""A person's record at the holder, and what follows from it. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.questions import Eligibility
+from schemas.vocabulary import AgeBand, Country, Language, Need, Sex
+from services.intake.disclosure.domain import ADULT_YEARS
+
+Text = Annotated[str, Field(max_length=4_000)]
+Short = Annotated[str, Field(max_length=200)]
+
+# Upper ends of the bands, in completed years, inclusive (`schemas.vocabulary.AgeBand`).
+_BANDS = ((1, AgeBand.INFANT), (11, AgeBand.CHILD), (17, AgeBand.ADOLESCENT), (59, AgeBand.ADULT), (150, AgeBand.OLDER))
+
+
+class PersonFields(BaseModel):
+    """What a worker may write down about a person; everything is optional, nothing is asked that is not needed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    age_years: Annotated[int | None, Field(ge=0, le=150)] = None
+    age_band: AgeBand | None = None
+    sex: Sex | None = None
+    needs: tuple[Need, ...] = ()
+    languages: Annotated[tuple[Language, ...], Field(max_length=10)] = ()
+    name: Short | None = None
+    citizenship: Country | None = None
+    phone: Short | None = None
+    contact_notes: Text | None = None
+    safety_notes: Text | None = None
+    family_notes: Text | None = None
+    health_notes: Text | None = None
+    account: Text | None = None
+    exploitation: Annotated[tuple[Short, ...], Field(max_length=20)] = ()
+    means_of_control: Annotated[tuple[Short, ...], Field(max_length=20)] = ()
+    recruiter_notes: Text | None = None
+    legal_notes: Text | None = None
+    documents: Text | None = None
+
+    @property
+    def band(self) -> AgeBand | None:
+        """The band of the age in years where that is known, else the band that was written down."""
+        if self.age_years is None:
+            return self.age_band
+        return next(band for most, band in _BANDS if self.age_years <= most)
+
+    @property
+    def minor(self) -> bool:
+        """Under 18. Where the age is not known the person is presumed to be a minor until it is
+        (UN Trafficking Protocol travaux; UNICEF guidelines 2006, 3.1.2)."""
+        if self.age_years is not None:
+            return self.age_years < ADULT_YEARS
+        return self.age_band not in {AgeBand.ADULT, AgeBand.OLDER}
+
+    def shown(self, fields: set[str]) -> dict[str, Any]:
+        """The named fields that hold something, ready for JSON; the band instead of nothing where only years are kept."""
+        values = self.model_dump(mode="json")
+        values["age_band"] = self.band
+        return {name: values[name] for name in sorted(fields) if values.get(name) not in (None, [], ())}
+
+
+def fits(person: PersonFields, house: Eligibility) -> bool:
+    """May the house take this person by its own rules? What is not known about the person does not rule a house out,
+    except that a house for one sex is not asked for a person whose sex is not recorded."""
+    if house.sexes and person.sex not in house.sexes:
+        return False
+    if person.age_years is not None:
+        if not house.min_age <= person.age_years <= house.max_age:
+            return False
+    elif person.age_band is not None and not _bands_overlap(person.age_band, house):
+        return False
+    return set(person.needs) <= set(house.needs)
+
+
+def _bands_overlap(band: AgeBand, house: Eligibility) -> bool:
+    low = 0
+    for most, name in _BANDS:
+        if name is band:
+            return house.min_age <= most and low <= house.max_age
+        low = most + 1
+    return False

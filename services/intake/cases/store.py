@@ -1,0 +1,108 @@
+"""Entries and cases in PostgreSQL: one function per statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.intake.cases.domain import PersonFields
+from services.intake.keystore.store import KeyStore
+from spean.crypto import seal, unseal
+from spean.db import Tx
+from spean.problem import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    id: UUID
+    org: UUID
+    channel: str
+    happened_at: datetime
+    area: str
+    screening: UUID | None
+    sealed: bytes
+    key_version: int
+    version: int
+
+
+def _context(entry: UUID) -> str:
+    return f"entry/{entry}/fields/1"
+
+
+async def sealed_fields(keys: KeyStore, entry: UUID, person: PersonFields) -> bytes:
+    """A person's fields under their key. Raises Destroyed."""
+    plain = person.model_dump_json(exclude_defaults=True).encode()
+    return seal(await keys.key(entry), plain, _context(entry))
+
+
+async def opened_fields(keys: KeyStore, entry: Entry) -> PersonFields:
+    """Raises Destroyed, Unopenable."""
+    return PersonFields.model_validate_json(unseal(await keys.key(entry.id), entry.sealed, _context(entry.id)))
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(
+        id=row["id"], org=row["org"], channel=row["channel"], happened_at=row["happened_at"], area=row["area"],
+        screening=row["screening"], sealed=row["sealed"], key_version=row["key_version"], version=row["version"],
+    )  # fmt: skip
+
+
+async def insert_entry(tx: Tx, e: Entry) -> None:
+    await tx.conn.execute(
+        """
+        insert into entry (id, org, channel, happened_at, area, screening, sealed, key_version, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        """,
+        e.id, e.org, e.channel, e.happened_at, e.area, e.screening, e.sealed, e.key_version, tx.now,
+    )  # fmt: skip
+    await tx.conn.execute("insert into fence (entry) values ($1)", e.id)
+
+
+async def find_entry(tx: Tx, id_: UUID) -> Entry:
+    """Raises Refusal `not-found` (also where row-level security hides it)."""
+    row = await tx.conn.fetchrow("select * from entry where id = $1", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _entry(row)
+
+
+async def lock_entry(tx: Tx, id_: UUID) -> Entry:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow("select * from entry where id = $1 for update", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _entry(row)
+
+
+async def save_sealed(tx: Tx, id_: UUID, sealed: bytes) -> None:
+    await tx.conn.execute("update entry set sealed = $2, version = version + 1 where id = $1", id_, sealed)
+
+
+async def insert_case(tx: Tx, id_: UUID, entry: UUID) -> None:
+    """Raises Refusal `duplicate` where the entry has one."""
+    status = await tx.conn.execute(
+        """
+        insert into "case" (id, entry, org, state, opened_at) values ($1, $2, $3, 'open', $4)
+        on conflict (entry) do nothing
+        """,
+        id_, entry, tx.org, tx.now,
+    )  # fmt: skip
+    if status != "INSERT 0 1":
+        raise Refusal("duplicate")
+
+
+async def find_case(tx: Tx, id_: UUID) -> asyncpg.Record:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow('select * from "case" where id = $1', id_)
+    if row is None:
+        raise Refusal("not-found")
+    return row
+
+
+async def open_cases(tx: Tx, entries: list[UUID]) -> set[UUID]:
+    """Of these entries, those with an open case that the caller may see."""
+    rows = await tx.conn.fetch("""select entry from "case" where entry = any($1) and state = 'open'""", entries)
+    return {row["entry"] for row in rows}

@@ -1,0 +1,53 @@
+"""What the holder takes in: the network's words about its hand-offs, and who is suspended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from uuid import UUID
+
+from schemas import events as e
+from services.intake.disclosure.handlers import Holder
+from services.intake.handoffs import domain, handlers, store
+from spean.consumer import Handler
+from spean.db import Tx
+from spean.event import Event
+from spean.problem import Refusal
+
+
+async def followed(tx: Tx, event: Event) -> None:
+    """The hand-off is where the network says. Another holder's hand-offs pass without effect."""
+    if not await _mine(tx, event.subject):
+        return
+    offer: UUID | None = getattr(event.data(), "offer", None)
+    ended = event.type.startswith("org.spean.offer.") and not event.type.endswith(("sent.v1", "accepted.v1"))
+    await handlers.follow(tx, event.subject, event.type, None if ended else offer)
+
+
+async def accepted(holder: Holder, tx: Tx, event: Event) -> None:
+    if not await _mine(tx, event.subject):
+        return
+    data = event.data()
+    assert isinstance(data, e.OfferAcceptedV1)  # noqa: S101 (the registry gave this model for this type)
+    await handlers.release(tx, holder, event.subject, data.offer, None, data.organisation)
+
+
+async def suspended(tx: Tx, event: Event) -> None:
+    await store.set_suspended(tx, event.subject)
+
+
+async def _mine(tx: Tx, handoff: UUID) -> bool:
+    try:
+        await store.find_handoff(tx, handoff)
+    except Refusal:
+        return False
+    return True
+
+
+def handlers_for(holder: Holder) -> Mapping[str, Handler]:
+    """One entry per event type."""
+    return {
+        **dict.fromkeys(domain.STATE_AFTER, followed),
+        "org.spean.offer.accepted.v1": partial(accepted, holder),
+        "org.spean.organisation.suspended.v1": suspended,
+    }

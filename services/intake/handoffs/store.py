@@ -1,0 +1,264 @@
+"""Hand-offs and packets in PostgreSQL: one function per statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from schemas.questions import OrganisationFacts
+from schemas.vocabulary import GROUP_OF, ErasureAnswer, ServiceGroup, ServiceType, Urgency
+from spean.db import Tx
+from spean.problem import Refusal
+
+ENDED = ("completed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """The sender's request; `state` is what the network last said of it."""
+
+    id: UUID
+    org: UUID
+    network: UUID
+    service_type: ServiceType
+    urgency: Urgency
+    area: str
+    places: int
+    need_by: datetime | None
+    requested_at: datetime
+    state: str
+    offer: UUID | None
+    sealed_code: bytes | None
+    code_tries: int
+    version: int
+
+    @property
+    def group(self) -> ServiceGroup:
+        return GROUP_OF[self.service_type]
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    offer: UUID
+    handoff: UUID
+    organisation: UUID
+    facts: OrganisationFacts
+    fetched_at: datetime | None
+    ended_at: datetime | None
+    meeting_point: bytes | None
+    address: bytes | None
+    erasure: str | None
+    erasure_by: datetime | None
+    version: int
+
+
+def _handoff(row: asyncpg.Record) -> Handoff:
+    return Handoff(
+        id=row["id"], org=row["org"], network=row["network"], service_type=ServiceType(row["service_type"]),
+        urgency=Urgency(row["urgency"]), area=row["area"], places=row["places"], need_by=row["need_by"],
+        requested_at=row["requested_at"], state=row["state"], offer=row["offer"], sealed_code=row["sealed_code"],
+        code_tries=row["code_tries"], version=row["version"],
+    )  # fmt: skip
+
+
+def _packet(row: asyncpg.Record) -> Packet:
+    return Packet(
+        offer=row["offer"], handoff=row["handoff"], organisation=row["organisation"],
+        facts=OrganisationFacts.model_validate_json(row["facts"]), fetched_at=row["fetched_at"],
+        ended_at=row["ended_at"], meeting_point=row["meeting_point"], address=row["address"], erasure=row["erasure"],
+        erasure_by=row["erasure_by"], version=row["version"],
+    )  # fmt: skip
+
+
+async def insert_handoff(tx: Tx, h: Handoff, members: list[UUID]) -> None:
+    await tx.conn.execute(
+        """
+        insert into handoff (id, org, network, service_type, urgency, area, places, need_by, requested_at, state, changed_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        """,
+        h.id, h.org, h.network, h.service_type, h.urgency, h.area, h.places, h.need_by, h.requested_at, h.state, tx.now,
+    )  # fmt: skip
+    await tx.conn.executemany(
+        "insert into handoff_member (handoff, entry, place_in_party) values ($1, $2, $3)",
+        [(h.id, entry, number) for number, entry in enumerate(members)],
+    )
+
+
+async def find_handoff(tx: Tx, id_: UUID) -> Handoff:
+    """Raises Refusal `not-found` (also where row-level security hides it)."""
+    row = await tx.conn.fetchrow("select * from handoff where id = $1", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _handoff(row)
+
+
+async def lock_handoff(tx: Tx, id_: UUID) -> Handoff:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow("select * from handoff where id = $1 for update", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _handoff(row)
+
+
+async def handoffs_of(tx: Tx, org: UUID, before: datetime | None, limit: int) -> list[Handoff]:
+    rows = await tx.conn.fetch(
+        """
+        select * from handoff where org = $1 and ($2::timestamptz is null or requested_at < $2)
+        order by requested_at desc, id limit $3
+        """,
+        org, before, limit,
+    )  # fmt: skip
+    return [_handoff(row) for row in rows]
+
+
+async def members(tx: Tx, handoff: UUID) -> list[UUID]:
+    """The party's entries, in the sender's order."""
+    rows = await tx.conn.fetch("select entry from handoff_member where handoff = $1 order by place_in_party", handoff)
+    return [row["entry"] for row in rows]
+
+
+async def live_handoffs_with(tx: Tx, entry: UUID) -> list[Handoff]:
+    """Hand-offs of this person that have not ended, locked, ids ascending."""
+    rows = await tx.conn.fetch(
+        """
+        select h.* from handoff h where h.state <> all($2)
+          and exists (select 1 from handoff_member m where m.handoff = h.id and m.entry = $1)
+        order by h.id for update
+        """,
+        entry, list(ENDED),
+    )  # fmt: skip
+    return [_handoff(row) for row in rows]
+
+
+async def set_state(tx: Tx, id_: UUID, state: str, offer: UUID | None) -> None:
+    await tx.conn.execute(
+        "update handoff set state = $2, offer = $3, changed_at = $4, version = version + 1 where id = $1",
+        id_, state, offer, tx.now,
+    )  # fmt: skip
+
+
+async def set_code(tx: Tx, id_: UUID, sealed: bytes) -> None:
+    await tx.conn.execute("update handoff set sealed_code = $2, code_tries = 0 where id = $1", id_, sealed)
+
+
+async def count_try(tx: Tx, id_: UUID) -> int:
+    """One more wrong try of the code. Returns how many there were."""
+    tries: int = await tx.conn.fetchval(
+        "update handoff set code_tries = code_tries + 1 where id = $1 returning code_tries", id_
+    )
+    return tries
+
+
+async def waits_for_network(tx: Tx, id_: UUID) -> bool:
+    """Has nothing of this hand-off reached the network yet, as far as the holder knows?"""
+    found: bool = await tx.conn.fetchval("select state = 'requested' from handoff where id = $1", id_)
+    return found
+
+
+async def remember_asked(tx: Tx, handoff: UUID, facts: OrganisationFacts) -> None:
+    await tx.conn.execute(
+        """
+        insert into asked (handoff, organisation, facts, at) values ($1, $2, $3, $4)
+        on conflict (handoff, organisation) do update set facts = excluded.facts, at = excluded.at
+        """,
+        handoff, facts.organisation, facts.model_dump_json(), tx.now,
+    )  # fmt: skip
+
+
+async def asked_facts(tx: Tx, handoff: UUID, organisation: UUID) -> OrganisationFacts | None:
+    value = await tx.conn.fetchval(
+        "select facts from asked where handoff = $1 and organisation = $2", handoff, organisation
+    )
+    return None if value is None else OrganisationFacts.model_validate_json(value)
+
+
+async def insert_packet(tx: Tx, offer: UUID, handoff: UUID, facts: OrganisationFacts) -> bool:
+    """False where it was released before."""
+    status = await tx.conn.execute(
+        """
+        insert into packet (offer, handoff, organisation, facts, released_at) values ($1, $2, $3, $4, $5)
+        on conflict do nothing
+        """,
+        offer, handoff, facts.organisation, facts.model_dump_json(), tx.now,
+    )  # fmt: skip
+    return status == "INSERT 0 1"
+
+
+async def lock_packet(tx: Tx, offer: UUID) -> Packet | None:
+    row = await tx.conn.fetchrow("select * from packet where offer = $1 for update", offer)
+    return None if row is None else _packet(row)
+
+
+async def packets_of(tx: Tx, handoff: UUID) -> list[Packet]:
+    rows = await tx.conn.fetch("select * from packet where handoff = $1 order by released_at, offer", handoff)
+    return [_packet(row) for row in rows]
+
+
+async def set_fetched(tx: Tx, offer: UUID) -> None:
+    await tx.conn.execute("update packet set fetched_at = $2 where offer = $1 and fetched_at is null", offer, tx.now)
+
+
+async def end_packets(tx: Tx, handoff: UUID) -> None:
+    await tx.conn.execute(
+        "update packet set ended_at = $2, version = version + 1 where handoff = $1 and ended_at is null",
+        handoff,
+        tx.now,
+    )
+
+
+async def set_whereabouts(tx: Tx, offer: UUID, meeting_point: bytes | None, address: bytes | None) -> None:
+    await tx.conn.execute(
+        "update packet set meeting_point = $2, address = $3, version = version + 1 where offer = $1",
+        offer, meeting_point, address,
+    )  # fmt: skip
+
+
+async def request_erasure(tx: Tx, offer: UUID, answer_by: datetime) -> bool:
+    """False where one is running or was answered."""
+    status = await tx.conn.execute(
+        """
+        update packet set erasure = 'requested', erasure_by = $2, version = version + 1
+        where offer = $1 and fetched_at is not null and erasure is null
+        """,
+        offer, answer_by,
+    )  # fmt: skip
+    return status == "UPDATE 1"
+
+
+async def answer_erasure(tx: Tx, offer: UUID, answer: ErasureAnswer) -> None:
+    await tx.conn.execute("update packet set erasure = $2, version = version + 1 where offer = $1", offer, answer)
+
+
+async def insert_detail(tx: Tx, handoff: Handoff, offer: UUID, kind: str, sealed: bytes) -> None:
+    await tx.conn.execute(
+        """
+        insert into detail (handoff, org, offer, kind, sealed, at) values ($1, $2, $3, $4, $5, $6)
+        on conflict (offer, kind) do update set sealed = excluded.sealed, at = excluded.at
+        """,
+        handoff.id, handoff.org, offer, kind, sealed, tx.now,
+    )  # fmt: skip
+
+
+async def details_of(tx: Tx, handoff: UUID) -> list[asyncpg.Record]:
+    return await tx.conn.fetch("select * from detail where handoff = $1 order by number", handoff)
+
+
+async def is_suspended(tx: Tx, organisation: UUID) -> bool:
+    found: bool = await tx.conn.fetchval(
+        "select exists (select 1 from suspended where organisation = $1)", organisation
+    )
+    return found
+
+
+async def set_suspended(tx: Tx, organisation: UUID) -> None:
+    await tx.conn.execute(
+        "insert into suspended (organisation, at) values ($1, $2) on conflict do nothing", organisation, tx.now
+    )
+
+
+async def offered(tx: Tx) -> list[UUID]:
+    """Hand-offs that wait for an organisation's answer, ids ascending."""
+    return [row["id"] for row in await tx.conn.fetch("select id from handoff where state = 'offered' order by id")]

@@ -1,0 +1,85 @@
+"""The holder: wiring of its rooms."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from schemas.registry import ORGANISATIONS, REFERRALS
+from services.intake import consumers
+from services.intake.cases import api as cases_api
+from services.intake.consent import api as consent_api
+from services.intake.consent import handlers as consent
+from services.intake.disclosure import api as disclosure_api
+from services.intake.disclosure.handlers import Holder
+from services.intake.handoffs import api as handoffs_api
+from services.intake.handoffs import handlers as handoffs
+from services.intake.handoffs import store as handoff_store
+from services.intake.handoffs.stopping import ERASURE_DUE
+from services.intake.keystore import store as keystore
+from services.intake.keystore.store import KeyStore
+from services.intake.rules import api as rules_api
+from services.intake.rules import handlers as rules
+from spean.auth import Verifier
+from spean.db import Database
+from spean.http import Door, make_app
+from spean.provision import service_dsns
+from spean.service import Parts, Service
+
+NAME = "intake"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_JWKS_LIMIT_S = 5.0
+
+
+async def build(parts: Parts) -> Service:
+    """Fences that the key store knows are shut again before anything else runs."""
+    settings = parts.settings
+    db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
+    db.holder = settings.holder
+    keys = await KeyStore.open(
+        service_dsns(parts.cluster, parts.roles, keystore.DATABASE)[1], settings.keys / NAME / "kek-1"
+    )
+    async with db.transaction("fences.apply") as tx:
+        await consent.apply_kept_fences(tx, await keys.fences())
+
+    issuer = f"{parts.url}/referral"
+    client = httpx.AsyncClient(timeout=_JWKS_LIMIT_S)
+
+    async def network_keys() -> dict[str, Any]:
+        reply = await client.get(f"{issuer}/.well-known/jwks.json")
+        reply.raise_for_status()
+        found: dict[str, Any] = reply.json()
+        return found
+
+    async def suspended(org: UUID) -> bool:
+        async with db.transaction("caller.status") as tx:
+            return await handoff_store.is_suspended(tx, org)
+
+    app = make_app(
+        "Spean intake", "The holder: entries, consent, the gate, hand-offs.",
+        Door(db, Verifier(issuer, NAME, network_keys), suspended),
+    )  # fmt: skip
+    holder = Holder(keys, settings.country)
+    app.state.holder = holder
+    app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys)
+    app.state.tickets = Verifier(issuer, f"packet:{settings.holder}", network_keys)
+    for router in (
+        cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
+        rules_api.router,
+    ):  # fmt: skip
+        app.include_router(router)
+    return Service(
+        name=NAME,
+        source=f"spean/{NAME}/{settings.holder}",
+        db=db,
+        bus=parts.bus,
+        app=app,
+        reads=[REFERRALS.name, ORGANISATIONS.name],
+        events=consumers.handlers_for(holder),
+        due={ERASURE_DUE: partial(handoffs.erasure_overdue, db), rules.ENDS: partial(rules.ended, db)},
+        close_with=[keys.close, client.aclose],
+    )

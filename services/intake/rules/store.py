@@ -1,0 +1,103 @@
+"""Reviewed rules in PostgreSQL: dated, ended rather than edited, read as they stand at a moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from schemas.vocabulary import DataCategory, Purpose, ServiceGroup
+from services.intake.disclosure.domain import Agreement, Corridor, NeedToKnow, Rules
+from spean.db import Tx
+
+Dates = tuple[datetime, datetime | None]
+
+
+async def insert_need_to_know(tx: Tx, id_: UUID, group: ServiceGroup, stage: str, fields: list[str], dates: Dates,
+                              by: str) -> None:  # fmt: skip
+    await tx.conn.execute(
+        """
+        insert into need_to_know (id, service_group, stage, fields, valid_from, valid_until, created_by)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        id_, group, stage, fields, *dates, by,
+    )  # fmt: skip
+
+
+async def insert_agreement(tx: Tx, id_: UUID, sender: UUID, recipient: UUID, categories: list[DataCategory],
+                           purposes: list[Purpose], dates: Dates, by: str) -> None:  # fmt: skip
+    await tx.conn.execute(
+        """
+        insert into agreement (id, sender, recipient, categories, purposes, valid_from, valid_until, created_by)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        """,
+        id_, sender, recipient, categories, purposes, *dates, by,
+    )  # fmt: skip
+
+
+async def insert_corridor(tx: Tx, id_: UUID, from_country: str, to_country: str, categories: list[DataCategory],
+                          legal_basis: str, dates: Dates, by: str) -> None:  # fmt: skip
+    await tx.conn.execute(
+        """
+        insert into corridor (id, from_country, to_country, categories, legal_basis, valid_from, valid_until, created_by)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        """,
+        id_, from_country, to_country, categories, legal_basis, *dates, by,
+    )  # fmt: skip
+
+
+async def end(tx: Tx, table: str, id_: UUID) -> bool:
+    """A rule ends now. `table` is one of this module's three. False where there is none that still runs."""
+    status = await tx.conn.execute(
+        f'update "{table}" set valid_until = $2 where id = $1 and (valid_until is null or valid_until > $2)',
+        id_,
+        tx.now,
+    )
+    return status == "UPDATE 1"
+
+
+async def listed(tx: Tx, table: str, limit: int) -> list[dict[str, Any]]:
+    """Rules with their history, the newest first."""
+    rows = await tx.conn.fetch(f'select * from "{table}" order by created_at desc, id limit $1', limit)
+    return [dict(row) for row in rows]
+
+
+async def in_force(tx: Tx, sender: UUID, group: ServiceGroup) -> Rules:
+    """The rules that stand now for what this sender discloses about this group of services."""
+    needs = await tx.conn.fetch(
+        """
+        select service_group, stage, fields from need_to_know
+        where service_group = $1 and valid_from <= $2 and (valid_until is null or valid_until > $2)
+        """,
+        group, tx.now,
+    )  # fmt: skip
+    agreements = await tx.conn.fetch(
+        """
+        select recipient, categories, purposes from agreement
+        where sender = $1 and valid_from <= $2 and (valid_until is null or valid_until > $2)
+        """,
+        sender, tx.now,
+    )  # fmt: skip
+    corridors = await tx.conn.fetch(
+        """
+        select from_country, to_country, categories from corridor
+        where valid_from <= $1 and (valid_until is null or valid_until > $1)
+        """,
+        tx.now,
+    )
+    return Rules(tuple(map(_need, needs)), tuple(map(_agreement, agreements)), tuple(map(_corridor, corridors)))
+
+
+def _need(row: asyncpg.Record) -> NeedToKnow:
+    return NeedToKnow(ServiceGroup(row["service_group"]), row["stage"], frozenset(row["fields"]))
+
+
+def _agreement(row: asyncpg.Record) -> Agreement:
+    categories = frozenset(DataCategory(code) for code in row["categories"])
+    return Agreement(row["recipient"], categories, frozenset(Purpose(code) for code in row["purposes"]))
+
+
+def _corridor(row: asyncpg.Record) -> Corridor:
+    return Corridor(row["from_country"], row["to_country"], frozenset(DataCategory(code) for code in row["categories"]))

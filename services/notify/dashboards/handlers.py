@@ -1,0 +1,129 @@
+"""Events become what a coordinator sees. Every handler changes rows by the event alone, so a replay gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from schemas import events as e
+from schemas.events import EventData
+from services.notify.dashboards import store
+from spean.db import Tx
+from spean.event import Event
+
+# Event times in the tail are rounded to the minute: nearer would help somebody who watches a door.
+_Apply = Callable[[Tx, Event, Any], Awaitable[None]]
+
+
+async def _received(tx: Tx, event: Event, said: e.ReferralReceivedV1) -> None:
+    await store.insert_referral(tx, event.subject, said)
+
+
+async def _offered(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_offered(tx, event.subject)
+
+
+async def _waiting(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_state(tx, event.subject, "requested")
+
+
+async def _accepted(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_answered(tx, event.subject, event.time)
+
+
+async def _ready(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_ready(tx, event.subject)
+
+
+async def _arrived(tx: Tx, event: Event, said: e.ReferralArrivedV1) -> None:
+    await store.set_arrived(tx, event.subject, at=event.time, verified=said.verified)
+
+
+async def _unroutable(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_state(tx, event.subject, "unroutable")
+
+
+async def _held(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_state(tx, event.subject, "on-hold")
+
+
+async def _missing(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_state(tx, event.subject, "missing")
+
+
+async def _reopened(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_reopened(tx, event.subject)
+
+
+async def _completed(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_ended(tx, event.subject, "completed", event.time)
+
+
+async def _cancelled(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_ended(tx, event.subject, "cancelled", event.time)
+
+
+async def _escalated(tx: Tx, event: Event, said: e.ReferralEscalatedV1) -> None:
+    await store.set_escalated(tx, event.subject, said.reason)
+
+
+async def _capacity(tx: Tx, event: Event, said: e.CapacityChangedV1) -> None:
+    await store.save_capacity(tx, event.subject, said)
+
+
+async def _erasure_requested(tx: Tx, event: Event, said: e.ErasureRequestedV1) -> None:
+    await store.save_erasure(tx, event.subject, said.offer, "requested", said.answer_by)
+
+
+async def _erasure_answered(tx: Tx, event: Event, said: e.ErasureAcknowledgedV1) -> None:
+    await store.save_erasure(tx, event.subject, said.offer, said.answer)
+
+
+async def _erasure_overdue(tx: Tx, event: Event, said: e.ErasureOverdueV1) -> None:
+    await store.save_erasure(tx, event.subject, said.offer, "overdue")
+
+
+async def _nothing(tx: Tx, event: Event, _: EventData) -> None:
+    """Only shown in the tail."""
+
+
+APPLY: Mapping[str, _Apply] = {
+    "referral.received.v1": _received,
+    "offer.sent.v1": _offered,
+    "offer.seen.v1": _nothing,
+    "offer.accepted.v1": _accepted,
+    "offer.declined.v1": _waiting,
+    "offer.expired.v1": _waiting,
+    "offer.withdrawn.v1": _waiting,
+    "referral.unroutable.v1": _unroutable,
+    "referral.held.v1": _held,
+    "referral.reopened.v1": _reopened,
+    "referral.ready.v1": _ready,
+    "referral.departed.v1": _nothing,
+    "referral.arrived.v1": _arrived,
+    "referral.missing.v1": _missing,
+    "referral.completed.v1": _completed,
+    "referral.cancelled.v1": _cancelled,
+    "referral.escalated.v1": _escalated,
+    "capacity.changed.v1": _capacity,
+    "erasure.requested.v1": _erasure_requested,
+    "erasure.acknowledged.v1": _erasure_answered,
+    "erasure.overdue.v1": _erasure_overdue,
+}
+
+
+async def project(tx: Tx, event: Event) -> None:
+    """Apply one event to the projections and to the tail."""
+    said = event.data()
+    short = event.type.removeprefix("org.spean.")
+    await APPLY[short](tx, event, said)
+    coordinator, area = await _whose(tx, event, said)
+    minute = event.time.replace(second=0, microsecond=0)
+    await store.append_tail(tx, coordinator, short, area and area[:2], minute)
+
+
+async def _whose(tx: Tx, event: Event, said: EventData) -> tuple[UUID | None, str | None]:
+    if isinstance(said, e.CapacityChangedV1):
+        return said.coordinator, said.area
+    return await store.coordinator_and_area(tx, event.subject)

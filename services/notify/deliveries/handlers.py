@@ -1,0 +1,101 @@
+"""Telling an organisation that something waits: an e-mail with a link to its inbox and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import aiosmtplib
+
+from schemas import events as e
+from schemas.registry import DELIVERIES
+from services.notify.deliveries import store
+from spean.clock import clear_due, set_due
+from spean.db import Database, Tx
+from spean.event import Event
+from spean.ids import opaque_id
+from spean.outbox import say
+
+# Kind of due row: a mail to be sent. Its subject is the delivery.
+SEND = "delivery"
+# 5 s, 30 s, 2 min, 10 min, 1 h, 4 h: a mail server's bad hour passes; after that the inbox itself has long escalated.
+RETRY_S = (5, 30, 120, 600, 3_600, 14_400)
+SMTP_LIMIT_S = 10
+NO_SERVER_LOOK_AGAIN_S = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Where mail goes out, from whom, and the inbox that it links to. `server` empty: nothing is sent, mails wait."""
+
+    server: str
+    sender: str
+    inbox: str
+
+
+async def something_waits(tx: Tx, event: Event, organisation: UUID) -> None:
+    """Prepare a delivery for an event, once, however often the event is said."""
+    id_ = opaque_id()
+    if await store.insert_delivery(tx, id_, event.id, organisation):
+        await set_due(tx, SEND, id_, tx.now)
+
+
+async def deliver(db: Database, mail: Mail, id_: UUID) -> None:
+    """The clock: send one mail. The server is spoken to outside any transaction; a mail may go out twice when the
+    process dies in between, and is never lost."""
+    async with db.transaction("delivery.look") as tx:
+        row = await store.lock_delivery(tx, id_)
+        if row is None or row["state"] != "waiting":
+            await clear_due(tx, SEND, id_)
+            return
+        address = await store.find_address(tx, row["organisation"])
+        if address is None:
+            await store.set_delivery(tx, id_, "parked", row["tries"])
+            await clear_due(tx, SEND, id_)
+            return
+        if not mail.server:
+            await set_due(tx, SEND, id_, tx.now + timedelta(seconds=NO_SERVER_LOOK_AGAIN_S))
+            return
+    sent = await _send(mail, address)
+    async with db.transaction("delivery.done") as tx:
+        await _record(tx, id_, row["organisation"], row["tries"] + 1, sent=sent)
+
+
+async def _record(tx: Tx, id_: UUID, organisation: UUID, tries: int, *, sent: bool) -> None:
+    if sent:
+        await store.set_delivery(tx, id_, "sent", tries)
+        await clear_due(tx, SEND, id_)
+        await say(tx, DELIVERIES, id_, e.DeliverySucceededV1(organisation=organisation))
+    elif tries > len(RETRY_S):
+        await store.set_delivery(tx, id_, "parked", tries)
+        await clear_due(tx, SEND, id_)
+        await say(tx, DELIVERIES, id_, e.DeliveryParkedV1(organisation=organisation, tries=tries))
+    else:
+        await store.set_delivery(tx, id_, "waiting", tries)
+        await set_due(tx, SEND, id_, tx.now + timedelta(seconds=RETRY_S[tries - 1]))
+        await say(tx, DELIVERIES, id_, e.DeliveryFailedV1(organisation=organisation, tries=tries))
+
+
+def message(mail: Mail, address: str) -> EmailMessage:
+    """Says only that something waits. No id, no number, no word about anybody."""
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = mail.sender, address, "Something waits in your inbox"
+    made["Auto-Submitted"] = "auto-generated"
+    made.set_content(f"Something waits in your inbox.\n\n{mail.inbox}\n")
+    return made
+
+
+async def _send(mail: Mail, address: str) -> bool:
+    server = urlsplit(mail.server)
+    try:
+        await aiosmtplib.send(
+            message(mail, address), hostname=server.hostname, port=server.port or 25, timeout=SMTP_LIMIT_S,
+            username=unquote(server.username) if server.username else None,
+            password=unquote(server.password) if server.password else None,
+        )  # fmt: skip
+    except (aiosmtplib.SMTPException, OSError):
+        return False
+    return True

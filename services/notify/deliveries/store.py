@@ -1,0 +1,48 @@
+"""Addresses and deliveries in PostgreSQL: one function per statement."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+
+from spean.db import Tx
+
+
+async def save_address(tx: Tx, organisation: UUID, email: str) -> None:
+    await tx.conn.execute(
+        """
+        insert into address as a (organisation, email, changed_at) values ($1, $2, $3)
+        on conflict (organisation) do update set email = excluded.email, changed_at = excluded.changed_at,
+            version = a.version + 1
+        """,
+        organisation, email, tx.now,
+    )  # fmt: skip
+
+
+async def find_address(tx: Tx, organisation: UUID) -> str | None:
+    email: str | None = await tx.conn.fetchval("select email from address where organisation = $1", organisation)
+    return email
+
+
+async def insert_delivery(tx: Tx, id_: UUID, event: UUID, organisation: UUID) -> bool:
+    """False where this event was told to this organisation before (a replay)."""
+    status = await tx.conn.execute(
+        """
+        insert into delivery (id, event, organisation, state, created_at) values ($1, $2, $3, 'waiting', $4)
+        on conflict (event, organisation) do nothing
+        """,
+        id_, event, organisation, tx.now,
+    )  # fmt: skip
+    return status == "INSERT 0 1"
+
+
+async def lock_delivery(tx: Tx, id_: UUID) -> asyncpg.Record | None:
+    return await tx.conn.fetchrow("select * from delivery where id = $1 for update", id_)
+
+
+async def set_delivery(tx: Tx, id_: UUID, state: str, tries: int) -> None:
+    await tx.conn.execute(
+        "update delivery set state = $2, tries = $3, sent_at = case when $2 = 'sent' then $4::timestamptz end where id = $1",
+        id_, state, tries, tx.now,
+    )  # fmt: skip

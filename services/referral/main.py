@@ -1,0 +1,63 @@
+"""The network: wiring of its rooms."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from schemas import questions as q
+from schemas.registry import HANDOFF
+from services.referral import consumers
+from services.referral.partners import api as partners_api
+from services.referral.partners import store as partners
+from services.referral.places import api as places_api
+from services.referral.referrals import api as referrals_api
+from services.referral.referrals import handlers, store
+from spean.ask import Holders
+from spean.auth import Signer, Verifier
+from spean.crypto import signing_key
+from spean.db import Database
+from spean.http import Door, make_app
+from spean.provision import service_dsns
+from spean.service import Parts, Service
+
+NAME = "referral"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def build(parts: Parts) -> Service:
+    db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
+    issuer = f"{parts.url}/{NAME}"
+    signer = Signer(signing_key(parts.settings.keys / NAME / "signing.jwk"), issuer)
+    holders = Holders(parts.holders, signer)
+
+    async def own_keys() -> dict[str, object]:
+        return signer.public_keys()
+
+    async def suspended(org: UUID) -> bool:
+        async with db.transaction("caller.status") as tx:
+            return await partners.is_suspended(tx, org)
+
+    app = make_app(
+        "Spean referral", "The network: partners, places, referrals.",
+        Door(db, Verifier(issuer, NAME, own_keys), suspended),
+    )  # fmt: skip
+    app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
+    for router in (referrals_api.router, places_api.router, partners_api.router):
+        app.include_router(router)
+
+    async def ask(holder: str, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
+        return await holders.ask(holder, "next-candidate", question, q.NextCandidateAnswer)
+
+    return Service(
+        name=NAME,
+        source=f"spean/{NAME}",
+        db=db,
+        bus=parts.bus,
+        app=app,
+        reads=[HANDOFF.named(holder) for holder in parts.holders],
+        events=consumers.HANDLERS,
+        due={store.WAKE: partial(handlers.wake, db, ask), store.DEADLINE: partial(handlers.pass_deadline, db)},
+        close_with=[holders.close],
+    )

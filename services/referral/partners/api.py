@@ -1,0 +1,250 @@
+"""The administrator's API (networks, organisations, systems, places) and the token endpoint for partner systems."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from schemas.questions import Eligibility
+from schemas.vocabulary import GROUP_OF, Area, Country, OrganisationStatus, OrganisationType, ServiceGroup, ServiceType
+from services.referral.partners import handlers, store
+from services.referral.partners.store import Client, Organisation
+from services.referral.places import handlers as places
+from services.referral.places.api import PlaceView
+from services.referral.places.api import view as place_view
+from services.referral.places.store import Place
+from services.referral.referrals.domain import Windows
+from spean.auth import Caller, Signer
+from spean.db import Database, Tx
+from spean.geography import known_area
+from spean.http import Body, Command, Reply, View, caller_with, command_with
+from spean.ids import opaque_id
+from spean.problem import Refusal
+
+SCOPE = "referral:admin"
+GRANT = "client_credentials"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+SCOPES = frozenset(
+    {
+        "intake:send", "intake:rules", "referral:send", "referral:receive", "referral:coordinate", "referral:admin",
+        "notify:watch", "notify:admin",
+    }
+)  # fmt: skip
+_LIST_MOST = 1_000
+router = APIRouter(tags=["administration"])
+Admin = Annotated[Command, Depends(command_with(SCOPE))]
+
+
+class OrganisationBody(Body):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    type: OrganisationType
+    country: Country
+    law_enforcement: bool = False
+    sample: bool = False
+
+
+class OrganisationView(View):
+    id: UUID
+    name: str
+    type: OrganisationType
+    country: Country
+    law_enforcement: bool
+    status: OrganisationStatus
+    sample: bool
+
+
+class OrganisationsView(View):
+    organisations: tuple[OrganisationView, ...]
+
+
+class NetworkBody(Body):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    coordinator: UUID
+    windows: Windows = Windows()
+    sample: bool = False
+
+
+class IdView(View):
+    id: UUID
+
+
+class Join(Body):
+    organisation: UUID
+
+
+class ClientBody(Body):
+    """A system's credential. The private key never leaves the partner."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")]
+    organisation: UUID
+    public_key: dict[str, str] = Field(description="an Ed25519 public key as JWK")
+    scopes: frozenset[str]
+
+
+class ClientView(View):
+    id: str
+    organisation: UUID
+
+
+class PlaceBody(Body):
+    organisation: UUID
+    network: UUID
+    service_types: Annotated[tuple[ServiceType, ...], Field(min_length=1, max_length=20)]
+    area: Area
+    eligibility: Eligibility = Eligibility()
+    usable: Annotated[int, Field(ge=0, le=10_000)]
+
+
+@router.get("/organisations")
+async def list_organisations(request: Request, _: Annotated[Caller, Depends(caller_with(SCOPE))]) -> OrganisationsView:
+    """Every organisation of this installation (at most 1,000)."""
+    db: Database = request.app.state.door.db
+    async with db.transaction("organisations.list") as tx:
+        found = await store.organisations(tx, _LIST_MOST)
+    return OrganisationsView(organisations=tuple(_view(one) for one in found))
+
+
+def _view(o: Organisation) -> OrganisationView:
+    return OrganisationView(
+        id=o.id, name=o.name, type=o.type, country=o.country, law_enforcement=o.law_enforcement, status=o.status,
+        sample=o.sample,
+    )  # fmt: skip
+
+
+@router.post("/organisations", status_code=201)
+async def register_organisation(body: OrganisationBody, command: Admin) -> Response:
+    """Register an organisation. Police, embassies and ministries are marked as such: nothing goes to them by default."""
+    made = Organisation(
+        id=opaque_id(), name=body.name, type=body.type, country=body.country, law_enforcement=body.law_enforcement,
+        status=OrganisationStatus.ACTIVE, sample=body.sample, version=1,
+    )  # fmt: skip
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.register(tx, made)
+        return Reply(_view(made), status=201)
+
+    return await command.run_as_service("organisation.register", work)
+
+
+@router.post("/organisations/{organisation}/suspend")
+async def suspend_organisation(organisation: UUID, command: Admin) -> Response:
+    """Shut an organisation out at once; what it has in hand passes on or goes to a coordinator."""
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.suspend(tx, organisation)
+        return Reply(IdView(id=organisation))
+
+    return await command.run_as_service("organisation.suspend", work)
+
+
+@router.post("/networks", status_code=201)
+async def found_network(body: NetworkBody, command: Admin) -> Response:
+    """A set of organisations that refer to each other, with its coordinator and its answer windows."""
+    id_ = opaque_id()
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.found_network(tx, id_, body.name, body.coordinator, body.windows, sample=body.sample)
+        return Reply(IdView(id=id_), status=201)
+
+    return await command.run_as_service("network.found", work)
+
+
+@router.post("/networks/{network}/members")
+async def join(network: UUID, body: Join, command: Admin) -> Response:
+    async def work(tx: Tx) -> Reply:
+        await handlers.join(tx, network, body.organisation)
+        return Reply(IdView(id=network))
+
+    return await command.run_as_service("network.join", work)
+
+
+@router.post("/clients", status_code=201)
+async def register_client(body: ClientBody, command: Admin) -> Response:
+    """Register a partner system's public key and what it may do."""
+    if not body.scopes <= SCOPES:
+        raise Refusal("invalid", errors=[{"at": "body.scopes", "why": "unknown_scope"}])
+    client = Client(body.id, body.organisation, dict(body.public_key), body.scopes)
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.register_client(tx, client)
+        return Reply(ClientView(id=body.id, organisation=body.organisation), status=201)
+
+    return await command.run_as_service("client.register", work)
+
+
+@router.post("/clients/{client}/revoke")
+async def revoke_client(client: str, command: Admin) -> Response:
+    """This key opens nothing from now on (tokens it has got live five minutes at most)."""
+
+    async def work(tx: Tx) -> Reply:
+        if not await store.revoke_client(tx, client):
+            raise Refusal("not-found")
+        return Reply(View())
+
+    return await command.run_as_service("client.revoke", work)
+
+
+@router.post("/places", status_code=201)
+async def register_place(body: PlaceBody, command: Admin) -> Response:
+    """A pool of equal places at an organisation; its province only, never an address."""
+    groups = {GROUP_OF[service] for service in body.service_types}
+    if len(groups) != 1:
+        raise Refusal("invalid", errors=[{"at": "body.service_types", "why": "one_group_per_place"}])
+    if not known_area(body.area):
+        raise Refusal("unknown-area")
+    group: ServiceGroup = groups.pop()
+    place = Place(
+        id=opaque_id(), organisation=body.organisation, network=body.network, service_group=group,
+        service_types=body.service_types, area=body.area, eligibility=body.eligibility, usable=body.usable, outside=0,
+        held=0, staying=0, version=1,
+    )  # fmt: skip
+
+    async def work(tx: Tx) -> Reply:
+        await store.lock_organisation(tx, body.organisation)
+        if body.organisation not in await store.members(tx, body.network):
+            raise Refusal("not-found")
+        made = await places.register(tx, place)
+        shown: PlaceView = place_view(made)
+        return Reply(shown, made.version, 201)
+
+    return await command.run_as_service("place.register", work)
+
+
+@router.post("/oauth/token", tags=["sign-in"], openapi_extra={
+    "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": {
+        "type": "object",
+        "required": ["grant_type", "client_assertion_type", "client_assertion"],
+        "properties": {
+            "grant_type": {"const": GRANT}, "client_assertion_type": {"const": ASSERTION_TYPE},
+            "client_assertion": {"type": "string"}, "scope": {"type": "string"},
+        },
+    }}}},
+})  # fmt: skip
+async def token(request: Request) -> Response:
+    """Exchange a signed assertion (RFC 7523, one use) for an access token of five minutes. Takes no Idempotency-Key: an
+    assertion works once by itself."""
+    try:
+        form = {name: values[0] for name, values in parse_qs((await request.body()).decode("ascii")).items()}
+    except ValueError:
+        raise Refusal("bad-grant") from None
+    assertion = form.get("client_assertion", "")
+    if form.get("grant_type") != GRANT or form.get("client_assertion_type") != ASSERTION_TYPE or not assertion:
+        raise Refusal("bad-grant")
+    db: Database = request.app.state.door.db
+    signer: Signer = request.app.state.signer
+    audience: str = request.app.state.token_url
+    async with db.transaction("oauth.token") as tx:
+        granted = await handlers.sign_in(tx, signer, assertion, frozenset(form.get("scope", "").split()), audience)
+    return JSONResponse(granted)
+
+
+@router.get("/.well-known/jwks.json", tags=["sign-in"])
+async def jwks(request: Request) -> Response:
+    """The public keys that access tokens and questions are signed with."""
+    signer: Signer = request.app.state.signer
+    return JSONResponse(signer.public_keys())

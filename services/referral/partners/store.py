@@ -1,0 +1,169 @@
+"""Networks, organisations and their systems in PostgreSQL: one function per statement."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from schemas.questions import OrganisationFacts
+from schemas.vocabulary import OrganisationStatus, OrganisationType
+from spean.db import Tx
+from spean.problem import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    id: UUID
+    name: str
+    type: OrganisationType
+    country: str
+    law_enforcement: bool
+    status: OrganisationStatus
+    sample: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A system that may sign in for its organisation."""
+
+    id: str
+    organisation: UUID
+    public_key: dict[str, Any]
+    scopes: frozenset[str]
+
+
+def _organisation(row: asyncpg.Record) -> Organisation:
+    return Organisation(
+        id=row["id"], name=row["name"], type=OrganisationType(row["type"]), country=row["country"],
+        law_enforcement=row["law_enforcement"], status=OrganisationStatus(row["status"]), sample=row["sample"],
+        version=row["version"],
+    )  # fmt: skip
+
+
+async def insert_organisation(tx: Tx, o: Organisation) -> None:
+    await tx.conn.execute(
+        """
+        insert into organisation (id, name, type, country, law_enforcement, sample) values ($1, $2, $3, $4, $5, $6)
+        """,
+        o.id, o.name, o.type, o.country, o.law_enforcement, o.sample,
+    )  # fmt: skip
+
+
+async def lock_organisation(tx: Tx, id_: UUID) -> Organisation:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow("select * from organisation where id = $1 for update", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _organisation(row)
+
+
+async def set_status(tx: Tx, id_: UUID, status: OrganisationStatus) -> None:
+    await tx.conn.execute("update organisation set status = $2, version = version + 1 where id = $1", id_, status)
+
+
+async def organisations(tx: Tx, limit: int) -> list[Organisation]:
+    return [
+        _organisation(row)
+        for row in await tx.conn.fetch("select * from organisation order by name, id limit $1", limit)
+    ]
+
+
+async def facts_of(tx: Tx, id_: UUID) -> OrganisationFacts:
+    """What the network vouches for. Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow(
+        "select id, type, country, law_enforcement, status from organisation where id = $1", id_
+    )
+    if row is None:
+        raise Refusal("not-found")
+    return OrganisationFacts(
+        organisation=row["id"], type=OrganisationType(row["type"]), country=row["country"],
+        law_enforcement=row["law_enforcement"], status=OrganisationStatus(row["status"]),
+    )  # fmt: skip
+
+
+async def is_suspended(tx: Tx, id_: UUID) -> bool:
+    """True also for an organisation that is not registered."""
+    status: str | None = await tx.conn.fetchval("select status from organisation where id = $1", id_)
+    return status != OrganisationStatus.ACTIVE
+
+
+async def insert_network(tx: Tx, id_: UUID, name: str, coordinator: UUID, windows: str, *, sample: bool) -> None:
+    await tx.conn.execute(
+        "insert into network (id, name, coordinator, windows, sample) values ($1, $2, $3, $4, $5)",
+        id_, name, coordinator, windows, sample,
+    )  # fmt: skip
+
+
+async def network_exists(tx: Tx, id_: UUID) -> bool:
+    found: bool = await tx.conn.fetchval("select exists (select 1 from network where id = $1)", id_)
+    return found
+
+
+async def networks(tx: Tx, limit: int) -> list[asyncpg.Record]:
+    return await tx.conn.fetch(
+        "select id, name, coordinator, sample from network order by created_at, id limit $1", limit
+    )
+
+
+async def insert_member(tx: Tx, network: UUID, organisation: UUID) -> None:
+    await tx.conn.execute(
+        "insert into member (network, organisation) values ($1, $2) on conflict do nothing", network, organisation
+    )
+
+
+async def members(tx: Tx, network: UUID) -> list[UUID]:
+    rows = await tx.conn.fetch("select organisation from member where network = $1 order by organisation", network)
+    return [row["organisation"] for row in rows]
+
+
+async def networks_of(tx: Tx, organisation: UUID) -> list[UUID]:
+    rows = await tx.conn.fetch("select network from member where organisation = $1 order by network", organisation)
+    return [row["network"] for row in rows]
+
+
+async def insert_client(tx: Tx, client: Client) -> None:
+    """Raises Refusal `duplicate`."""
+    status = await tx.conn.execute(
+        "insert into client (id, organisation, public_key, scopes) values ($1, $2, $3, $4) on conflict do nothing",
+        client.id, client.organisation, json.dumps(client.public_key), sorted(client.scopes),
+    )  # fmt: skip
+    if status != "INSERT 0 1":
+        raise Refusal("duplicate")
+
+
+async def active_client(tx: Tx, id_: str) -> Client | None:
+    """A client that may sign in: active, of an active organisation."""
+    row = await tx.conn.fetchrow(
+        """
+        select c.* from client c join organisation o on o.id = c.organisation
+        where c.id = $1 and c.status = 'active' and o.status = 'active'
+        """,
+        id_,
+    )
+    if row is None:
+        return None
+    return Client(row["id"], row["organisation"], json.loads(row["public_key"]), frozenset(row["scopes"]))
+
+
+async def revoke_client(tx: Tx, id_: str) -> bool:
+    status = await tx.conn.execute("update client set status = 'revoked' where id = $1 and status = 'active'", id_)
+    return status == "UPDATE 1"
+
+
+async def use_assertion(tx: Tx, client: str, jti: str, expires_at: datetime) -> bool:
+    """False when it was used before."""
+    status = await tx.conn.execute(
+        "insert into used_assertion (client, jti, expires_at) values ($1, $2, $3) on conflict do nothing",
+        client, jti, expires_at,
+    )  # fmt: skip
+    return status == "INSERT 0 1"
+
+
+async def forget_assertions(tx: Tx) -> None:
+    await tx.conn.execute("delete from used_assertion where expires_at < now() - interval '1 minute'")

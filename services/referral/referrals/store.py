@@ -1,0 +1,229 @@
+"""Referrals and offers in PostgreSQL: one function per statement. A referral is always saved with its due row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from schemas.vocabulary import EscalationReason, ReasonFamily, ServiceGroup, Urgency
+from services.referral.referrals.domain import OPEN, Offer, OfferState, Referral, State, Windows
+from spean.clock import clear_due, set_due
+from spean.db import Tx
+from spean.problem import Refusal
+
+# Kinds of due rows, both with the referral as their subject.
+WAKE, DEADLINE = "referral", "deadline"
+
+
+def _referral(row: asyncpg.Record) -> Referral:
+    values = {field.name: row[field.name] for field in fields(Referral)}
+    return Referral(
+        **{
+            **values,
+            "service_group": ServiceGroup(row["service_group"]),
+            "urgency": Urgency(row["urgency"]),
+            "state": State(row["state"]),
+            "windows": Windows.model_validate_json(row["windows"]),
+            "escalated": EscalationReason(row["escalated"]) if row["escalated"] else None,
+        }
+    )
+
+
+def _offer(row: asyncpg.Record) -> Offer:
+    values = {field.name: row[field.name] for field in fields(Offer)}
+    reason = ReasonFamily(row["reason"]) if row["reason"] else None
+    return Offer(**{**values, "state": OfferState(row["state"]), "reason": reason})
+
+
+async def insert_referral(tx: Tx, r: Referral) -> bool:
+    """False where the network knows this referral already."""
+    status = await tx.conn.execute(
+        """
+        insert into referral (id, network, holder, sender, coordinator, service_group, urgency, area, places, need_by,
+                              requested_at, deadline, windows, state, wake_at, version)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict do nothing
+        """,
+        r.id, r.network, r.holder, r.sender, r.coordinator, r.service_group, r.urgency, r.area, r.places, r.need_by,
+        r.requested_at, r.deadline, r.windows.model_dump_json(), r.state, r.wake_at, r.version,
+    )  # fmt: skip
+    if status != "INSERT 0 1":
+        return False
+    assert r.wake_at is not None  # noqa: S101 (a new referral is not final)
+    await set_due(tx, WAKE, r.id, r.wake_at)
+    await set_due(tx, DEADLINE, r.id, r.deadline)
+    return True
+
+
+async def find_referral(tx: Tx, id_: UUID) -> Referral:
+    """Raises Refusal `not-found` (also where row-level security hides it)."""
+    row = await tx.conn.fetchrow("select * from referral where id = $1", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _referral(row)
+
+
+async def lock_referral(tx: Tx, id_: UUID) -> Referral | None:
+    row = await tx.conn.fetchrow("select * from referral where id = $1 for update", id_)
+    return None if row is None else _referral(row)
+
+
+async def save_referral(tx: Tx, r: Referral) -> None:
+    """Write what may change, one version on, and the due row that goes with it."""
+    await tx.conn.execute(
+        """
+        update referral set state = $2, wake_at = $3, offer = $4, escalated = $5, taken_by = $6, departed_at = $7,
+            arrived_at = $8, arrival_verified = $9, ended_at = $10, version = version + 1
+        where id = $1
+        """,
+        r.id, r.state, r.wake_at, r.offer, r.escalated, r.taken_by, r.departed_at, r.arrived_at, r.arrival_verified,
+        r.ended_at,
+    )  # fmt: skip
+    if r.wake_at is None:
+        await clear_due(tx, WAKE, r.id)
+        await clear_due(tx, DEADLINE, r.id)
+    else:
+        await set_due(tx, WAKE, r.id, r.wake_at)
+
+
+async def insert_offer(tx: Tx, o: Offer) -> None:
+    await tx.conn.execute(
+        """
+        insert into offer (id, referral, organisation, coordinator, place, state, sent_at, answer_by)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        """,
+        o.id, o.referral, o.organisation, o.coordinator, o.place, o.state, o.sent_at, o.answer_by,
+    )  # fmt: skip
+
+
+async def find_offer(tx: Tx, id_: UUID) -> Offer:
+    """Raises Refusal `not-found` (also where row-level security hides it)."""
+    row = await tx.conn.fetchrow("select * from offer where id = $1", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _offer(row)
+
+
+async def lock_offer(tx: Tx, id_: UUID) -> Offer:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow("select * from offer where id = $1 for update", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _offer(row)
+
+
+async def save_offer(tx: Tx, o: Offer) -> None:
+    await tx.conn.execute(
+        "update offer set state = $2, reason = $3, answered_at = $4, version = version + 1 where id = $1",
+        o.id, o.state, o.reason, o.answered_at,
+    )  # fmt: skip
+
+
+async def offers_for(tx: Tx, organisation: UUID, states: list[str], limit: int) -> list[asyncpg.Record]:
+    """An organisation's offers, what is due first on top, with what the network knows of each referral."""
+    return await tx.conn.fetch(
+        """
+        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.urgency, r.area, r.need_by
+        from offer o join referral r on r.id = o.referral
+        where o.organisation = $1 and o.state = any($2) order by o.answer_by, o.id limit $3
+        """,
+        organisation, states, limit,
+    )  # fmt: skip
+
+
+async def open_offers_of(tx: Tx, organisation: UUID) -> list[asyncpg.Record]:
+    """Referrals that an organisation has in hand: (referral, offer state), ids ascending."""
+    return await tx.conn.fetch(
+        "select referral, state from offer where organisation = $1 and state in ('sent', 'seen', 'accepted') order by referral",
+        organisation,
+    )  # fmt: skip
+
+
+async def candidates(tx: Tx, r: Referral, limit: int) -> list[asyncpg.Record]:
+    """Places that could be asked next: of the network, of the group, free, not asked before; nearest first (the same
+    province, then the same country), then the freest. An offer withdrawn by a stop or a correction counts as not asked."""
+    return await tx.conn.fetch(
+        """
+        select p.id, p.area, p.service_types, p.eligibility, o.id as organisation, o.type, o.country, o.law_enforcement, o.status
+        from place p
+        join organisation o on o.id = p.organisation and o.status = 'active'
+        join member m on m.network = p.network and m.organisation = o.id
+        where p.network = $1 and p.service_group = $2 and p.usable - p.outside - p.held - p.staying >= $3
+          and o.id <> $4
+          and not exists (select 1 from offer f where f.referral = $5 and f.place = p.id and f.state in ('rejected', 'expired'))
+        order by (p.area = $6) desc, (left(p.area, 2) = left($6, 2)) desc,
+                 p.usable - p.outside - p.held - p.staying desc, p.id
+        limit $7
+        """,
+        r.network, r.service_group, r.places, r.sender, r.id, r.area, limit,
+    )  # fmt: skip
+
+
+async def candidate_place(tx: Tx, r: Referral, place: UUID) -> asyncpg.Record | None:
+    """One named place of the referral's network, whether or not it was asked before."""
+    return await tx.conn.fetchrow(
+        """
+        select p.id, p.area, p.service_types, p.eligibility, o.id as organisation, o.type, o.country, o.law_enforcement, o.status
+        from place p
+        join organisation o on o.id = p.organisation and o.status = 'active'
+        where p.id = $2 and p.network = $1 and p.usable - p.outside - p.held - p.staying >= $3
+        """,
+        r.network, place, r.places,
+    )  # fmt: skip
+
+
+async def insert_hold(tx: Tx, offer: Offer, places: int) -> None:
+    await tx.conn.execute(
+        "insert into hold (offer, place, places, state, since) values ($1, $2, $3, 'held', $4)",
+        offer.id, offer.place, places, tx.now,
+    )  # fmt: skip
+
+
+async def move_hold(tx: Tx, offer: UUID, state: str) -> asyncpg.Record | None:
+    """Held → staying → freed. Returns (place, places, before), or None where there is nothing to move."""
+    return await tx.conn.fetchrow(
+        """
+        with old as (select offer, state from hold where offer = $1 and state <> 'freed' and state <> $2 for update)
+        update hold h set state = $2, freed_at = case when $2 = 'freed' then $3::timestamptz end
+        from old where h.offer = old.offer returning h.place, h.places, old.state as before
+        """,
+        offer, state, tx.now,
+    )  # fmt: skip
+
+
+async def escalated_for(tx: Tx, coordinator: UUID, limit: int) -> list[Referral]:
+    rows = await tx.conn.fetch(
+        "select * from referral where coordinator = $1 and escalated is not null order by deadline, id limit $2",
+        coordinator, limit,
+    )  # fmt: skip
+    return [_referral(row) for row in rows]
+
+
+async def offers_of(tx: Tx, referral: UUID) -> list[Offer]:
+    rows = await tx.conn.fetch("select * from offer where referral = $1 order by sent_at, id", referral)
+    return [_offer(row) for row in rows]
+
+
+async def network_of(tx: Tx, network: UUID, sender: UUID) -> tuple[UUID, Windows] | None:
+    """The coordinator and windows of a network that the sender belongs to."""
+    row = await tx.conn.fetchrow(
+        """
+        select n.coordinator, n.windows from network n join member m on m.network = n.id
+        where n.id = $1 and m.organisation = $2
+        """,
+        network, sender,
+    )  # fmt: skip
+    return None if row is None else (row["coordinator"], Windows.model_validate_json(row["windows"]))
+
+
+def is_open(offer: Offer, now: datetime) -> bool:
+    """May it still be answered?"""
+    return offer.state in OPEN and now <= offer.answer_by
+
+
+def decoded(value: str) -> Any:
+    return json.loads(value)

@@ -1,0 +1,87 @@
+"""What the Kafka adapter's parts share: the address, the names, and errors without content."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka import ConsumerRecord, TopicPartition, errors
+
+from spean.bus import BusError, BusUnavailable, OutOfRange, Partition, Record, Stored
+
+CONNECT_MS = 5_000
+# Above the broker's wait for a rebalance (the session timeout), so that a join is not given up too early.
+REQUEST_MS = 15_000
+# aiokafka's tasks await each other when cancelled; each cancellation reaches one deeper.
+CUTS = 5
+ADDRESS = re.compile(
+    r"kafka://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}(,([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5})*"
+)
+DENIED = (
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+    errors.TransactionalIdAuthorizationFailed,
+    errors.AuthenticationFailedError,
+)
+
+# At DEBUG it writes keys and values of what it sends; no setting of the process may turn that on.
+logging.getLogger("aiokafka").setLevel(logging.INFO)
+
+
+def servers_of(address: str) -> str:
+    """`host:port[,host:port]` of a bus address. Raises BusError for another form."""
+    if not ADDRESS.fullmatch(address):
+        raise BusError("SPEAN_BUS must be kafka://host:port[,host:port] for Kafka")
+    return address.removeprefix("kafka://")
+
+
+@contextmanager
+def plain_errors(servers: str) -> Iterator[None]:
+    """Turn Kafka's errors into BusUnavailable, OutOfRange or BusError with the error's class alone."""
+    try:
+        yield
+    except errors.OffsetOutOfRangeError:
+        raise OutOfRange("asked for an offset that the log does not hold") from None
+    except DENIED as error:
+        raise BusError(
+            f"Kafka at {servers} denies it ({type(error).__name__}); this account needs create, describe, read and write "
+            "on its topics and read on its groups"
+        ) from None
+    except errors.KafkaConnectionError:
+        raise BusUnavailable(f"no Kafka answers at {servers}; check SPEAN_BUS") from None
+    except (errors.KafkaError, errors.ConsumerStoppedError, errors.IllegalOperation, OSError, TimeoutError) as error:
+        raise BusUnavailable(f"Kafka at {servers}: {type(error).__name__}") from None
+
+
+def no_topic(topic: str) -> BusError:
+    return BusError(f"Kafka has no topic {topic}, or not that partition of it; ensure_topics creates topics")
+
+
+def native(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.number)
+
+
+def stored(partition: Partition, record: ConsumerRecord[bytes, bytes]) -> Stored:
+    headers = {name: value.decode() for name, value in record.headers}
+    return Stored(partition, record.offset, Record(record.key or b"", headers, record.value or b""))
+
+
+async def within(limit_s: float, task: asyncio.Task[None]) -> bool:
+    """Wait for a task that closes something; cut it off at the limit. Its errors are of no interest any more.
+
+    False when it had to be cut off.
+    """
+    done, _ = await asyncio.wait({task}, timeout=limit_s)
+    finished = bool(done)
+    for _ in range(CUTS):
+        if done:
+            break
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=0.2)
+    if done and not task.cancelled():
+        task.exception()
+    return finished

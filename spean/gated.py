@@ -1,0 +1,39 @@
+"""An answer that leaves while the transaction that allowed it is still open.
+
+*Return* means that bytes leave: they are rendered whole and sent under the locks of the transaction, so a withdrawal
+waits until they have left or comes first and is seen. The transaction commits even where the receiver has gone away:
+what was allowed may have arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from spean.db import Database, Tx
+from spean.http import Reply, read_reply
+
+# Longer than a slow phone needs for a few kB; a withdrawal never waits longer than this for a reader.
+SEND_LIMIT_S = 2.0
+
+
+class GatedResponse(Response):
+    """Opens a transaction, lets `work` decide and compose, sends, then commits. What `work` raises becomes a problem."""
+
+    def __init__(
+        self, db: Database, name: str, work: Callable[[Tx], Awaitable[Reply]], org: UUID | None = None
+    ) -> None:
+        super().__init__()
+        self._db, self._name, self._work, self._org = db, name, work, org
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._db.transaction(self._name, org=self._org) as tx:
+            answer = read_reply(await self._work(tx))
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(SEND_LIMIT_S):
+                    await answer(scope, receive, send)
