@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,10 +140,18 @@ def one_app(services: Mapping[str, Service]) -> Starlette:
 
 
 class _Server(uvicorn.Server):
-    """Signals are the command line's business."""
+    """Signals are the command line's business; who starts it waits until it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.started_event = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.started_event.set()
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
+    def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
@@ -165,8 +173,7 @@ async def running(
         )  # fmt: skip
         server = _Server(config)
         serving = asyncio.create_task(server.serve([installation.listener]), name="http")
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
+        await server.started_event.wait()
     try:
         yield installation
     finally:

@@ -5,7 +5,7 @@ create function current_org() returns uuid language sql stable as
 $$ select nullif(current_setting('app.org', true), '')::uuid $$;
 
 -- The life of this database: one more after every restore from a backup.
-create table life (only boolean primary key default true check (only), epoch integer not null default 1 check (epoch > 0));
+create table life (single boolean primary key default true check (single), epoch integer not null default 1 check (epoch > 0));
 insert into life default values;
 
 create table aggregate (id uuid primary key, sequence bigint not null check (sequence > 0));

@@ -41,7 +41,7 @@ create table erasure_view (
 );
 
 -- Numbered in commit order (the head row is locked), so that "everything after N" misses nothing.
-create table tail_head (only boolean primary key default true check (only), next bigint not null default 1);
+create table tail_head (single boolean primary key default true check (single), next bigint not null default 1);
 insert into tail_head default values;
 create table tail (
     number bigint primary key,
