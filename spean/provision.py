@@ -103,11 +103,11 @@ async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
     try:
         await conn.execute("select pg_advisory_lock($1)", _LOCK)
         await conn.execute(
-            "create table if not exists migration "
+            "create schema if not exists upkeep; create table if not exists upkeep.migration "
             "(name text primary key, sha256 text not null, at timestamptz not null default now())"
         )
         await conn.execute(f'grant create on schema public to "{owner}"')
-        done = {row["name"]: row["sha256"] for row in await conn.fetch("select name, sha256 from migration")}
+        done = {row["name"]: row["sha256"] for row in await conn.fetch("select name, sha256 from upkeep.migration")}
         for file in (file for folder in folders for file in sorted(folder.glob("*.sql"))):
             text = file.read_text(encoding="utf-8")
             digest = hashlib.sha256(text.encode()).hexdigest()
@@ -119,7 +119,7 @@ async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
                 await conn.execute(f'set local role "{owner}"')
                 await conn.execute(text)
                 await conn.execute("reset role")
-                await conn.execute("insert into migration (name, sha256) values ($1, $2)", file.name, digest)
+                await conn.execute("insert into upkeep.migration (name, sha256) values ($1, $2)", file.name, digest)
             applied.append(file.name)
     finally:
         await conn.close()
