@@ -144,9 +144,11 @@ class Command:
 def command_with(scope: str) -> Callable[..., Awaitable[Command]]:
     """A dependency for POST: needs an Idempotency-Key; If-Match is honoured where it is sent."""
 
+    wanted = Depends(caller_with(scope))
+
     async def command(
         request: Request,
-        caller: Annotated[Caller, Depends(caller_with(scope))],
+        caller: Caller = wanted,
         idempotency_key: Annotated[str | None, Header(description="New for each command; 1–200 characters")] = None,
         if_match: Annotated[str | None, Header(description='The ETag last read, such as "v3"')] = None,
     ) -> Command:
@@ -163,9 +165,11 @@ def command_with(scope: str) -> Callable[..., Awaitable[Command]]:
 def change_with(scope: str) -> Callable[..., Awaitable[Command]]:
     """A dependency for PUT: needs If-Match (saying the same twice changes nothing more, so no key is needed)."""
 
+    wanted = Depends(caller_with(scope))
+
     async def change(
         request: Request,
-        caller: Annotated[Caller, Depends(caller_with(scope))],
+        caller: Caller = wanted,
         if_match: Annotated[str | None, Header(description='The ETag last read, such as "v3"')] = None,
     ) -> Command:
         door: Door = request.app.state.door

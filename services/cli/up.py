@@ -9,7 +9,7 @@ import time
 import typer
 from rich.console import Console
 
-from services.cli import installation
+from services.cli import bootstrap, installation
 from services.cli.installation import PortsTaken
 from spean.bus import BusError
 from spean.db import DatabaseProblem
@@ -36,6 +36,7 @@ async def _up(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with installation.installed(settings) as made, installation.running(made):
+        await bootstrap.administrator(made.services["referral"].db, settings)
         console.print(f"[bold green]Spean is up[/] after {time.monotonic() - began:.1f} s: {made.url}")
         console.print(f"  data  {settings.data}\n  keys  {settings.keys}  (keep apart from backups of the data)")
         await stop.wait()

@@ -1,0 +1,48 @@
+# Thin over `spean …`: everything here also works without make (see CONTRIBUTING).
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make up          start everything on this machine (Ctrl-C stops)"
+	@echo "make demo        play a day at a border post against what is running"
+	@echo "make test        set up and run the tests (<= 15 min on 2 cores)"
+	@echo "make test-long   faults, many seeds, model tests"
+	@echo "make kafka       start a real local Kafka"
+	@echo "make doctor      what is wrong with this machine, and how to mend it"
+	@echo "make clean       delete data and keys (asks first)"
+
+.venv/runtime: requirements.lock
+	@sh deploy/environment.sh requirements.lock .venv/runtime
+
+.venv/dev: requirements-dev.lock
+	@sh deploy/environment.sh requirements-dev.lock .venv/dev
+
+up: .venv/runtime
+	@$(PY) -m services.cli up
+
+demo: .venv/runtime
+	@$(PY) -m services.cli demo
+
+doctor: .venv/runtime
+	@$(PY) -m services.cli doctor
+
+clean:
+	@$(PY) -m services.cli clean
+
+kafka: .venv/runtime
+	@$(PY) -m deploy.kafka.local up --nodes 1 --folder var/kafka
+
+deps:
+	@sh deploy/system.sh
+
+test: .venv/dev
+	@sh deploy/check.sh
+	@$(PY) -m pytest -m "not long"
+
+test-long: .venv/dev
+	@$(PY) -m pytest -m long
+
+lint: .venv/dev
+	@sh deploy/check.sh
+
+.PHONY: help up demo doctor clean kafka deps test test-long lint

@@ -1,0 +1,116 @@
+"""A small client of the public API, as a partner's system would be written: signs in with its own key, retries nothing
+by itself, gives every command an Idempotency-Key."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+from spean.crypto import private_file
+
+_ASSERTION_S = 60
+# Ask for a new token this long before the old one ends.
+_EARLY_S = 30
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class ApiProblem(Exception):
+    """The API refused: `status`, the problem's `code` and, where the gate refused, its `rule`."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.code = str(problem.get("type", "")).rpartition("/")[2]
+        self.rule = problem.get("rule")
+        self.problem = problem
+        super().__init__(f"{status} {self.code}: {problem.get('detail', '')}")
+
+
+def load_key(path: Path) -> OKPKey:
+    """An Ed25519 key from a private file (JWK)."""
+    return OKPKey.import_key(json.loads(path.read_text(encoding="utf-8")))
+
+
+def kept_key(path: Path) -> OKPKey:
+    """The same, made where there is none yet."""
+    made = OKPKey.generate_key("Ed25519", auto_kid=True)
+    return OKPKey.import_key(json.loads(private_file(path, json.dumps(made.as_dict(private=True)).encode())))
+
+
+class Partner:
+    """One system of one organisation."""
+
+    def __init__(self, url: str, client_id: str, key: OKPKey) -> None:
+        self.url, self.client_id, self._key = url, client_id, key
+        self._http = httpx.AsyncClient(base_url=url, timeout=15)
+        self._token, self._until = "", 0.0
+
+    async def __aenter__(self) -> Partner:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:  # fmt: skip
+        await self._http.aclose()
+
+    async def token(self) -> str:
+        """A valid access token. Raises ApiProblem."""
+        if time.monotonic() < self._until:
+            return self._token
+        now = int(time.time())
+        claims = {
+            "iss": self.client_id, "sub": self.client_id, "aud": f"{self.url}/referral/oauth/token", "iat": now,
+            "exp": now + _ASSERTION_S, "jti": str(uuid4()),
+        }  # fmt: skip
+        form = {
+            "grant_type": "client_credentials", "client_assertion_type": _ASSERTION_TYPE,
+            "client_assertion": jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, ["Ed25519"]),
+        }  # fmt: skip
+        granted = _checked(await self._http.post("/referral/oauth/token", data=form)).json()
+        self._token, self._until = granted["access_token"], time.monotonic() + granted["expires_in"] - _EARLY_S
+        return self._token
+
+    async def request(self, method: str, path: str, body: Any = None, *, key: str | None = None,
+                      headers: Mapping[str, str] | None = None, token: str | None = None) -> httpx.Response:  # fmt: skip
+        """One request; POST gets an Idempotency-Key (`key`, or a new one). Raises ApiProblem."""
+        all_headers = {"Authorization": f"Bearer {token or await self.token()}", **(headers or {})}
+        if method == "POST":
+            all_headers["Idempotency-Key"] = key or str(uuid4())
+        return _checked(await self._http.request(method, path, json=body, headers=all_headers))
+
+    async def get(self, path: str, **more: Any) -> Any:
+        return (await self.request("GET", path, **more)).json()
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> Any:
+        return (await self.request("POST", path, body, **more)).json()
+
+    async def put(self, path: str, body: Any, version: int | None = None, **more: Any) -> Any:
+        headers = {} if version is None else {"If-Match": f'"v{version}"'}
+        return (await self.request("PUT", path, body, headers=headers, **more)).json()
+
+    async def packet(self, offer: str) -> Any:
+        """Read an accepted offer's packet: a ticket from the network, then the holder."""
+        ticket = await self.post(f"/referral/offers/{offer}/ticket")
+        return await self.get(ticket["dataref"], token=ticket["ticket"])
+
+    async def tell(self, offer: str, what: str, body: Any) -> Any:
+        """Say something about a packet to its holder (`whereabouts`, `erasure`)."""
+        ticket = await self.post(f"/referral/offers/{offer}/ticket")
+        return await self.put(f"{ticket['dataref']}/{what}", body, token=ticket["ticket"])
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {"detail": response.reason_phrase}
+    raise ApiProblem(response.status_code, problem)

@@ -1,0 +1,186 @@
+"""What tests are built from: an installation, a small network in it, and people made up for the test."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from joserfc.jwk import OKPKey
+
+from services.cli import bootstrap, installation
+from services.cli.client import Partner
+from services.cli.installation import Installation
+from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
+from spean.settings import Settings
+
+CATEGORIES = [
+    "functional_needs", "safety", "identity", "contact", "family", "health", "account", "legal_status", "placement",
+]  # fmt: skip
+PURPOSES = ["referral", "service_provision", "follow_up"]
+FAST = {"answer_s": {"immediate": 60, "emergency": 60, "urgent": 60, "normal": 60}}
+
+
+async def eventually(found: Callable[[], Awaitable[Any]], *, within_s: float = 15.0) -> Any:
+    """Ask again until the answer is true. Raises AssertionError when it never is."""
+    until = time.monotonic() + within_s
+    while True:
+        answer = await found()
+        if answer:
+            return answer
+        assert time.monotonic() < until, f"never became true: {found}"
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class Organisation:
+    id: str
+    name: str
+    partner: Partner
+
+
+@dataclass
+class World:
+    """An installation with one network: a sender, a coordinator, and as many houses as a test asks for."""
+
+    made: Installation
+    admin: Partner
+    network: str
+    sender: Organisation
+    coordinator: Organisation
+    houses: list[Organisation] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def organisation(self, name: str, kind: str, scopes: list[str], **more: Any) -> Organisation:
+        return await organisation(self.admin, self.stack, self.made.url, name, kind, scopes, **more)
+
+    async def house(self, name: str, places: int = 2, *, area: str = "KH-1", service: str = "emergency_bed",
+                    kind: str = "shelter", **eligibility: Any) -> Organisation:  # fmt: skip
+        """A house with places, in the network, with agreements both ways with the sender."""
+        made = await self.organisation(name, kind, ["referral:receive"])
+        await self.admin.post(f"/referral/networks/{self.network}/members", {"organisation": made.id})
+        body = {
+            "organisation": made.id, "network": self.network, "service_types": [service], "area": area,
+            "usable": places, "eligibility": eligibility,
+        }  # fmt: skip
+        place = await self.admin.post("/referral/places", body)
+        for one, other in ((self.sender.id, made.id), (made.id, self.sender.id)):
+            agreement = {"sender": one, "recipient": other, "categories": CATEGORIES, "purposes": PURPOSES}
+            await self.admin.post("/intake/rules/agreements", agreement)
+        self.houses.append(made)
+        self.places[made.id] = place["id"]
+        return made
+
+    async def entry(self, **person: Any) -> str:
+        fields = {"age_years": 24, "sex": "female", "needs": [], "languages": ["khm"], "name": "Test Person", **person}
+        body = {"channel": "border_post", "area": "KH-1", "person": fields}
+        made = await self.sender.partner.post("/intake/entries", body)
+        return str(made["id"])
+
+    async def consent(self, entry: str, decision: str, state: str = "given", **more: Any) -> None:
+        body: dict[str, Any] = {
+            "decision": decision, "state": state, "expressed": "spoken", "language": "khm", "notice": "1-khm", **more,
+        }  # fmt: skip
+        if decision == "share_referral" and state == "given":
+            sharing = {
+                "categories": CATEGORIES, "purposes": PURPOSES,
+                "recipients": {"classes": [{"type": "shelter"}], "organisations": [self.sender.id]},
+            }  # fmt: skip
+            body = {**sharing, **body}
+        await self.sender.partner.post(f"/intake/entries/{entry}/consents", body)
+
+    async def ready_person(self, **person: Any) -> str:
+        """An entry with both consents and an open case."""
+        entry = await self.entry(**person)
+        await self.consent(entry, "service")
+        await self.consent(entry, "share_referral")
+        await self.sender.partner.post(f"/intake/entries/{entry}/case")
+        return entry
+
+    async def handoff(self, *entries: str, **more: Any) -> str:
+        body = {
+            "network": self.network, "service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1",
+            "members": list(entries), **more,
+        }  # fmt: skip
+        made = await self.sender.partner.post("/intake/handoffs", body)
+        return str(made["id"])
+
+    async def offer(self, house: Organisation, *, within_s: float = 15.0) -> dict[str, Any]:
+        """Wait for an offer in a house's inbox."""
+
+        async def look() -> Any:
+            offers = (await house.partner.get("/referral/offers?state=sent&state=seen"))["offers"]
+            return offers and offers[0]
+
+        found: dict[str, Any] = await eventually(look, within_s=within_s)
+        return found
+
+    async def state(self, handoff: str, *states: str, within_s: float = 15.0) -> dict[str, Any]:
+        """Wait until the sender sees one of these states."""
+
+        async def look() -> Any:
+            shown = await self.sender.partner.get(f"/intake/handoffs/{handoff}")
+            return shown if shown["state"] in states else None
+
+        found: dict[str, Any] = await eventually(look, within_s=within_s)
+        return found
+
+
+async def organisation(admin: Partner, stack: AsyncExitStack, url: str, name: str, kind: str, scopes: list[str],
+                       country: str = "KH", **more: Any) -> Organisation:  # fmt: skip
+    """Register an organisation and a system that signs in for it."""
+    body = {"name": name, "type": kind, "country": country, "sample": True, **more}
+    made = await admin.post("/referral/organisations", body)
+    key = OKPKey.generate_key("Ed25519", auto_kid=True)
+    client = f"{name.lower().replace(' ', '-')}-{uuid4().hex[:8]}"
+    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    await admin.post(
+        "/referral/clients", {"id": client, "organisation": made["id"], "public_key": public, "scopes": scopes}
+    )
+    partner = await stack.enter_async_context(Partner(url, client, key))
+    return Organisation(str(made["id"]), name, partner)
+
+
+@asynccontextmanager
+async def world(settings: Settings, **network: Any) -> AsyncIterator[World]:
+    """A running installation with a network that has a sender and a coordinator."""
+    async with (
+        installation.installed(settings) as made,
+        installation.running(made),
+        network_in(made, settings, **network) as found,
+    ):
+        yield found
+
+
+@asynccontextmanager
+async def network_in(made: Installation, settings: Settings, **network: Any) -> AsyncIterator[World]:
+    """A network of its own in a running installation."""
+    key = await bootstrap.administrator(made.services["referral"].db, settings)
+    async with AsyncExitStack() as stack:
+        admin = await stack.enter_async_context(Partner(made.url, bootstrap.CLIENT, key))
+        coordinator = await organisation(
+            admin, stack, made.url, "Coordinator", "coordination", ["referral:coordinate", "notify:watch"]
+        )
+        founded = {"name": "Test network", "coordinator": coordinator.id, "windows": FAST, "sample": True, **network}
+        id_ = (await admin.post("/referral/networks", founded))["id"]
+        sender = await organisation(
+            admin, stack, made.url, "Border post", "border_post", ["intake:send", "referral:send"]
+        )
+        await admin.post(f"/referral/networks/{id_}/members", {"organisation": sender.id})
+        for group in ("shelter", "health", "legal", "psychosocial"):
+            stages = (("offer", OFFER_FIELDS), ("packet", PACKET_FIELDS), ("placement", PLACEMENT_FIELDS))
+            for stage, fields in stages:
+                rule = {"group": group, "stage": stage, "fields": list(fields)}
+                await admin.post("/intake/rules/need-to-know", rule)
+        yield World(made, admin, id_, sender, coordinator, stack=stack)
+
+
+def settings_for(folder: Path, postgres: str, bus: str = "") -> Settings:
+    """An installation of its own in a running PostgreSQL (databases are named by service, so one server serves one)."""
+    return Settings(data=folder / "data", keys=folder / "keys", postgres=postgres, bus=bus, port=0)
