@@ -36,4 +36,3 @@ class Settings(BaseSettings):
     smtp: str = Field(default="", description="smtp://[user:password@]host:port; empty: mails wait, nothing is sent")
     mail_from: str = Field(default="no-reply@localhost", description="sender of notices")
     fast_unsafe: bool = Field(default=False, description="tests only: the embedded database does not wait for the disk")
-    otlp: str = Field(default="", description="address of an OpenTelemetry collector (OTLP over HTTP); empty: none")
