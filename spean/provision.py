@@ -124,3 +124,13 @@ async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
     finally:
         await conn.close()
     return applied
+
+
+async def let_worker_make_tables(cluster: Cluster, database: str) -> None:
+    """The worker of a database without migrations (the bus) keeps its own tables. Raises DatabaseProblem."""
+    with plain_errors("provision"):
+        conn = await asyncpg.connect(cluster.dsn(database))
+        try:
+            await conn.execute(f'grant usage, create on schema public to "{database}_worker"')
+        finally:
+            await conn.close()

@@ -25,7 +25,7 @@ from services.referral import main as referral
 from spean import embedded
 from spean.bus import Bus
 from spean.bus.connect import connect
-from spean.provision import AddressedCluster, Cluster, Roles, prepare
+from spean.provision import AddressedCluster, Cluster, Roles, let_worker_make_tables, prepare, service_dsns
 from spean.service import ROLES, Parts, Role, Service, topics
 from spean.settings import Settings
 
@@ -105,7 +105,8 @@ async def open_bus(settings: Settings, cluster: Cluster, roles: Roles) -> Bus:
     if settings.bus:
         return await connect(settings.bus)
     await prepare(cluster, roles, BUS_DATABASE, None)
-    return await connect(cluster.dsn(BUS_DATABASE))
+    await let_worker_make_tables(cluster, BUS_DATABASE)
+    return await connect(service_dsns(cluster, roles, BUS_DATABASE)[1])
 
 
 @asynccontextmanager
