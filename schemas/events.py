@@ -199,13 +199,6 @@ class OrganisationRegisteredV1(EventData):
     sample: bool
 
 
-class OrganisationChangedV1(EventData):
-    type: OrganisationType
-    country: Country
-    law_enforcement: bool
-    sample: bool
-
-
 class OrganisationSuspendedV1(EventData):
     """Its sessions, tokens and packets are shut at once."""
 

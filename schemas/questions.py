@@ -6,7 +6,9 @@ within a version. Answers say what may be read now; nothing in them may be store
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated
 from uuid import UUID
 
@@ -166,3 +168,15 @@ class PacketTicket(BaseModel):
     offer: UUID
     referral: UUID
     facts: OrganisationFacts
+
+
+# Every question by the end of its address at a holder, with its answer.
+QUESTIONS: Mapping[str, tuple[type[Question], type[Answer]]] = MappingProxyType(
+    {
+        "next-candidate": (NextCandidateQuestion, NextCandidateAnswer),
+        "readable-offers": (ReadableOffersQuestion, ReadableOffersAnswer),
+        "may-accept": (MayAcceptQuestion, MayAcceptAnswer),
+        "hand-over-code": (HandOverCodeQuestion, HandOverCodeAnswer),
+        "detail": (DetailQuestion, DetailAnswer),
+    }
+)

@@ -77,7 +77,6 @@ _EVENTS: dict[str, tuple[type[EventData], Topic]] = {
     "offer.withdrawn.v1": (e.OfferWithdrawnV1, REFERRALS),
     "capacity.changed.v1": (e.CapacityChangedV1, PLACES),
     "organisation.registered.v1": (e.OrganisationRegisteredV1, ORGANISATIONS),
-    "organisation.changed.v1": (e.OrganisationChangedV1, ORGANISATIONS),
     "organisation.suspended.v1": (e.OrganisationSuspendedV1, ORGANISATIONS),
     "delivery.succeeded.v1": (e.DeliverySucceededV1, DELIVERIES),
     "delivery.failed.v1": (e.DeliveryFailedV1, DELIVERIES),

@@ -1,5 +1,5 @@
 """`python -m services.cli`"""
 
-from services.cli.main import app
+from services.cli.main import run
 
-app()
+run()

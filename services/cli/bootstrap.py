@@ -1,8 +1,10 @@
-"""The first credential of an installation: an administrator's system, made where there is none, its key in a file."""
+"""The first credential of an installation: an administrator's system, made where there is none, its key in a file.
+And where the installation answers, kept beside it for the other commands."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
@@ -18,20 +20,52 @@ CLIENT = "administrator"
 SCOPES = frozenset({"referral:admin", "intake:rules", "notify:admin"})
 
 
-def key_file(settings: Settings) -> Path:
-    return settings.keys / "clients" / f"{CLIENT}.jwk"
+class OtherKeys(Exception):
+    """The keys folder belongs to another installation than the data. The message says what to do."""
+
+
+def key_file(settings: Settings, client: str = CLIENT) -> Path:
+    return settings.keys / "clients" / f"{client}.jwk"
+
+
+def address_file(settings: Settings) -> Path:
+    return settings.keys / "address"
+
+
+def address(settings: Settings) -> str:
+    """Where this installation answers: `SPEAN_URL`, or where `spean up` last said that it listens."""
+    if settings.url:
+        return settings.url
+    try:
+        return address_file(settings).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return f"http://{settings.host}:{settings.port}"
 
 
 async def administrator(db: Database, settings: Settings) -> OKPKey:
-    """The administrator's key; the organisation that runs the installation and its client are registered once."""
+    """The administrator's key; the organisation that runs the installation and its client are registered once.
+
+    Raises OtherKeys where the network knows the administrator by another key.
+    """
     key = kept_key(key_file(settings))
+    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
     async with db.transaction("bootstrap") as tx:
-        if await store.active_client(tx, CLIENT) is None:
+        known = await store.active_client(tx, CLIENT)
+        if known is None:
             operator = Organisation(
                 id=opaque_id(), name="Operator of this installation", type=OrganisationType.COORDINATION,
                 country=settings.country, law_enforcement=False, status=OrganisationStatus.ACTIVE, sample=False, version=1,
             )  # fmt: skip
             await handlers.register(tx, operator)
-            public = {name: str(value) for name, value in key.as_dict(private=False).items()}
             await handlers.register_client(tx, Client(CLIENT, operator.id, public, SCOPES))
+        elif known.public_key != public:
+            raise OtherKeys(f"the keys in {settings.keys} belong to another installation: restore the keys of this data")
     return key
+
+
+async def operator(db: Database) -> UUID:
+    """The organisation that runs this installation: what tells it from every other. Only after `administrator`."""
+    async with db.transaction("bootstrap.operator") as tx:
+        known = await store.active_client(tx, CLIENT)
+    assert known is not None  # noqa: S101 (made by `administrator`)
+    return known.organisation

@@ -17,6 +17,11 @@ Short = Annotated[str, Field(max_length=200)]
 _BANDS = ((1, AgeBand.INFANT), (11, AgeBand.CHILD), (17, AgeBand.ADOLESCENT), (59, AgeBand.ADULT), (150, AgeBand.OLDER))
 
 
+def band_of(years: int) -> AgeBand:
+    """The band of an age in completed years (0 to 150)."""
+    return next(band for most, band in _BANDS if years <= most)
+
+
 class PersonFields(BaseModel):
     """What a worker may write down about a person; everything is optional, nothing is asked that is not needed."""
 
@@ -46,7 +51,7 @@ class PersonFields(BaseModel):
         """The band of the age in years where that is known, else the band that was written down."""
         if self.age_years is None:
             return self.age_band
-        return next(band for most, band in _BANDS if self.age_years <= most)
+        return band_of(self.age_years)
 
     @property
     def minor(self) -> bool:

@@ -1,0 +1,157 @@
+"""An installation split into processes of the operating system, each of which can be killed, frozen and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.cli import installation
+from services.cli.installation import Installation
+from spean import embedded
+from spean.embedded import Running
+from spean.settings import Settings
+from tests.builders import eventually
+
+READY_S = 30.0
+STOP_S = 15.0
+ROOT = Path(__file__).parents[2]
+# One door, two of everything that may run twice.
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "api": ("api",),
+    "relay-1": ("relay",), "relay-2": ("relay",),
+    "consume-1": ("consume",), "consume-2": ("consume",),
+    "clock-1": ("clock",), "clock-2": ("clock",),
+}  # fmt: skip
+
+
+def free_port() -> int:
+    """A port that no client is given by chance (below the range of outgoing connections)."""
+    while True:
+        port = random.randint(20_000, 29_999)  # noqa: S311
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+async def passed(seconds: float) -> None:
+    """Let real time pass: a frozen process is frozen for that long."""
+    until = time.monotonic() + seconds
+
+    async def over() -> bool:
+        return time.monotonic() >= until
+
+    await eventually(over, within_s=seconds + 5)
+
+
+@dataclass
+class Cluster:
+    """`members` are our own child processes; every signal goes to one of them by its process number."""
+
+    folder: Path
+    settings: Settings
+    postgres: Running
+    members: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def pause(self) -> Path:
+        return self.folder / "pause"
+
+    async def spawn(self, name: str) -> None:
+        """Start the process of that name and wait until its roles run. Raises AssertionError when they do not."""
+        settings = self.settings
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("SPEAN_")},
+            "SPEAN_DATA": str(settings.data), "SPEAN_KEYS": str(settings.keys), "SPEAN_POSTGRES": settings.postgres,
+            "SPEAN_URL": settings.url, "SPEAN_PAUSE": str(self.pause),
+            # Only the door listens where everybody knocks.
+            "SPEAN_PORT": settings.url.rpartition(":")[2] if "api" in MEMBERS[name] else "0",
+        }  # fmt: skip
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.faults.run_roles", name, *MEMBERS[name],
+                cwd=ROOT, env=environment, stdout=PIPE, stderr=log,
+            )  # fmt: skip
+        self.members[name] = process
+        assert process.stdout is not None
+        said = await asyncio.wait_for(process.stdout.readline(), READY_S)
+        assert said == b"ready\n", f"{name} did not start; see {self.folder / name}.log"
+
+    async def spawn_all(self) -> None:
+        for name in MEMBERS:
+            if name not in self.members:
+                await self.spawn(name)
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL, and gone."""
+        process = self.members.pop(name)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+    def freeze(self, name: str) -> None:
+        self.members[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self.members[name].send_signal(signal.SIGCONT)
+
+    async def gone(self, name: str) -> None:
+        """Wait until this process has ended by itself (at a pause that kills)."""
+        await asyncio.wait_for(self.members.pop(name).wait(), STOP_S)
+
+    async def kill_postgres(self) -> None:
+        os.kill(self.postgres.server.pid, signal.SIGKILL)
+        await self.postgres.stop()
+
+    async def start_postgres(self) -> None:
+        self.postgres = await _postgres(self.folder)
+
+    async def stop(self) -> None:
+        for process in self.members.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for name in list(self.members):
+            try:
+                await asyncio.wait_for(self.members[name].wait(), STOP_S)
+            except TimeoutError:
+                await self.kill(name)
+        self.members.clear()
+        await self.postgres.stop()
+
+
+async def _postgres(folder: Path) -> Running:
+    """Durable: after a kill -9 nothing that was answered may be missing."""
+    return await embedded.start(folder / "pg", password_file=folder / "keys" / "postgres")
+
+
+@asynccontextmanager
+async def split(folder: Path) -> AsyncIterator[tuple[Cluster, Installation]]:
+    """A split installation, and a view of it from here (its databases, its bus, its address; nothing runs here)."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    running = await _postgres(folder)
+    try:
+        settings = Settings(
+            data=folder / "data", keys=folder / "keys", postgres=running.server.dsn("postgres"), port=0,
+            url=f"http://127.0.0.1:{free_port()}",
+        )  # fmt: skip
+        cluster = Cluster(folder, settings, running)
+    except BaseException:
+        await running.stop()
+        raise
+    try:
+        async with installation.installed(settings) as made:
+            await cluster.spawn_all()
+            yield cluster, made
+    finally:
+        await cluster.stop()
