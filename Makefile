@@ -5,16 +5,18 @@ PY := .venv/bin/python
 help:
 	@echo "make up          start everything on this machine (Ctrl-C stops)"
 	@echo "make demo        play a day at a border post against what is running"
-	@echo "make test        set up and run the tests (<= 15 min on 2 cores)"
-	@echo "make test-long   faults, many seeds, model tests"
-	@echo "make kafka       start a real local Kafka"
 	@echo "make doctor      what is wrong with this machine, and how to mend it"
+	@echo "make kafka       start a real local Kafka"
 	@echo "make clean       delete data and keys (asks first)"
+	@echo "make test        set up and run the tests (15 minutes on 2 cores)"
+	@echo "make test-long   faults, many seeds, model tests"
+	@echo "make lint        read the source without running it"
+	@echo "make deps        system packages for tests on a real Kafka"
 
-.venv/runtime: requirements.lock
+.venv/runtime: requirements.lock deploy/environment.sh
 	@sh deploy/environment.sh requirements.lock .venv/runtime
 
-.venv/dev: requirements-dev.lock
+.venv/dev: requirements-dev.lock deploy/environment.sh
 	@sh deploy/environment.sh requirements-dev.lock .venv/dev
 
 up: .venv/runtime
@@ -26,21 +28,23 @@ demo: .venv/runtime
 doctor: .venv/runtime
 	@$(PY) -m services.cli doctor
 
-clean:
+clean: .venv/runtime
 	@$(PY) -m services.cli clean
 
 kafka: .venv/runtime
-	@$(PY) -m deploy.kafka.local up --nodes 1 --folder var/kafka
+	@$(PY) -m deploy.kafka.local up --nodes 1
 
 deps:
-	@sh deploy/system.sh
+	@sh deploy/system.sh --now
 
 test: .venv/dev
+	@sh deploy/system.sh
 	@sh deploy/check.sh
-	@$(PY) -m pytest -m "not long"
+	@$(PY) -m pytest -m "not long" -rs
 
 test-long: .venv/dev
-	@$(PY) -m pytest -m long
+	@sh deploy/system.sh
+	@$(PY) -m pytest -m long -rs
 
 lint: .venv/dev
 	@sh deploy/check.sh

@@ -55,6 +55,9 @@ def unreadable(written: Schema, read: Schema, at: str = "") -> list[str]:
     """Why a reader of `read` could refuse something that a writer of `written` may say. `at` is the field's path."""
     strange = sorted((written.keys() | read.keys()) - _JUDGED - _ANNOTATIONS)
     strange += sorted({str(one["type"]) for one in (written, read) if one.get("type", "string") not in _TYPES})
+    for one in (written, read):
+        beside = sorted(one.keys() - _ANNOTATIONS - {"anyOf"})
+        strange += ["anyOf and " + ", ".join(beside)] if "anyOf" in one and beside else []
     if strange:
         return [f"{_name(at)}: cannot be judged: {', '.join(strange)}"]
     if "anyOf" in written:
@@ -110,8 +113,6 @@ def _codes(written: Schema, read: Schema, at: str) -> list[str]:
 
 
 def _text(written: Schema, read: Schema, at: str) -> list[str]:
-    if "enum" in written:
-        return []
     return [
         f"{_name(at)}: {word} {written.get(word)} is not {read[word]}"
         for word in ("format", "pattern")
@@ -124,7 +125,6 @@ def _bounds(written: Schema, read: Schema, at: str) -> list[str]:
     pairs += [
         (written.get(low, 0), read.get(low, 0), written.get(high, math.inf), read.get(high, math.inf))
         for low, high in _SIZES
-        if "enum" not in written
     ]
     return [
         f"{_name(at)}: from {low} to {high} is not within {least} to {most}"

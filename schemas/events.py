@@ -61,31 +61,43 @@ class DisclosureStoppedV1(EventData):
 
 
 class PacketReleasedV1(EventData):
+    """The packet may be read by the organisation that accepted, and the person has a hand-over code."""
+
     offer: UUID
 
 
 class PacketRefusedV1(EventData):
+    """A packet that was due is not released: the service has ended meanwhile."""
+
     offer: UUID
     reason: ReasonFamily
 
 
 class PacketFetchedV1(EventData):
+    """The packet was read for the first time."""
+
     offer: UUID
 
 
 class ErasureRequestedV1(EventData):
+    """Who may hold a copy is asked to erase it, and to say by `answer_by` what became of it."""
+
     offer: UUID
     organisation: UUID
     answer_by: AwareDatetime
 
 
 class ErasureAcknowledgedV1(EventData):
+    """What became of a copy."""
+
     offer: UUID
     organisation: UUID
     answer: ErasureAnswer
 
 
 class ErasureOverdueV1(EventData):
+    """Nobody has said in time what became of a copy."""
+
     offer: UUID
     organisation: UUID
 
@@ -118,11 +130,15 @@ class ReferralReopenedV1(EventData):
 
 
 class ReferralReadyV1(EventData):
+    """The person may set out; past `arrive_by` without arrival a coordinator is told."""
+
     offer: UUID
     arrive_by: AwareDatetime
 
 
 class ReferralDepartedV1(EventData):
+    """The sender says that the person has set out."""
+
     offer: UUID
 
 
@@ -134,6 +150,8 @@ class ReferralArrivedV1(EventData):
 
 
 class ReferralMissingV1(EventData):
+    """Ready, and nobody arrived in time. The place stays held."""
+
     offer: UUID
 
 
@@ -144,39 +162,55 @@ class ReferralCompletedV1(EventData):
 
 
 class ReferralCancelledV1(EventData):
+    """Ended before arrival; what was held is free."""
+
     reason: ReasonFamily
 
 
 class ReferralEscalatedV1(EventData):
+    """A named coordinator owns it."""
+
     coordinator: UUID
     reason: EscalationReason
 
 
 class OfferSentV1(EventData):
+    """One organisation is asked; it may answer until `answer_by`."""
+
     offer: UUID
     organisation: UUID
     answer_by: AwareDatetime
 
 
 class OfferSeenV1(EventData):
+    """The organisation has it on its screen."""
+
     offer: UUID
 
 
 class OfferAcceptedV1(EventData):
+    """The organisation takes the person, and its places are held."""
+
     offer: UUID
     organisation: UUID
 
 
 class OfferDeclinedV1(EventData):
+    """The organisation says no; the detailed reason stays at the holder."""
+
     offer: UUID
     reason: ReasonFamily
 
 
 class OfferExpiredV1(EventData):
+    """No answer in time."""
+
     offer: UUID
 
 
 class OfferWithdrawnV1(EventData):
+    """No longer available; the organisation is told the same words whatever the cause."""
+
     offer: UUID
 
 
@@ -193,6 +227,8 @@ class CapacityChangedV1(EventData):
 
 
 class OrganisationRegisteredV1(EventData):
+    """An organisation may be asked from now on. Its name is in no event."""
+
     type: OrganisationType
     country: Country
     law_enforcement: bool
@@ -204,6 +240,8 @@ class OrganisationSuspendedV1(EventData):
 
 
 class DeliverySucceededV1(EventData):
+    """An organisation was told that something waits."""
+
     organisation: UUID
 
 

@@ -44,7 +44,7 @@ HANDOFF = Topic("spean.handoff.*", INTAKE, (REFERRAL, NOTIFY), "referral")
 REFERRALS = Topic("spean.referral", REFERRAL, (INTAKE, NOTIFY), "referral")
 PLACES = Topic("spean.place", REFERRAL, (NOTIFY,), "place")
 ORGANISATIONS = Topic("spean.organisation", REFERRAL, (INTAKE, NOTIFY), "organisation")
-DELIVERIES = Topic("spean.delivery", NOTIFY, (NOTIFY,), "delivery")
+DELIVERIES = Topic("spean.delivery", NOTIFY, (), "delivery")
 TOPICS = (HANDOFF, REFERRALS, PLACES, ORGANISATIONS, DELIVERIES)
 
 _EVENTS: dict[str, tuple[type[EventData], Topic]] = {

@@ -6,7 +6,9 @@ Writers never say `unknown` (`schemas.registry.write` refuses it).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -308,3 +310,18 @@ class EscalationReason(Open):
     ORGANISATION_SUSPENDED = "organisation-suspended"
     NO_OUTCOME = "no-outcome"
     UNKNOWN = "unknown"
+
+
+# What a partner's system may be allowed: `<service>:<what>`. The part before the colon is the token's audience.
+SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        "intake:send": "write entries, record what people decide, request and follow hand-offs",
+        "intake:rules": "review need-to-know, agreements and corridors",
+        "referral:send": "say that a person has set out",
+        "referral:receive": "answer offers, record arrival and outcome, keep the number of places",
+        "referral:coordinate": "act on what was escalated to you",
+        "referral:admin": "register organisations, networks, systems and places",
+        "notify:watch": "see numbers and the stream of changes of your networks",
+        "notify:admin": "keep the addresses that are told that something waits",
+    }
+)

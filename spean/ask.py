@@ -5,6 +5,7 @@ The address comes from the registry of holders, never from an event or a `datare
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -38,18 +39,21 @@ class Holders:
 
     async def ask(self, holder: str, path: str, question: BaseModel, answer: type[A]) -> A:
         """Raises HolderSilent for anything but a well-formed answer in time."""
-        token = self._signer.sign(f"holder:{holder}", auth.QUESTION_TOKEN_S, {"scope": "question", "sub": "referral"})
+        claims = {"scope": "question", "sub": "referral"}
+        token = self._signer.sign(auth.Kind.QUESTION, f"holder:{holder}", auth.QUESTION_TOKEN_S, claims)
         url = f"{self.address(holder)}/questions/{path}"
         try:
             with telemetry.span(f"ask {path}", holder=holder):
-                reply = await self._client.post(
-                    url,
-                    content=question.model_dump_json(),
-                    headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-                )
+                # The client's own limit is for each step of a request: an answer that drips would never reach it.
+                async with asyncio.timeout(LIMIT_S):
+                    reply = await self._client.post(
+                        url,
+                        content=question.model_dump_json(),
+                        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                    )
                 reply.raise_for_status()
             return answer.model_validate_json(reply.content, extra="ignore")
-        except (httpx.HTTPError, ValidationError):
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError):
             raise HolderSilent from None
 
     async def close(self) -> None:

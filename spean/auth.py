@@ -1,16 +1,20 @@
 """Who is calling: short EdDSA access tokens of the network's issuer, and tickets and questions between services.
 
-All are JWTs signed with Ed25519; what differs is the audience and the scope. Nothing is accepted without expiry,
-audience, issuer and a known key.
+All are JWTs signed with Ed25519; what differs is the kind (`typ`), the audience and the scope. Nothing is accepted
+without its kind, expiry, audience, issuer and a known key.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,26 +26,43 @@ from joserfc.jwk import KeySet, OKPKey
 from schemas.questions import OrganisationFacts
 from spean.problem import Refusal
 
+log = logging.getLogger(__name__)
 ALGORITHMS = ["Ed25519", "EdDSA"]
 ACCESS_TOKEN_S = 300
 QUESTION_TOKEN_S = 60
 TICKET_S = 60
 # Clocks of partners differ; more than this is a wrong clock.
 LEEWAY_S = 5
-# An unknown key id makes us look again, at most this often.
+# An unknown key id makes us look again, at most this often; keys are looked up anew when they are this old.
 LOOK_AGAIN_S = 5.0
+KEYS_S = 300.0
+_CLIENT_ID = re.compile(r"[a-z0-9-]{1,80}")
+
+
+class Kind(StrEnum):
+    """What a token of the issuer is for; one kind never opens what another is for (RFC 8725, 3.11)."""
+
+    ACCESS = "at+jwt"
+    QUESTION = "question+jwt"
+    TICKET = "ticket+jwt"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The organisation that calls, through which system, with which scopes, the networks it belongs to,
-    and what the issuer vouches for about it."""
+    and what the issuer vouches for about it, until when (seconds since 1970)."""
 
     org: UUID
     client: str
     scopes: frozenset[str]
     networks: frozenset[UUID]
     facts: OrganisationFacts
+    expires: float
+
+    @property
+    def expired(self) -> bool:
+        """For an answer that goes on longer than its token lives."""
+        return time.time() >= self.expires + LEEWAY_S
 
 
 class Signer:
@@ -50,20 +71,23 @@ class Signer:
     def __init__(self, key: OKPKey, issuer: str) -> None:
         self._key, self.issuer = key, issuer
 
-    def sign(self, audience: str | list[str], seconds: int, claims: Mapping[str, Any]) -> str:
+    def sign(self, kind: Kind, audience: str | list[str], seconds: int, claims: Mapping[str, Any]) -> str:
         now = int(time.time())
         all_claims = {
             "iss": self.issuer, "aud": audience, "iat": now, "exp": now + seconds, "jti": str(uuid4()), **claims,
         }  # fmt: skip
-        return jwt.encode({"alg": "Ed25519", "kid": self._key.kid, "typ": "at+jwt"}, all_claims, self._key, ALGORITHMS)
+        return jwt.encode({"alg": "Ed25519", "kid": self._key.kid, "typ": kind}, all_claims, self._key, ALGORITHMS)
 
     def public_keys(self) -> dict[str, Any]:
         """The JWKS document."""
         return {"keys": [self._key.as_dict(private=False)]}
 
 
-def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str) -> dict[str, Any]:
-    """The token's claims. Raises Refusal `bad-token`, whatever is wrong with it."""
+def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str, kind: Kind | None) -> dict[str, Any]:
+    """The token's claims. `kind` None: signed by a partner, who may call it anything but one of our kinds.
+
+    Raises Refusal `bad-token`, whatever is wrong with it.
+    """
     rules = jwt.JWTClaimsRegistry(
         leeway=LEEWAY_S,
         iss={"essential": True, "value": issuer},
@@ -75,47 +99,74 @@ def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str) -> d
     try:
         decoded = jwt.decode(token, keys, ALGORITHMS)
         rules.validate(decoded.claims)
-    except (JoseError, ValueError, TypeError, KeyError):
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         raise Refusal("bad-token") from None
+    named = decoded.header.get("typ")
+    if (named != kind) if kind else (named in set(Kind)):
+        raise Refusal("bad-token")
     return dict(decoded.claims)
 
 
 class Verifier:
-    """Checks tokens of one issuer for one audience; fetches the issuer's public keys when it meets a new key id."""
+    """Checks tokens of one issuer, of one kind, for one audience; fetches the issuer's public keys when it meets a new
+    key id. A stranger cannot make it fetch more often than every `LOOK_AGAIN_S`."""
 
-    def __init__(self, issuer: str, audience: str, fetch: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        self._issuer, self._audience, self._fetch = issuer, audience, fetch
+    def __init__(
+        self, issuer: str, audience: str, fetch: Callable[[], Awaitable[dict[str, Any]]], kind: Kind = Kind.ACCESS
+    ) -> None:
+        self._issuer, self._audience, self._fetch, self._kind = issuer, audience, fetch, kind
         self._keys: KeySet | None = None
-        self._looked = -LOOK_AGAIN_S
+        self._looked = 0.0
+        self._looking = asyncio.Lock()
 
     async def claims(self, token: str) -> dict[str, Any]:
-        """Raises Refusal `bad-token`, or `busy` when the issuer's keys cannot be had."""
-        if self._keys is not None:
+        """Raises Refusal `bad-token`, or `busy` when the issuer's keys have never been had."""
+        named = _key_id(token)
+        known = self._keys is not None and named in {key.kid for key in self._keys.keys}
+        if not known or time.monotonic() - self._looked > KEYS_S:
+            await self._look()
+        if self._keys is None:
+            raise Refusal("busy")
+        return check(token, self._keys, issuer=self._issuer, audience=self._audience, kind=self._kind)
+
+    async def _look(self) -> None:
+        """Fetch the keys; who waited for somebody else's look takes its result. Keys that we have stay when the issuer
+        does not answer: what it signed ends within minutes anyway."""
+        asked = time.monotonic()
+        async with self._looking:
+            recent = self._keys is not None and time.monotonic() - self._looked < LOOK_AGAIN_S
+            if recent or self._looked > asked:
+                return
             try:
-                return check(token, self._keys, issuer=self._issuer, audience=self._audience)
-            except Refusal:
-                if time.monotonic() - self._looked < LOOK_AGAIN_S:
-                    raise
-        try:
-            self._keys = KeySet.import_key_set(await self._fetch())  # type: ignore[arg-type]
-        except (httpx.HTTPError, JoseError, ValueError):
-            raise Refusal("busy") from None
-        self._looked = time.monotonic()
-        return check(token, self._keys, issuer=self._issuer, audience=self._audience)
+                self._keys = KeySet.import_key_set(await self._fetch())  # type: ignore[arg-type]
+            except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError) as error:
+                log.warning("issuer's keys not had", extra={"error_class": type(error).__name__})
+            finally:
+                self._looked = time.monotonic()
 
     async def caller(self, token: str) -> Caller:
         """Who holds an access token."""
         claims = await self.claims(token)
         try:
             return Caller(
-                org=UUID(claims["org"]),
+                org=UUID(str(claims["org"])),
                 client=str(claims["sub"]),
                 scopes=frozenset(str(claims["scope"]).split()),
-                networks=frozenset(UUID(network) for network in claims["networks"]),
-                facts=OrganisationFacts.model_validate(claims["facts"], strict=False),
+                networks=frozenset(UUID(str(network)) for network in claims["networks"]),
+                facts=OrganisationFacts.model_validate(claims["facts"], strict=False, extra="ignore"),
+                expires=float(claims["exp"]),
             )
         except (KeyError, ValueError, TypeError):
             raise Refusal("bad-token") from None
+
+
+def _key_id(token: str) -> str | None:
+    """Which key an unverified token names. Raises Refusal `bad-token`."""
+    try:
+        named = _part(token, 0).get("kid")
+    except _NOT_A_TOKEN:
+        raise Refusal("bad-token") from None
+    return named if isinstance(named, str) else None
 
 
 def unverified_subject(assertion: str) -> str:
@@ -124,11 +175,19 @@ def unverified_subject(assertion: str) -> str:
     Raises Refusal `bad-client`.
     """
     try:
-        payload = assertion.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        subject = claims["sub"]
-    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
+        subject = _part(assertion, 1)["sub"]
+    except _NOT_A_TOKEN:
         raise Refusal("bad-client") from None
-    if not isinstance(subject, str):
+    if not isinstance(subject, str) or not _CLIENT_ID.fullmatch(subject):
         raise Refusal("bad-client")
     return subject
+
+
+_NOT_A_TOKEN = (IndexError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def _part(token: str, number: int) -> dict[str, Any]:
+    """One part of an unverified token. Raises one of `_NOT_A_TOKEN`."""
+    part = token.split(".")[number]
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return found

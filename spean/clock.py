@@ -2,12 +2,14 @@
 
 A row is claimed for a while (`claimed_until`), so any number of clocks may run and a crashed one delays only what it
 held. Handlers may ask others outside a transaction; they then lock, look again, decide, and clear or move the row in
-their own transaction. A handler that fails is called again later and later; the row never disappears by itself.
+their own transaction. A handler that fails, or takes too long, is called again later and later; the row never disappears
+by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -16,14 +18,17 @@ from uuid import UUID
 import asyncpg
 
 from spean import telemetry
-from spean.db import Database, Tx
+from spean.db import Database, DatabaseProblem, Tx
 
 log = logging.getLogger(__name__)
 Handler = Callable[[UUID], Awaitable[None]]
 
-# Longer than any handler may take (it asks with a limit of 2 s), short enough that a crash delays nobody for long.
+# Short enough that a crash delays nobody for long. A handler is cut off well before another clock may call it, and may
+# wait for one holder (2 s) or one mail server (10 s).
 CLAIM_S = 15
-CLAIM_ROWS = 32
+HANDLER_S = 12.0
+# Handlers side by side: most of them wait for an answer, few hold a connection.
+AT_ONCE = 32
 LOOK_EVERY_S = 0.1
 RETRY_MOST_S = 60
 
@@ -50,46 +55,64 @@ async def claim(tx: Tx, kinds: list[str], rows: int, seconds: int) -> list[async
     )  # fmt: skip
 
 
-async def put_off(tx: Tx, kind: str, subject: UUID, seconds: int) -> None:
+async def put_off(tx: Tx, claimed: asyncpg.Record, seconds: int) -> None:
+    """Not before `seconds` from now; a row that was set anew since it was claimed stays as it is."""
     await tx.conn.execute(
-        "update due set claimed_until = now() + make_interval(secs => $3) where kind = $1 and subject = $2",
-        kind, subject, seconds,
+        """
+        update due set claimed_until = now() + make_interval(secs => $5)
+        where kind = $1 and subject = $2 and at = $3 and tries = $4
+        """,
+        claimed["kind"], claimed["subject"], claimed["at"], claimed["tries"], seconds,
     )  # fmt: skip
 
 
 class Clock:
     def __init__(self, db: Database, service: str, handlers: Mapping[str, Handler]) -> None:
         self._db, self._service, self._handlers = db, service, handlers
+        self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            try:
-                called = await self.tick()
-            except Exception as error:  # noqa: BLE001 (second of the two loops: the clock never stops)
-                log.warning("clock looks again", extra={"service": self._service, "error_class": type(error).__name__})
-                called = 0
-                await asyncio.sleep(1)
-            if not called:
-                await asyncio.sleep(LOOK_EVERY_S)
+        """Until cancelled; handlers that are running then are cancelled too, and their rows called again later."""
+        try:
+            while True:
+                claimed = 0
+                try:
+                    claimed = await self.tick()
+                except DatabaseProblem as problem:
+                    log.warning("clock looks again", extra={"service": self._service, "sqlstate": problem.sqlstate})
+                    await asyncio.sleep(1)
+                if not claimed:
+                    await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
 
     async def tick(self) -> int:
-        """Call every handler that is due now, side by side. Returns how many were called."""
-        if not self._handlers:
+        """Call what is due now, as far as there is room; none of them waits for another. Returns how many were called."""
+        free = AT_ONCE - len(self._running)
+        if not self._handlers or free == 0:
             return 0
         async with self._db.transaction("clock.claim") as tx:
-            rows = await claim(tx, list(self._handlers), CLAIM_ROWS, CLAIM_S)
-        await asyncio.gather(*(self._call(row["kind"], row["subject"], row["tries"]) for row in rows))
+            rows = await claim(tx, list(self._handlers), free, CLAIM_S)
+        for row in rows:
+            task = asyncio.create_task(self._call(row), name=f"due {row['kind']}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         return len(rows)
 
-    async def _call(self, kind: str, subject: UUID, tries: int) -> None:
+    async def _call(self, row: asyncpg.Record) -> None:
+        kind, tries = row["kind"], row["tries"]
         try:
             with telemetry.span(f"clock {kind}"):
-                await self._handlers[kind](subject)
-        except Exception as error:  # noqa: BLE001 (one subject's fault must not stop the others)
+                async with asyncio.timeout(HANDLER_S):
+                    await self._handlers[kind](row["subject"])
+        except Exception as error:  # noqa: BLE001 (second of the two loops: one subject's fault must not stop the others)
             log.warning(
                 "due handler failed",
                 extra={"service": self._service, "kind": kind, "tries": tries, "error_class": type(error).__name__},
             )
-            async with self._db.transaction("clock.put_off") as tx:
-                await put_off(tx, kind, subject, min(2**tries, RETRY_MOST_S))
+            # Where this cannot be written either, the claim runs out by itself.
+            with contextlib.suppress(DatabaseProblem):
+                async with self._db.transaction("clock.put_off") as tx:
+                    await put_off(tx, row, min(2 ** min(tries, 6), RETRY_MOST_S))

@@ -13,22 +13,32 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 from schemas.registry import TOPIC_OF, TOPICS, TYPES, ReadProblem, Unreadable
 from spean import order, telemetry
-from spean.bus import Bus, BusError, OutOfRange, Partition, Record, Stored, Subscription
-from spean.db import Database, DatabaseProblem, Tx
+from spean.bus import Bus, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, Subscription
+from spean.db import Database, DatabaseProblem, Tx, plain_errors
 from spean.event import Event, Malformed, parse
-from spean.order import Key, Place, Position
+from spean.order import Key, Place, Position, place_of
+from spean.problem import Refusal
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Tx, Event], Awaitable[None]]
+# Gives one event to its handler; the class of what went wrong, or None.
+Attempt = Callable[[Tx, Event], Awaitable[str | None]]
 
 BATCH_RECORDS = 500
 POLL_S = 1.0
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+# Positions are shown to the bus (for lag) this often; a tenth of what an autoscaler looks at.
+SHOW_EVERY_S = 1.0
+# Longer than a round over all partitions with full batches takes.
+STALL_S = 15.0
+# A deadlock or a lock that is not to be had passes within a few tries; what has not is the event's own fault.
+TRIES_MOST = 8
 
 
 class Poison(Exception):
@@ -39,12 +49,16 @@ class Poison(Exception):
         self.reason = reason
 
 
+class LogTrimmed(BusError):
+    """Records that this service has not read are gone from the log: only `spean replay` can say them again."""
+
+
 class _Moved(Exception):
     """The position is not where this consumer thought: somebody else has taken the batch."""
 
 
-class LogTrimmed(BusError):
-    """Records that this service has not read are gone from the log: only `spean replay` can say them again."""
+class _Failed(Exception):
+    """Something in a batch has failed: one record at a time."""
 
 
 class Consumer:
@@ -55,12 +69,17 @@ class Consumer:
         self._db, self._bus, self._group, self._member = db, bus, group, member
         self._topics, self._handlers = topics, handlers
         self._positions: dict[Partition, Position] = {}
+        self._tries: Counter[tuple[Partition, int]] = Counter()
+        self._shown_at = self._looked_at = 0.0
+        self._shown: dict[Partition, int] = {}
+        self._seen: dict[Partition, int] = {}
 
     async def run(self) -> None:
         """Until cancelled. Anything transient starts again from the positions in the database."""
         failures = 0
         while True:
             self._positions.clear()
+            self._seen.clear()
             try:
                 subscription = await self._bus.subscribe(self._group, self._member, self._topics)
                 try:
@@ -96,8 +115,30 @@ class Consumer:
                 await self._take(partition, batch)
             except _Moved:
                 self._positions.pop(partition, None)
-        if batches:
-            await subscription.commit({partition: place.next for partition, place in self._positions.items()})
+        await self._show(subscription)
+        await self._look_for_stall()
+
+    async def _show(self, subscription: Subscription) -> None:
+        """Tell the bus how far this group is. Nothing ever reads it back to decide."""
+        now = asyncio.get_running_loop().time()
+        positions = {partition: position.next for partition, position in self._positions.items()}
+        if positions != self._shown and now >= self._shown_at + SHOW_EVERY_S:
+            await subscription.commit(positions)
+            self._shown, self._shown_at = positions, now
+
+    async def _look_for_stall(self) -> None:
+        """A partition with records beyond its position that has given none since the last look is stuck: a client may
+        return nothing, and no error, for as long as all brokers are away. Raises BusUnavailable, BusError."""
+        now = asyncio.get_running_loop().time()
+        if now < self._looked_at + STALL_S:
+            return
+        self._looked_at = now
+        for topic in self._topics:
+            for partition, bounds in (await self._bus.bounds(topic)).items():
+                position = self._positions.get(partition)
+                if position is not None and self._seen.get(partition) == position.next < bounds.end:
+                    raise BusUnavailable(f"{topic}/{partition.number} has records, and none comes")
+        self._seen = {partition: position.next for partition, position in self._positions.items()}
 
     async def _find_place(self, subscription: Subscription, partition: Partition) -> None:
         """Load the position, make sure that this is still the log it belongs to, and seek to it."""
@@ -107,7 +148,8 @@ class Consumer:
         if position.next > end or not await self._same_log(partition, position, start):
             log.warning("the log is another one: reading it from its start", extra={"topic": partition.topic})
             async with self._db.transaction("consumer.reset") as tx:
-                await order.reset(tx, partition, start)
+                if not await order.advance(tx, partition, position.next, start, None):
+                    return
             position = Position(start, None)
         elif position.next < start:
             log.error("unread records are gone from the log; say them again with spean replay",
@@ -120,154 +162,161 @@ class Consumer:
         if position.last_id is None or position.next - 1 < start:
             return True
         found = await self._bus.read(partition, position.next - 1, limit=1)
-        return bool(found) and found[0].record.headers.get("ce_id") == str(position.last_id)
+        return bool(found) and _id_of(found[0].record) == position.last_id
 
     async def _take(self, partition: Partition, batch: Sequence[Stored]) -> None:
         """The whole batch in one transaction; where anything in it fails, one record at a time."""
         try:
-            await self._take_together(partition, batch)
+            await self._take_in(partition, batch, self._together)
+        except _Failed:
+            log.info("batch taken one by one", extra={"topic": partition.topic, "count": len(batch)})
         except DatabaseProblem as problem:
-            if problem.sqlstate.startswith("08"):
+            if problem.server:
                 raise
-        except (_Moved, BusError):
-            raise
-        except Exception as error:  # noqa: BLE001 (first of the two loops: a handler's fault must not stop other keys)
-            log.info("batch taken one by one", extra={"topic": partition.topic, "error_class": type(error).__name__})
         else:
             return
         for stored in batch:
-            place = self._positions[partition].next
-            if stored.offset >= place:
-                await self._take_one(partition, stored)
+            await self._take_one(partition, stored)
 
-    async def _take_together(self, partition: Partition, batch: Sequence[Stored]) -> None:
+    async def _take_one(self, partition: Partition, stored: Stored) -> None:
+        """What fails is parked. What is transient is tried again, by its next delivery, but not for ever."""
+        place = partition, stored.offset
+        try:
+            await self._take_in(partition, [stored], self._alone)
+        except DatabaseProblem as problem:
+            self._tries[place] += not problem.server
+            if problem.server or self._tries[place] < TRIES_MOST:
+                raise
+            reason = _class_of(problem)
+
+            async def give_up(_: Tx, __: Event) -> str:
+                return reason
+
+            await self._take_in(partition, [stored], give_up)
+        self._tries.pop(place, None)
+
+    async def _take_in(self, partition: Partition, batch: Sequence[Stored], attempt: Attempt) -> None:
+        """Records that begin at the position, in one transaction with it. Raises _Moved, DatabaseProblem, and what
+        `attempt` raises."""
         with telemetry.span("consume", topic=partition.topic, partition=partition.number, count=len(batch)):
             async with self._db.transaction("consumer.take") as tx:
-                position = await self._advance(tx, partition, batch)
+                position = Position(batch[-1].offset + 1, _id_of(batch[-1].record))
+                if not await order.advance(tx, partition, self._positions[partition].next, *position):
+                    raise _Moved
                 events = [(stored, event) for stored in batch if (event := await _readable(tx, stored)) is not None]
                 keys = {Key(event.source, event.subject) for _, event in events}
                 places = await order.lock_places(tx, keys)
-                waiting = await order.parked_keys(tx, keys)
+                waiting = await order.first_parked(tx, keys)
                 for stored, event in events:
-                    await self._place_and_apply(tx, stored, event, places, waiting)
+                    await self._place(tx, stored, event, places, waiting, attempt)
                 await order.save_places(tx, places)
         self._positions[partition] = position
 
-    async def _take_one(self, partition: Partition, stored: Stored) -> None:
-        """One record; a handler's failure that is not transient parks it."""
-        try:
-            await self._take_together(partition, [stored])
-        except DatabaseProblem as problem:
-            if problem.transient:
-                raise
-            await self._park(partition, stored, f"sqlstate-{problem.sqlstate}")
-        except Poison as poison:
-            await self._park(partition, stored, poison.reason)
-        except (_Moved, BusError):
-            raise
-        except Exception as error:  # noqa: BLE001 (the class is kept, the text may hold content)
-            await self._park(partition, stored, type(error).__name__)
-
-    async def _park(self, partition: Partition, stored: Stored, reason: str) -> None:
-        async with self._db.transaction("consumer.park") as tx:
-            position = await self._advance(tx, partition, [stored])
-            event = await _readable(tx, stored)
-            if event is not None:
-                await order.lock_places(tx, [Key(event.source, event.subject)])
-                await order.park(tx, stored, event, reason)
-        self._positions[partition] = position
-        log.error("event parked", extra={"topic": partition.topic, "offset": stored.offset, "reason": reason})
-
-    async def _advance(self, tx: Tx, partition: Partition, batch: Sequence[Stored]) -> Position:
-        expected, last = self._positions[partition].next, batch[-1]
-        position = Position(last.offset + 1, _id_of(last.record))
-        if not await order.advance(tx, partition, expected, position.next, position.last_id):
-            raise _Moved
-        return position
-
-    async def _place_and_apply(self, tx: Tx, stored: Stored, event: Event, places: dict[Key, Place],
-                               waiting: dict[Key, str]) -> None:  # fmt: skip
-        key = Key(event.source, event.subject)
-        verdict = place_of(places[key], Place(event.epoch, event.sequence))
+    async def _place(self, tx: Tx, stored: Stored, event: Event, places: dict[Key, Place], waiting: dict[Key, Place],
+                     attempt: Attempt) -> None:  # fmt: skip
+        """Drop it, let it take effect (and what it let wait), or park it. `waiting` is each key's first parked event."""
+        key, here = Key(event.source, event.subject), Place(event.epoch, event.sequence)
+        first = waiting.get(key)
+        verdict = place_of(places[key], here)
         if verdict == "passed":
             return
-        filling = verdict == "next" and waiting.get(key) == "gap"
-        if key in waiting and not filling:
-            await order.park(tx, stored, event, "behind")
-            return
-        if verdict != "next":
-            waiting[key] = verdict
-            await order.park(tx, stored, event, verdict)
-            return
-        await apply(tx, event, self._handlers)
-        places[key] = Place(event.epoch, event.sequence)
-        if filling:
-            places[key], left = await drain(tx, key, places[key], self._handlers)
-            if not left:
+        reason: str | None = verdict
+        if first is not None and here >= first:
+            reason = "behind"
+        elif verdict == "next":
+            reason = await attempt(tx, event)
+        if reason is None:
+            places[key] = here
+            if first is not None:
+                places[key], left = await drain(tx, key, here, self._handlers)
                 waiting.pop(key)
+                waiting.update({} if left is None else {key: left})
+            return
+        await order.park(tx, stored, event, reason)
+        if first is None or here < first:
+            waiting[key] = here
+            _tell(stored, reason)
+
+    async def _together(self, tx: Tx, event: Event) -> None:
+        if await handle(tx, event, self._handlers) is not None:
+            raise _Failed
+
+    async def _alone(self, tx: Tx, event: Event) -> str | None:
+        return await handle_alone(tx, event, self._handlers)
 
 
-def place_of(last: Place, new: Place) -> str:
-    """Where a new event stands to the last one taken: `next`, `passed`, `gap`, or `fork`.
+async def handle(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> str | None:
+    """Give one event to its handler. Returns the class of what went wrong for good (the transaction is then of no use
+    any more), or None. Raises DatabaseProblem for what may pass."""
+    try:
+        with plain_errors("consumer.handle"):
+            await _apply(tx, event, handlers)
+    except DatabaseProblem as problem:
+        if problem.transient:
+            raise
+        return _class_of(problem)
+    except Poison as poison:
+        return poison.reason
+    except Refusal as refusal:
+        return f"refused-{refusal.code}"
+    except Exception as error:  # noqa: BLE001 (first of the two loops: a handler's fault must not stop other keys)
+        return type(error).__name__
+    return None
 
-    Within a life the numbers have no holes; a later life goes on counting where the last event stood.
-    """
-    if new <= last or new.epoch < last.epoch:
-        return "passed"
-    if new.epoch > last.epoch > 0 and new.sequence <= last.sequence:
-        return "fork"
-    return "next" if new.sequence == last.sequence + 1 else "gap"
+
+async def handle_alone(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> str | None:
+    """The same in a savepoint: what went wrong leaves nothing behind, and the transaction goes on."""
+    with plain_errors("consumer.savepoint"):
+        savepoint = tx.conn.transaction()
+        await savepoint.start()
+        reason = await handle(tx, event, handlers)
+        await (savepoint.commit() if reason is None else savepoint.rollback())
+    return reason
 
 
-async def apply(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> None:
-    """Give one event to its handler. A type that the contracts know and this service does not handle has no effect.
-
-    Raises Poison for one that cannot be read.
-    """
-    handler = handlers.get(event.type)
-    if handler is None:
-        if event.type not in TYPES:
-            try:
-                event.data()
-            except Unreadable as unreadable:
-                raise Poison(unreadable.problem.value) from None
-        return
+async def _apply(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> None:
+    """A type that the contracts know and this service does not handle has no effect. Raises Poison for one that cannot
+    be read, and whatever the handler raises."""
     tx.correlation, tx.causation = event.correlationid, event.id
     try:
-        await handler(tx, event)
+        if event.type in handlers:
+            await handlers[event.type](tx, event)
+        elif event.type not in TYPES:
+            event.data()
     except Unreadable as unreadable:
         raise Poison(unreadable.problem.value) from None
 
 
-async def drain(tx: Tx, key: Key, place: Place, handlers: Mapping[str, Handler]) -> tuple[Place, int]:
-    """Give a key's parked events to their handlers, in order, up to the first gap. Returns the new last place and how
-    many still wait.
-
-    Raises whatever the handler raises: the transaction then keeps them all parked.
-    """
-    rows = await order.parked_of(tx, key)
-    left = len(rows)
-    for row in rows:
-        record = Record(str(key.aggregate).encode(), json.loads(row["headers"]), row["value"])
-        verdict = place_of(place, Place(row["epoch"], row["sequence"]))
-        if verdict == "next":
-            await apply(tx, parse(record), handlers)
-            place = Place(row["epoch"], row["sequence"])
-        elif verdict != "passed":
-            break
+async def drain(tx: Tx, key: Key, place: Place, handlers: Mapping[str, Handler]) -> tuple[Place, Place | None]:
+    """Give a key's parked events to their handlers, in order, up to the first gap or failure, which is noted. Returns
+    the new last place, and that of the first event that still waits. Raises DatabaseProblem for what may pass."""
+    for row in await order.parked_of(tx, key):
+        here = Place(row["epoch"], row["sequence"])
+        verdict = place_of(place, here)
+        if verdict != "passed":
+            record = Record(str(key.aggregate).encode(), json.loads(row["headers"]), row["value"])
+            reason = await handle_alone(tx, parse(record), handlers) if verdict == "next" else verdict
+            if reason is not None:
+                await order.set_reason(tx, row["number"], reason)
+                return place, here
+            place = here
         await order.unpark(tx, row["number"])
-        left -= 1
-    return place, left
+    return place, None
 
 
-async def retry(db: Database, key: Key, handlers: Mapping[str, Handler]) -> int:
-    """Try a parked key again, in one transaction. Returns how many of its events still wait. Raises Poison,
-    DatabaseProblem, or the handler's own error."""
+async def retry(db: Database, key: Key, handlers: Mapping[str, Handler]) -> str | None:
+    """Try a parked key again, in one transaction. Returns why its first event still waits; None when all have taken
+    effect. A record that is nobody's stays as it is. Raises DatabaseProblem."""
     async with db.transaction("consumer.retry") as tx:
-        places = await order.lock_places(tx, [key])
-        places[key], left = await drain(tx, key, places[key], handlers)
-        await order.save_places(tx, places)
-        return left
+        if key.source != order.NOBODY:
+            places = await order.lock_places(tx, [key])
+            places[key], _ = await drain(tx, key, places[key], handlers)
+            await order.save_places(tx, places)
+        return await order.why_parked(tx, key)
+
+
+def _class_of(problem: DatabaseProblem) -> str:
+    return f"sqlstate-{problem.sqlstate}"
 
 
 def _id_of(record: Record) -> UUID | None:
@@ -283,12 +332,22 @@ async def _readable(tx: Tx, stored: Stored) -> Event | None:
     try:
         event = parse(stored.record)
     except Malformed:
-        await order.park_alone(tx, stored, "malformed")
+        await _park_alone(tx, stored, "malformed")
         return None
     if not _written_by(stored.partition.topic, event):
-        await order.park_alone(tx, stored, ReadProblem.WRONG_TOPIC.value)
+        await _park_alone(tx, stored, ReadProblem.WRONG_TOPIC.value)
         return None
     return event
+
+
+async def _park_alone(tx: Tx, stored: Stored, reason: str) -> None:
+    await order.park_alone(tx, stored, reason)
+    _tell(stored, reason)
+
+
+def _tell(stored: Stored, reason: str) -> None:
+    at = {"topic": stored.partition.topic, "partition": stored.partition.number, "offset": stored.offset}
+    log.error("event parked", extra={**at, "reason": reason})
 
 
 def _written_by(topic: str, event: Event) -> bool:

@@ -32,8 +32,17 @@ STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 # A frozen process must not keep a lock, a partition or a bucket.
 IDLE_IN_TRANSACTION_MS = 3_000
-# 08 connection, 40 serialization and deadlock, 53 resources, 57 operator intervention, 55P03 lock not available, 58 disk.
-TRANSIENT = ("08", "40", "53", "57", "55P03", "58")
+# A server that does not take a connection in this time, or does not answer long after its own limits, is not there.
+CONNECT_S = 5.0
+ANSWER_S = STATEMENT_TIMEOUT_MS / 1000 + 5
+CLOSE_S = 10.0
+# Answers to partners that are on their way at once, each with a connection of its own: well below either pool's size.
+SLOW_READERS = 4
+# 08 connection, 25P03 idle in a transaction for too long, 40 serialization and deadlock, 53 resources, 55P03 lock not
+# available, 57 operator intervention (also a statement's time limit), 58 disk.
+TRANSIENT = ("08", "25P03", "40", "53", "55P03", "57", "58")
+# Of these, the ones that say nothing of the statement: it is the server, or the way to it, that is in trouble.
+SERVER = ("08", "25P03", "53", "57P", "58")
 
 
 class DatabaseProblem(Exception):
@@ -45,7 +54,13 @@ class DatabaseProblem(Exception):
 
     @property
     def transient(self) -> bool:
+        """May the same transaction succeed later?"""
         return self.sqlstate.startswith(TRANSIENT)
+
+    @property
+    def server(self) -> bool:
+        """Is it the server or the connection, whatever the statement was?"""
+        return self.sqlstate.startswith(SERVER)
 
 
 @dataclass(slots=True)
@@ -67,6 +82,7 @@ class Database:
     def __init__(self, api: asyncpg.Pool[asyncpg.Record], worker: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {"api": api, "worker": worker}
         self.shift = timedelta(0)
+        self.slow_readers = asyncio.Semaphore(SLOW_READERS)
         self.holder: str | None = None
         self.appended = asyncio.Event()
 
@@ -74,11 +90,22 @@ class Database:
     async def open(cls, api_dsn: str, worker_dsn: str, *, api_size: int = 8, worker_size: int = 6) -> Database:
         """Raises DatabaseProblem when the database does not answer."""
         with _plain("open"):
-            return cls(await _pool(api_dsn, api_size), await _pool(worker_dsn, worker_size))
+            # Only the role `api` works as an organisation: other processes keep no session for it.
+            api = await _pool(api_dsn, api_size, kept=0)
+            try:
+                return cls(api, await _pool(worker_dsn, worker_size, kept=1))
+            except BaseException:
+                api.terminate()
+                raise
 
     async def close(self) -> None:
+        """Give the sessions in use `CLOSE_S` to end, then cut them off."""
         for pool in self._pools.values():
-            await pool.close()
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
 
     @asynccontextmanager
     async def transaction(
@@ -103,14 +130,16 @@ class Database:
                     self.appended.set()
 
     async def worker_connection(self) -> Connection:
-        """A session of its own for a loop that holds a lock; give it back with `release`."""
+        """A session of its own for a loop that holds a lock; give it back with `release`. Raises DatabaseProblem."""
         with _plain("connect"):
             return await self._pools["worker"].acquire()
 
     async def release(self, conn: Connection, *, broken: bool = False) -> None:
-        if broken:
-            conn.terminate()
-        await self._pools["worker"].release(conn)  # type: ignore[arg-type]
+        """Give a session back to the pool, or end it (`broken`). Raises DatabaseProblem."""
+        with _plain("release"):
+            if broken:
+                conn.terminate()
+            await self._pools["worker"].release(conn)  # type: ignore[arg-type]
 
 
 async def begin(conn: Connection, org: UUID | None) -> datetime:
@@ -121,11 +150,13 @@ async def begin(conn: Connection, org: UUID | None) -> datetime:
     return now
 
 
-async def _pool(dsn: str, size: int) -> asyncpg.Pool[asyncpg.Record]:
+async def _pool(dsn: str, size: int, *, kept: int) -> asyncpg.Pool[asyncpg.Record]:
     return await asyncpg.create_pool(
         dsn,
-        min_size=1,
+        min_size=kept,
         max_size=size,
+        timeout=CONNECT_S,
+        command_timeout=ANSWER_S,
         server_settings={
             "application_name": "spean",
             "timezone": "UTC",
@@ -148,7 +179,8 @@ class _plain:  # noqa: N801 (reads as a statement)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, asyncpg.PostgresError):
             raise DatabaseProblem(self._name, error.sqlstate or "XX000") from None
-        if isinstance(error, (asyncpg.InterfaceError, ConnectionError, TimeoutError)):
+        # OSError: no such socket, refused, reset, no such host, out of time.
+        if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
             raise DatabaseProblem(self._name, "08006") from None
 
 

@@ -127,6 +127,10 @@ class Running:
     _child: subprocess.Popen[bytes] | None
     _lock: ExitStack
 
+    def alive(self) -> bool:
+        """Does the server still run? Its folder stays ours either way, until `stop`."""
+        return self._process.alive()
+
     async def stop(self) -> None:
         """End the server and give the folder back; a second call does nothing.
 
@@ -147,14 +151,6 @@ class _Place:
     server: Server  # its process number is not known yet
     account: tuple[int, int]
     become: dict[str, Any]
-
-
-def default_folder() -> Path:
-    """Return where an installation keeps its server: `/var/lib/spean` for root, else below the user's data folder."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/spean")
-    chosen = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (chosen if chosen.is_absolute() else Path.home() / ".local/share") / "spean"
 
 
 async def start(folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60) -> Running:

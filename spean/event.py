@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from schemas import registry
@@ -12,6 +13,14 @@ from schemas.events import EventData
 from spean.bus import Record
 
 _PREFIX = "ce_"
+# A type, a source: printable, and no longer than the longest that a registry or a holder's name could make.
+_NAME = re.compile(r"[\x21-\x7e]{1,200}")
+_COUNT = re.compile(r"[1-9][0-9]{0,18}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# Headers of an event of ours are below 2 KiB, with the longest names.
+MAX_HEADERS_BYTES = 8 * 1024
+# What PostgreSQL keeps them in: integer and bigint.
+_EPOCH_MOST, _SEQUENCE_MOST = 2**31 - 1, 2**63 - 1
 
 
 class Malformed(Exception):
@@ -64,22 +73,54 @@ class Event:
 
 
 def parse(record: Record) -> Event:
-    """The event in a record of the bus. Raises `Malformed`."""
+    """The event in a record of the bus. Raises `Malformed` for anything that our own database could not keep."""
     headers: Mapping[str, str] = record.headers
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_BYTES:
+        raise Malformed
+    if any("\0" in text for pair in headers.items() for text in pair):
+        raise Malformed
     try:
         causation = headers.get(_PREFIX + "causationid")
         return Event(
             id=UUID(headers[_PREFIX + "id"]),
-            type=headers[_PREFIX + "type"],
-            source=headers[_PREFIX + "source"],
+            type=_name(headers[_PREFIX + "type"]),
+            source=_name(headers[_PREFIX + "source"]),
             subject=UUID(headers[_PREFIX + "subject"]),
-            epoch=int(headers[_PREFIX + "epoch"]),
-            sequence=int(headers[_PREFIX + "sequence"]),
-            time=datetime.fromisoformat(headers[_PREFIX + "time"]),
+            epoch=_count(headers[_PREFIX + "epoch"], _EPOCH_MOST),
+            sequence=_count(headers[_PREFIX + "sequence"], _SEQUENCE_MOST),
+            time=_time(headers[_PREFIX + "time"]),
             correlationid=UUID(headers[_PREFIX + "correlationid"]),
             causationid=UUID(causation) if causation else None,
-            traceparent=headers.get(_PREFIX + "traceparent"),
+            traceparent=_traceparent(headers.get(_PREFIX + "traceparent")),
             value=record.value,
         )
     except (KeyError, ValueError):
         raise Malformed from None
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _count(text: str, most: int) -> int:
+    if not _COUNT.fullmatch(text) or int(text) > most:
+        raise ValueError
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    """In UTC. Raises ValueError where the zone is missing, or where it would leave the calendar."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise ValueError from None
+
+
+def _traceparent(text: str | None) -> str | None:
+    """A trace that cannot be followed does no harm to the event."""
+    return text if text is not None and _TRACEPARENT.fullmatch(text) else None

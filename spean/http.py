@@ -6,42 +6,58 @@ A route names its scope, its model and its handler; everything else about HTTP i
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import Depends, FastAPI, Header, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import OAuthFlowClientCredentials
 from fastapi.openapi.models import OAuthFlows as OAuthFlowsModel
 from fastapi.security import OAuth2
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spean import idempotency, problem, telemetry
+from schemas.vocabulary import Open
+from spean import idempotency, problem
 from spean.ask import HolderSilent
 from spean.auth import Caller, Verifier
 from spean.db import Database, DatabaseProblem, Tx
 from spean.idempotency import Kept
+from spean.openapi import DocumentedAPI, operation_id
 from spean.problem import Refusal
 
 log = logging.getLogger(__name__)
 
-# Entries and hand-offs are forms of a page or two. A file import has its own, larger limit.
-MAX_BODY_BYTES = 256 * 1024
-_ETAG = re.compile(r'^"v(\d{1,9})"$')
-_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
+# More than a person reads; without a limit a small body would be answered by megabytes.
+ERRORS_MOST = 50
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+UNKNOWN_NAME = "(a field that does not exist)"
+_ETAG = re.compile(r'"v([0-9]{1,9})"')
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class Body(BaseModel):
-    """A request body: closed (an unknown field is an error), values as they are."""
+    """A request body: closed (an unknown field or code is an error), values as they are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, str_max_length=4000)
+
+    @field_validator("*")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        """Open lists are open for what other services say; a caller's wrong code is a mistake to be told of. A time at
+        either end of the calendar may have none in UTC, which is how it would be kept."""
+        if isinstance(value, Open) and value.value == "unknown":
+            raise PydanticCustomError("unknown_code", "not a code of this list")
+        if isinstance(value, datetime) and not _EARLIEST <= value <= _LATEST:
+            raise PydanticCustomError("beyond_the_calendar", "a time that cannot be kept")
+        return value
 
 
 class View(BaseModel):
@@ -61,11 +77,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the kit needs to know of a service to guard its API."""
+    """What the kit needs to know of a service to guard its API. `secret` keys the fingerprints of commands."""
 
     db: Database
     verifier: Verifier
     suspended: Callable[[UUID], Awaitable[bool]]
+    secret: bytes = field(repr=False)
 
 
 _scheme = OAuth2(
@@ -75,10 +92,13 @@ _scheme = OAuth2(
 )
 
 
-def caller_with(scope: str) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the calling organisation, which must hold `scope` and not be suspended."""
+def caller_with(scope: str, *, even_suspended: bool = False) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the calling organisation, which must hold `scope` and not be suspended (`even_suspended`: or may be,
+    where nothing but stopping can come of it)."""
 
-    async def caller(request: Request, authorization: Annotated[str | None, Depends(_scheme)]) -> Caller:
+    signed_in = Security(_scheme, scopes=[scope])
+
+    async def caller(request: Request, authorization: str | None = signed_in) -> Caller:
         kind, _, token = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise Refusal("no-token")
@@ -86,7 +106,7 @@ def caller_with(scope: str) -> Callable[..., Awaitable[Caller]]:
         found = await door.verifier.caller(token)
         if scope not in found.scopes:
             raise Refusal("scope")
-        if await door.suspended(found.org):
+        if not even_suspended and await door.suspended(found.org):
             raise Refusal("suspended")
         return found
 
@@ -94,14 +114,15 @@ def caller_with(scope: str) -> Callable[..., Awaitable[Caller]]:
 
 
 def version_in(if_match: str | None, *, needed: bool) -> int | None:
-    """The version that an If-Match header names. Raises Refusal `version-missing` or `version`."""
+    """The version that an If-Match header names. Raises Refusal `version-missing`, or `version-unreadable` for anything
+    but one strong ETag of ours (a list, `*` and weak ETags are none)."""
     if if_match is None:
         if needed:
             raise Refusal("version-missing")
         return None
-    found = _ETAG.match(if_match.strip())
+    found = _ETAG.fullmatch(if_match)
     if found is None:
-        raise Refusal("version")
+        raise Refusal("version-unreadable")
     return int(found.group(1))
 
 
@@ -141,10 +162,10 @@ class Command:
         return _response(kept)
 
 
-def command_with(scope: str) -> Callable[..., Awaitable[Command]]:
+def command_with(scope: str, *, even_suspended: bool = False) -> Callable[..., Awaitable[Command]]:
     """A dependency for POST: needs an Idempotency-Key; If-Match is honoured where it is sent."""
 
-    wanted = Depends(caller_with(scope))
+    wanted = Depends(caller_with(scope, even_suspended=even_suspended))
 
     async def command(
         request: Request,
@@ -152,11 +173,12 @@ def command_with(scope: str) -> Callable[..., Awaitable[Command]]:
         idempotency_key: Annotated[str | None, Header(description="New for each command; 1–200 characters")] = None,
         if_match: Annotated[str | None, Header(description='The ETag last read, such as "v3"')] = None,
     ) -> Command:
-        if idempotency_key is None or not _KEY.match(idempotency_key):
+        if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
             raise Refusal("key-missing")
-        digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
-        digest.update(await request.body())
         door: Door = request.app.state.door
+        # Keyed: a plain hash of a short body could be guessed back from the table.
+        digest = hmac.new(door.secret, f"{request.method} {request.url.path}\n".encode(), hashlib.sha256)
+        digest.update(await request.body())
         return Command(door.db, caller, idempotency_key, digest.digest(), version_in(if_match, needed=False))
 
     return command
@@ -198,125 +220,88 @@ def _response(kept: Kept) -> Response:
     return Response(kept.body, kept.status, headers, media_type="application/json")
 
 
-def make_app(title: str, summary: str, door: Door) -> FastAPI:
-    """A FastAPI application with the house's doors: no pages of its own for the docs, problems for every error."""
-    app = FastAPI(
-        title=title, summary=summary, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json",
-        responses={"default": {"description": "A problem document (RFC 9457)", "content": {problem.MEDIA_TYPE: {}}}},
+def make_app(name: str, summary: str) -> FastAPI:
+    """The FastAPI application of the service `name`: no pages of its own for the docs, problems for every error. Who
+    builds it puts its `Door` into `app.state.door` before the first request.
+
+    It never redirects (an address would be built from what was sent), and its own telemetry is off: it would put
+    addresses and error texts into spans.
+    """
+    return DocumentedAPI(
+        title=f"Spean {name}", summary=summary, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json",
+        servers=[{"url": f"/{name}"}], root_path_in_servers=False, generate_unique_id_function=operation_id,
+        responses={"default": {"description": "A problem document (RFC 9457)"}},
+        exception_handlers=dict(PROBLEMS), redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.door = door
-    app.add_middleware(_Guard)
-
-    @app.exception_handler(Refusal)
-    async def refusal(_: Request, error: Refusal) -> Response:
-        return problem.response(error.code, errors=error.errors, rule=error.rule)
-
-    @app.exception_handler(HolderSilent)
-    async def silent(_: Request, error: HolderSilent) -> Response:
-        del error
-        return problem.response("holder-silent")
-
-    @app.exception_handler(DatabaseProblem)
-    async def database(_: Request, error: DatabaseProblem) -> Response:
-        if error.transient:
-            return problem.response("busy")
-        # Class 22 is a value that PostgreSQL cannot hold, such as a NUL character in a text.
-        if error.sqlstate.startswith("22"):
-            return problem.response("invalid")
-        log.error("statement failed", extra={"sqlstate": error.sqlstate})
-        return problem.response("fault")
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return problem.response("invalid", errors=[_told(one) for one in error.errors()])
-
-    @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        codes = {404: "not-found", 405: "no-such-operation", 413: "too-large", 400: "unreadable"}
-        return problem.response(codes.get(error.status_code, "fault"), headers=error.headers)
-
-    @app.exception_handler(Exception)
-    async def fault(_: Request, error: Exception) -> Response:
-        log.error("fault", exc_info=error)
-        return problem.response("fault")
-
-    return app
 
 
-def _told(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Where and why, without what was sent: an unknown field's name is input too."""
-    place = list(error["loc"])
-    if error["type"] == "extra_forbidden":
-        place[-1] = "(a field that does not exist)"
-    return {"at": ".".join(str(part) for part in place), "why": error["type"]}
+async def _refusal(_: Request, error: Refusal) -> Response:
+    return problem.response(error.code, errors=error.errors, rule=error.rule)
 
 
-class _Guard:
-    """Limits and headers around every request, one span each; the log holds the route's template, never an address."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        started = time.monotonic()
-        status = 500
-        limit = scope["app"].state.__dict__.get("max_body_bytes", MAX_BODY_BYTES) if "app" in scope else MAX_BODY_BYTES
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise HTTPException(413)
-            return message
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *_SAFE_HEADERS]
-            await send(message)
-
-        with telemetry.span("http", method=scope["method"]) as span:
-            early = _early_refusal(scope["method"], headers, limit)
-            if early:
-                await problem.response(early)(scope, receive, sent)
-            else:
-                await self._app(scope, counted, sent)
-            route = scope.get("route")
-            template = getattr(route, "path", "")
-            span.set_attribute("route", template)
-            span.set_attribute("status", status)
-        if status >= 500:
-            log.error(
-                "request failed",
-                extra={"method": scope["method"], "route": template, "status": status,
-                       "duration_ms": round((time.monotonic() - started) * 1000)},
-            )  # fmt: skip
+async def _silent(_: Request, error: HolderSilent) -> Response:
+    del error
+    return problem.response("holder-silent")
 
 
-_SAFE_HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-]
-_FORMS = ("application/json", "application/x-www-form-urlencoded", "text/csv")
+async def _database(_: Request, error: DatabaseProblem) -> Response:
+    if error.transient:
+        return problem.response("busy")
+    # Class 22 is a value that PostgreSQL cannot hold, such as a NUL character in a text or the year 10000.
+    if error.sqlstate.startswith("22"):
+        return problem.response("invalid")
+    log.error("statement failed", extra={"sqlstate": error.sqlstate})
+    return problem.response("fault")
 
 
-def _early_refusal(method: str, headers: Mapping[bytes, bytes], limit: int) -> str | None:
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit():
-        return "unreadable"
-    if int(length) > limit:
-        return "too-large"
-    has_body = length != b"0" or b"transfer-encoding" in headers
-    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
-    if method in {"POST", "PUT", "PATCH"} and has_body and kind not in _FORMS:
-        return "not-json"
-    return None
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    found = error.errors()
+    sent_as = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if sent_as != "application/json" and any(one["loc"] == ("body",) for one in found):
+        return problem.response("not-json")
+    known = _known_names(request.app)
+    return problem.response("invalid", errors=[_told(one, known) for one in found[:ERRORS_MOST]])
+
+
+async def _http(_: Request, error: HTTPException) -> Response:
+    codes = {404: "not-found", 405: "no-such-operation", 413: "too-large", 415: "not-json", 400: "unreadable"}
+    return problem.response(codes.get(error.status_code, "fault"), headers=error.headers)
+
+
+async def _fault(_: Request, error: Exception) -> Response:
+    log.error("fault", exc_info=error)
+    return problem.response("fault")
+
+
+# Every error that may reach the edge, and how it is said.
+PROBLEMS: Mapping[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+    Refusal: _refusal,
+    HolderSilent: _silent,
+    DatabaseProblem: _database,
+    RequestValidationError: _invalid,
+    HTTPException: _http,
+    Exception: _fault,
+}
+
+
+def _known_names(app: FastAPI) -> frozenset[str]:
+    """The names of fields and parameters in the application's own document, read once."""
+    known: frozenset[str] | None = getattr(app.state, "known_names", None)
+    if known is None:
+        document = app.openapi()
+        models = document.get("components", {}).get("schemas", {}).values()
+        operations = [one for methods in document["paths"].values() for one in methods.values()]
+        known = frozenset(
+            {"body", "query", "path", "header"}
+            | {name for model in models for name in model.get("properties", {})}
+            | {parameter["name"] for one in operations for parameter in one.get("parameters", [])}
+        )
+        app.state.known_names = known
+    return known
+
+
+def _told(error: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Where and why, without what was sent: a name that is not ours is input too."""
+    place = [str(part) if isinstance(part, int) or part in known else UNKNOWN_NAME for part in error["loc"]]
+    return {"at": ".".join(place), "why": error["type"]}

@@ -1,4 +1,5 @@
-"""Places in the order: one service's position in each partition, and the last number taken per writer and aggregate.
+"""Places in the order: one service's position in each partition, the last number taken per writer and aggregate, and
+what waits because its number is not the next.
 
 One function per statement. The rules are in `spean.consumer`.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -34,6 +36,24 @@ class Position(NamedTuple):
     last_id: UUID | None
 
 
+# Whose order a record belongs to that no writer of its topic can have written: nobody's.
+NOBODY = "unknown"
+# Of a record that is no event, enough of the headers is kept to see where it came from.
+_HEADERS_KEPT, _HEADER_KEPT = 40, 200
+
+
+def place_of(last: Place, new: Place) -> str:
+    """Where a new event stands to the last one taken: `next`, `passed`, `gap`, or `fork`.
+
+    Within a life (epoch) the numbers have no holes; a later life goes on counting where the last event stood.
+    """
+    if new <= last:
+        return "passed"
+    if new.epoch > last.epoch > 0 and new.sequence <= last.sequence:
+        return "fork"
+    return "next" if new.sequence == last.sequence + 1 else "gap"
+
+
 async def load_position(tx: Tx, partition: Partition) -> Position:
     row = await tx.conn.fetchrow(
         """
@@ -53,13 +73,6 @@ async def advance(tx: Tx, partition: Partition, expected: int, next_: int, last_
         *partition, expected, next_, last_id,
     )  # fmt: skip
     return status == "UPDATE 1"
-
-
-async def reset(tx: Tx, partition: Partition, start: int) -> None:
-    """The log is another one: read it from its start."""
-    await tx.conn.execute(
-        'update position set next = $3, last_id = null where topic = $1 and "partition" = $2', *partition, start
-    )
 
 
 async def lock_places(tx: Tx, keys: Iterable[Key]) -> dict[Key, Place]:
@@ -96,26 +109,27 @@ async def save_places(tx: Tx, places: dict[Key, Place]) -> None:
     )  # fmt: skip
 
 
-async def parked_keys(tx: Tx, keys: Iterable[Key]) -> dict[Key, str]:
-    """Of these keys, those that wait, with the reason of the first event that waits."""
+async def first_parked(tx: Tx, keys: Iterable[Key]) -> dict[Key, Place]:
+    """Of these keys, those that wait, with the place of the first event that waits."""
     wanted = list(set(keys))
     rows = await tx.conn.fetch(
         """
-        select distinct on (source, aggregate) source, aggregate, reason from parked
+        select distinct on (source, aggregate) source, aggregate, epoch, sequence from parked
         join unnest($1::text[], $2::uuid[]) as t(s, a) on source = s and aggregate = a
-        order by source, aggregate, number
+        order by source, aggregate, epoch, sequence
         """,
         [key.source for key in wanted], [key.aggregate for key in wanted],
     )  # fmt: skip
-    return {Key(row["source"], row["aggregate"]): row["reason"] for row in rows}
+    return {Key(row["source"], row["aggregate"]): Place(row["epoch"], row["sequence"]) for row in rows}
 
 
 async def park(tx: Tx, stored: Stored, event: Event, reason: str) -> None:
+    """Keep an event until its key can go on. One that is kept already (it was said again) is not kept twice."""
     await tx.conn.execute(
         """
         insert into parked (topic, "partition", "offset", source, aggregate, epoch, sequence, type, headers, value, reason)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        on conflict (source, aggregate, epoch, sequence, "offset") do nothing
+        select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+        where not exists (select from parked where source = $4 and aggregate = $5 and epoch = $6 and sequence = $7)
         """,
         *stored.partition, stored.offset, event.source, event.subject, event.epoch, event.sequence, event.type,
         json.dumps(dict(stored.record.headers)), stored.record.value, reason,
@@ -125,21 +139,54 @@ async def park(tx: Tx, stored: Stored, event: Event, reason: str) -> None:
 async def park_alone(tx: Tx, stored: Stored, reason: str) -> None:
     """Keep a record that belongs to no key of ours under a key of its own (derived from where it stood)."""
     place = f"{stored.partition.topic}/{stored.partition.number}/{stored.offset}"
+    headers = {
+        _storable(name): _storable(value) for name, value in islice(stored.record.headers.items(), _HEADERS_KEPT)
+    }
     await tx.conn.execute(
         """
         insert into parked (topic, "partition", "offset", source, aggregate, epoch, sequence, type, headers, value, reason)
-        values ($1, $2, $3, 'unknown', $4, 0, 0, '', $5, $6, $7)
+        values ($1, $2, $3, $4, $5, 0, 0, '', $6, $7, $8)
         on conflict (source, aggregate, epoch, sequence, "offset") do nothing
         """,
-        *stored.partition, stored.offset, uuid5(NAMESPACE_URL, place),
-        json.dumps(dict(stored.record.headers)), stored.record.value, reason,
+        *stored.partition, stored.offset, NOBODY, uuid5(NAMESPACE_URL, place), json.dumps(headers),
+        stored.record.value, reason,
     )  # fmt: skip
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL holds no NUL character."""
+    return text[:_HEADER_KEPT].replace("\0", "\ufffd")
 
 
 async def parked_of(tx: Tx, key: Key) -> list[asyncpg.Record]:
     """What waits for a key, in the order of its numbers."""
     return await tx.conn.fetch(
-        "select * from parked where source = $1 and aggregate = $2 order by epoch, sequence, number for update", *key
+        "select * from parked where source = $1 and aggregate = $2 order by epoch, sequence for update", *key
+    )
+
+
+async def set_reason(tx: Tx, number: int, reason: str) -> None:
+    await tx.conn.execute("update parked set reason = $2 where number = $1", number, reason)
+
+
+async def why_parked(tx: Tx, key: Key) -> str | None:
+    """Why the first event of this key waits; None where none does."""
+    reason: str | None = await tx.conn.fetchval(
+        "select reason from parked where source = $1 and aggregate = $2 order by epoch, sequence limit 1", *key
+    )
+    return reason
+
+
+async def parked_now(tx: Tx) -> list[asyncpg.Record]:
+    """Every key that waits, longest first: topic, source, aggregate, count, why its first event waits, since when."""
+    return await tx.conn.fetch(
+        """
+        select source, aggregate, count(*) as count, min(parked_at) as since,
+               (array_agg(topic order by epoch, sequence))[1] as topic,
+               (array_agg(type order by epoch, sequence))[1] as type,
+               (array_agg(reason order by epoch, sequence))[1] as reason
+        from parked group by source, aggregate order by since, source, aggregate
+        """
     )
 
 

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -24,6 +26,7 @@ from spean.event import Event
 from spean.ids import event_id
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Rows read at once: large enough to amortise the commit, small enough to stay within a few MB.
 BATCH_ROWS = 2_000
@@ -31,19 +34,31 @@ BATCH_ROWS = 2_000
 IDLE_FIRST_S, IDLE_MOST_S = 0.005, 0.2
 # Another relay holds the lock.
 STANDBY_S = 1.0
-# A frozen relay loses its session, and with it the lock.
+# A frozen relay loses its session, and with it the lock. One that waits for the bus shows now and then that it lives.
 SESSION_LIMIT_MS = 3_000
+SHOW_LIFE_S = 1.0
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 # Advisory lock "relay" of a service's database: one elected reader sends, the others stand by.
 RELAY_LOCK = 0x5BEA0001
 
 
+class Sent(NamedTuple):
+    """A row (by its number) and where the bus has it."""
+
+    number: int
+    partition: int
+    offset: int
+
+
 async def say(tx: Tx, topic: Topic, subject: UUID, data: EventData) -> int:
-    """Write an event about `subject` in this transaction. Returns its sequence."""
+    """Write an event about `subject` in this transaction. Returns its sequence. Raises ValueError for an event that is
+    not one of this topic's."""
+    type_ = registry.TYPE_OF[type(data)]
+    if registry.TOPIC_OF[type_] is not topic:
+        msg = f"{type_} does not belong to {topic.name}"
+        raise ValueError(msg)
     tx.said = True
-    return await insert(
-        tx, topic.named(tx.holder), subject, registry.TYPE_OF[type(data)], registry.write(data).decode()
-    )
+    return await insert(tx, topic.named(tx.holder), subject, type_, registry.write(data).decode())
 
 
 async def insert(tx: Tx, topic: str, subject: UUID, type_: str, payload: str) -> int:
@@ -75,7 +90,7 @@ async def unsent(conn: Connection, limit: int) -> list[asyncpg.Record]:
     return await conn.fetch("select * from outbox order by number limit $1", limit)
 
 
-async def move_to_said(conn: Connection, numbers: list[int], partitions: list[int], offsets: list[int]) -> None:
+async def move_to_said(conn: Connection, sent: Sequence[Sent]) -> None:
     await conn.execute(
         """
         with sent as (select * from unnest($1::bigint[], $2::int[], $3::bigint[]) as t(number, "partition", "offset")),
@@ -86,7 +101,7 @@ async def move_to_said(conn: Connection, numbers: list[int], partitions: list[in
                causationid, traceparent, sent."partition", sent."offset"
         from gone join sent using (number)
         """,
-        numbers, partitions, offsets,
+        *zip(*sent, strict=True),
     )  # fmt: skip
 
 
@@ -99,19 +114,18 @@ class Relay:
 
     def __init__(self, db: Database, bus: Bus, source: str, partitions: int) -> None:
         self._db, self._bus, self._source, self._partitions = db, bus, source, partitions
+        self._failures = 0
 
     async def run(self) -> None:
         """Until cancelled."""
-        failures = 0
         while True:
             try:
                 if not await self._hold_and_send():
                     await asyncio.sleep(STANDBY_S)
-                failures = 0
             except (BusError, DatabaseProblem) as error:
                 log.warning("relay starts again", extra={"service": self._source, "error_class": type(error).__name__})
-                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
-                failures += 1
+                await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
+                self._failures += 1
 
     async def _hold_and_send(self) -> bool:
         """Send as long as the lock is ours. False when another relay holds it."""
@@ -124,11 +138,12 @@ class Relay:
                     broken = False
                     return False
                 await conn.execute(f"set idle_session_timeout = {SESSION_LIMIT_MS}")
-                producer = await self._bus.producer(self._source)
+                producer = await _while_shown(conn, self._bus.producer(self._source))
                 idle_s = IDLE_FIRST_S
                 while True:
                     self._db.appended.clear()
                     if await self._send_once(conn, producer):
+                        self._failures = 0
                         idle_s = IDLE_FIRST_S
                         continue
                     await self._wait(idle_s)
@@ -148,24 +163,41 @@ class Relay:
         rows = await unsent(conn, BATCH_ROWS)
         if not rows:
             return False
-        groups: dict[Partition, list[asyncpg.Record]] = defaultdict(list)
-        for row in rows:
-            number = partition_of(str(row["aggregateid"]).encode(), self._partitions)
-            groups[Partition(row["aggregatetype"], number)].append(row)
-        numbers: list[int] = []
-        partitions: list[int] = []
-        offsets: list[int] = []
-
-        async def send(partition: Partition, part: list[asyncpg.Record]) -> None:
-            first = await producer.append(partition, [event_of(row, self._source).record() for row in part])
-            numbers.extend(row["number"] for row in part)
-            partitions.extend([partition.number] * len(part))
-            offsets.extend(range(first, first + len(part)))
-
         with telemetry.span("relay send", count=len(rows)):
-            results = await asyncio.gather(*(send(*group) for group in groups.items()), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-            await move_to_said(conn, numbers, partitions, offsets)
+            sent = await _while_shown(conn, append_all(producer, rows, self._source, self._partitions))
+            await move_to_said(conn, sent)
         return True
+
+
+async def append_all(producer: Producer, rows: Sequence[asyncpg.Record], source: str, partitions: int) -> list[Sent]:
+    """Say these rows (of `outbox` or `said`), in order within each partition. Raises BusError when any part failed."""
+    groups: dict[Partition, list[asyncpg.Record]] = defaultdict(list)
+    for row in rows:
+        number = partition_of(str(row["aggregateid"]).encode(), partitions)
+        groups[Partition(row["aggregatetype"], number)].append(row)
+
+    async def append(partition: Partition, part: Sequence[asyncpg.Record]) -> list[Sent]:
+        first = await producer.append(partition, [event_of(row, source).record() for row in part])
+        return [Sent(row["number"], partition.number, first + index) for index, row in enumerate(part)]
+
+    # All are waited for, whatever happens to one: nothing may still be on its way when the next batch begins.
+    results = await asyncio.gather(*(append(*group) for group in groups.items()), return_exceptions=True)
+    sent: list[Sent] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        sent.extend(result)
+    return sent
+
+
+async def _while_shown(conn: Connection, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, and show on the session meanwhile that this process lives: the bus may take longer to answer than a
+    frozen process may keep the lock."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=SHOW_LIFE_S))[0]:
+            await conn.execute("select")
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -25,7 +25,18 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     "invalid": (HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields are missing or not valid; `errors` says which and why."),
     "not-json": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json in UTF-8."),
     "too-large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than this operation accepts."),
-    "unreadable": (HTTPStatus.BAD_REQUEST, "The request could not be read: check the JSON and its encoding (UTF-8)."),
+    "unreadable": (
+        HTTPStatus.BAD_REQUEST,
+        "The request could not be read: send one JSON text in UTF-8, without repeated names, NaN or NUL characters.",
+    ),
+    "head-too-large": (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "Address and headers together are longer than is read here (32 KiB).",
+    ),
+    "header-twice": (
+        HTTPStatus.BAD_REQUEST,
+        "A header was sent twice of which there can be only one (such as Authorization, Idempotency-Key, If-Match).",
+    ),
     "not-found": (HTTPStatus.NOT_FOUND, "There is no such thing here for your organisation."),
     "no-such-operation": (HTTPStatus.METHOD_NOT_ALLOWED, "This address does not take that method."),
     "no-token": (HTTPStatus.UNAUTHORIZED, "Ask for an access token at /referral/oauth/token and send it as Bearer."),
@@ -46,9 +57,14 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
         "The same command is being carried out: ask again in a moment with the same key.",
     ),
     "version-missing": (HTTPStatus.PRECONDITION_REQUIRED, "Send If-Match with the ETag that you last read."),
+    "version-unreadable": (
+        HTTPStatus.BAD_REQUEST,
+        'Send If-Match with exactly one ETag, as you last read it, such as "v3".',
+    ),
     "version": (HTTPStatus.PRECONDITION_FAILED, "It has changed since you read it: read it again, then decide."),
     "state": (HTTPStatus.CONFLICT, "This is not possible in its present state: read it again."),
     "no-longer-available": (HTTPStatus.CONFLICT, "This referral is no longer available. Nothing is asked of you."),
+    "erased": (HTTPStatus.GONE, "This person's record was erased: nothing of it can be read or used any more."),
     "place-gone": (HTTPStatus.CONFLICT, "There is no free place left here: correct the numbers or decline as full."),
     "places-in-use": (HTTPStatus.CONFLICT, "More places are promised or occupied than that: free them first."),
     "holder-silent": (HTTPStatus.SERVICE_UNAVAILABLE, "The holder does not answer. Nothing has changed: try again."),
@@ -80,6 +96,15 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
 }
 
 
+# RFC 6750, section 3.
+_CHALLENGES = {
+    "no-token": "Bearer",
+    "bad-client": "Bearer",
+    "bad-token": 'Bearer error="invalid_token"',
+    "scope": 'Bearer error="insufficient_scope"',
+}
+
+
 def response(code: str, *, errors: Sequence[Mapping[str, Any]] = (), rule: str | None = None,
              headers: Mapping[str, str] | None = None) -> JSONResponse:  # fmt: skip
     """The problem document for a code of `REFUSALS`."""
@@ -95,6 +120,6 @@ def response(code: str, *, errors: Sequence[Mapping[str, Any]] = (), rule: str |
     if rule:
         body["rule"] = rule
     more = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE or code == "key-running" else {}
-    if status == HTTPStatus.UNAUTHORIZED:
-        more["WWW-Authenticate"] = "Bearer"
+    if code in _CHALLENGES:
+        more["WWW-Authenticate"] = _CHALLENGES[code]
     return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={**more, **(headers or {})})

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -30,7 +30,7 @@ class Cluster(Protocol):
 class AddressedCluster:
     """A server of somebody else's. `address` names an account that may create roles and databases."""
 
-    address: str
+    address: str = field(repr=False)
 
     def dsn(self, database: str, user: str | None = None, password: str | None = None) -> str:
         parts = urlsplit(self.address)
@@ -44,11 +44,15 @@ class MigrationChanged(Exception):
     """A migration that was applied reads differently now: migrations are never edited, a new one is added."""
 
 
+class BehindCode(Exception):
+    """A database lacks migrations that this code has. The message says which database and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
     """Role passwords of this installation, derived from one secret in the keys folder."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
 
     @classmethod
     def load(cls, keys: Path) -> Roles:
@@ -56,6 +60,10 @@ class Roles:
 
     def password(self, role: str) -> str:
         return hmac.new(self.secret, role.encode(), hashlib.sha256).hexdigest()
+
+    def key(self, purpose: str) -> bytes:
+        """A key (32 bytes) of this installation for a purpose of its own; never equal to a role's password."""
+        return hmac.new(self.secret, f"key {purpose}".encode(), hashlib.sha256).digest()
 
 
 def service_dsns(cluster: Cluster, roles: Roles, database: str) -> tuple[str, str]:
@@ -74,8 +82,9 @@ async def prepare(cluster: Cluster, roles: Roles, database: str, migrations: Pat
             await _make_roles(admin, roles, database)
             if not await admin.fetchval("select 1 from pg_database where datname = $1", database):
                 await admin.execute(f'create database "{database}" owner "{database}_owner"')
-                await admin.execute(f'revoke connect on database "{database}" from public')
-                await admin.execute(f'grant connect on database "{database}" to "{database}_api", "{database}_worker"')
+            # Every time: a start that ended between these lines must not leave the door open.
+            await admin.execute(f'revoke connect, temporary on database "{database}" from public')
+            await admin.execute(f'grant connect on database "{database}" to "{database}_api", "{database}_worker"')
         finally:
             await admin.close()
         if migrations is not None:
@@ -107,13 +116,18 @@ async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
             "(name text primary key, sha256 text not null, at timestamptz not null default now())"
         )
         await conn.execute(f'grant create on schema public to "{owner}"')
+        await conn.execute("grant usage on schema upkeep to spean_worker")
+        await conn.execute("grant select on upkeep.migration to spean_worker")
         done = {row["name"]: row["sha256"] for row in await conn.fetch("select name, sha256 from upkeep.migration")}
         for file in (file for folder in folders for file in sorted(folder.glob("*.sql"))):
             text = file.read_text(encoding="utf-8")
             digest = hashlib.sha256(text.encode()).hexdigest()
             if file.name in done:
                 if done[file.name] != digest:
-                    raise MigrationChanged(file.name)
+                    raise MigrationChanged(
+                        f"{file.name} was applied here as it read before, and reads differently now: go back to the release "
+                        "that made this data, or start in another folder (SPEAN_DATA, SPEAN_KEYS)"
+                    )
                 continue
             async with conn.transaction():
                 await conn.execute(f'set local role "{owner}"')
@@ -124,6 +138,20 @@ async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
     finally:
         await conn.close()
     return applied
+
+
+async def expect_migrated(cluster: Cluster, roles: Roles, database: str, migrations: Path) -> None:
+    """For a process that may not migrate: it works only with tables as new as its code. Raises BehindCode,
+    DatabaseProblem."""
+    wanted = {file.name for folder in (_KIT, migrations) for file in folder.glob("*.sql")}
+    with plain_errors("provision"):
+        conn = await asyncpg.connect(service_dsns(cluster, roles, database)[1])
+        try:
+            done = {row["name"] for row in await conn.fetch("select name from upkeep.migration")}
+        finally:
+            await conn.close()
+    if not wanted <= done:
+        raise BehindCode(f"the database {database} is older than this program: run spean migrate first")
 
 
 async def let_worker_make_tables(cluster: Cluster, database: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal, get_args
+from uuid import UUID
 
 from fastapi import FastAPI
 
 from schemas.registry import TOPICS
-from spean import clock, consumer
+from spean import clock, consumer, idempotency
 from spean.bus import Bus, TopicSpec
 from spean.db import Database
 from spean.outbox import Relay
@@ -20,6 +22,9 @@ from spean.settings import Settings
 Role = Literal["api", "relay", "consume", "clock"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PARTITIONS = TOPICS[0].partitions
+# Kind of due row: every database has one (`migrations/0002_upkeep.sql`).
+UPKEEP = "upkeep"
+UPKEEP_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Service:
     events: Mapping[str, consumer.Handler]
     due: Mapping[str, clock.Handler]
     close_with: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    # Set when the API is about to stop: an answer without an end (a stream of changes) ends then.
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def group(self) -> str:
@@ -63,7 +70,16 @@ class Service:
                 reader = consumer.Consumer(self.db, self.bus, self.group, member, self.reads, self.events)
                 tasks.create_task(reader.run())
             if "clock" in roles:
-                tasks.create_task(clock.Clock(self.db, self.name, self.due).run())
+                tasks.create_task(clock.Clock(self.db, self.name, {**self.due, UPKEEP: self._keep_up}).run())
+
+    async def _keep_up(self, _: UUID) -> None:
+        """The clock, once an hour: forget what is too old, in this database and (whichever service comes first) on the
+        bus."""
+        async with self.db.transaction("upkeep.forget") as tx:
+            await idempotency.forget_old(tx)
+        await self.bus.trim(tx.now)
+        async with self.db.transaction("upkeep.again") as tx:
+            await clock.set_due(tx, UPKEEP, UUID(int=0), tx.now + UPKEEP_EVERY)
 
     async def close(self) -> None:
         for close in self.close_with:

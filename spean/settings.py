@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+_PREFIX = "SPEAN_"
+
+
+class WrongSettings(Exception):
+    """Settings that cannot be used. The message names the variables and what to do, never a value: some hold passwords."""
 
 
 def _home(name: str) -> Path:
@@ -17,8 +26,15 @@ def _home(name: str) -> Path:
     return base / "spean" / name
 
 
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="SPEAN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     data: Path = Field(default_factory=lambda: _home("data"), description="folder of the embedded database")
     keys: Path = Field(
@@ -26,9 +42,13 @@ class Settings(BaseSettings):
     )
     postgres: str = Field(default="", description="address of a PostgreSQL; empty: embedded")
     bus: str = Field(default="", description="kafka://host:port,…; empty: the bus inside PostgreSQL")
-    host: str = Field(default="127.0.0.1", description="address to listen on")
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; loopback, unless certificate or url says how"
+    )
     port: int = Field(default=8420, ge=0, le=65535, description="port to listen on; the next free one if taken")
-    url: str = Field(default="", description="public address of this installation; empty: http://host:port")
+    url: str = Field(default="", description="public address of this installation; empty: the one listened on")
+    certificate: Path | None = Field(default=None, description="file with the certificate (PEM, chain) to serve HTTPS")
+    certificate_key: Path | None = Field(default=None, description="file with its private key (PEM)")
     holder: str = Field(default="main", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="name of the holder run here")
     country: str = Field(default="KH", pattern=r"^[A-Z]{2}$", description="country of the holder run here")
     holders: dict[str, str] = Field(default_factory=dict, description="name → address of every holder on the bus")
@@ -36,3 +56,49 @@ class Settings(BaseSettings):
     smtp: str = Field(default="", description="smtp://[user:password@]host:port; empty: mails wait, nothing is sent")
     mail_from: str = Field(default="no-reply@localhost", description="sender of notices")
     fast_unsafe: bool = Field(default=False, description="tests only: the embedded database does not wait for the disk")
+
+    def __init__(self, **values: Any) -> None:
+        """Raises WrongSettings."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise WrongSettings("; ".join(_told(one) for one in error.errors(include_input=False))) from None
+        except SettingsError:
+            raise WrongSettings(f'{_PREFIX}HOLDERS must be JSON such as {{"main": "https://…/intake"}}') from None
+
+    @field_validator("data", "keys")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @field_validator("url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("must be an address such as https://spean.example.org")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _nothing_in_the_clear(self) -> Self:
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ValueError(f"{_PREFIX}CERTIFICATE and {_PREFIX}CERTIFICATE_KEY belong together: set both")
+        if _loopback(self.host) or self.url.startswith("https://"):
+            return self
+        if self.certificate is None:
+            raise ValueError(
+                f"{_PREFIX}HOST is not this machine's own loopback, and names and packets would cross a network that others "
+                f"can read: set {_PREFIX}CERTIFICATE and {_PREFIX}CERTIFICATE_KEY, or put an HTTPS proxy in front and set "
+                f"{_PREFIX}URL to its https:// address, or leave {_PREFIX}HOST at 127.0.0.1"
+            )
+        if self.host in {"0.0.0.0", "::"}:  # noqa: S104 (compared, not listened on)
+            raise ValueError(
+                f"{_PREFIX}HOST is every address of this machine: set {_PREFIX}URL to the one that people use"
+            )
+        return self
+
+
+def _told(error: Any) -> str:
+    """One fault: the variable and what is wrong, without what it held."""
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"{_PREFIX}{str(error['loc'][0]).upper()}: {said}" if error["loc"] else said

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.kafka import local
 from services.cli import installation
 from services.cli.installation import Installation
 from spean import embedded
@@ -38,6 +39,31 @@ async def postgres(workspace: Path) -> AsyncIterator[Server]:
 def required(part: str) -> bool:
     """Is a skip a failure for this part (CI)?"""
     return part in os.environ.get("SPEAN_REQUIRE", "").split(",")
+
+
+def without_kafka(reason: str) -> None:
+    """Skip, or fail where Kafka is required."""
+    if required("kafka"):
+        pytest.fail(f"Kafka is required here: {reason}")
+    pytest.skip(f"NOT TESTED ON KAFKA: {reason}")
+
+
+@pytest.fixture(scope="session")
+async def kafka_address() -> AsyncIterator[str]:
+    given = os.environ.get("SPEAN_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    if (lacking := local.missing()) is not None:
+        without_kafka(lacking)
+    with tempfile.TemporaryDirectory(prefix="spean-kafka-") as folder:
+        try:
+            kafka = await local.start(Path(folder), 1)
+        except local.LocalKafkaError as error:
+            without_kafka(str(error))
+        else:
+            yield kafka.address
+            await kafka.stop()
 
 
 @pytest.fixture(scope="session")

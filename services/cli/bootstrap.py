@@ -50,6 +50,7 @@ async def administrator(db: Database, settings: Settings) -> OKPKey:
     key = kept_key(key_file(settings))
     public = {name: str(value) for name, value in key.as_dict(private=False).items()}
     async with db.transaction("bootstrap") as tx:
+        await tx.conn.execute("select pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
         known = await store.active_client(tx, CLIENT)
         if known is None:
             operator = Organisation(
@@ -59,7 +60,9 @@ async def administrator(db: Database, settings: Settings) -> OKPKey:
             await handlers.register(tx, operator)
             await handlers.register_client(tx, Client(CLIENT, operator.id, public, SCOPES))
         elif known.public_key != public:
-            raise OtherKeys(f"the keys in {settings.keys} belong to another installation: restore the keys of this data")
+            raise OtherKeys(
+                f"the keys in {settings.keys} belong to another installation: restore the keys of this data"
+            )
     return key
 
 
@@ -67,5 +70,6 @@ async def operator(db: Database) -> UUID:
     """The organisation that runs this installation: what tells it from every other. Only after `administrator`."""
     async with db.transaction("bootstrap.operator") as tx:
         known = await store.active_client(tx, CLIENT)
-    assert known is not None  # noqa: S101 (made by `administrator`)
+    if known is None:
+        raise OtherKeys("this installation has no administrator yet")
     return known.organisation

@@ -46,10 +46,10 @@ def kept_key(path: Path) -> OKPKey:
 
 
 class Partner:
-    """One system of one organisation."""
+    """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have."""
 
-    def __init__(self, url: str, client_id: str, key: OKPKey) -> None:
-        self.url, self.client_id, self._key = url, client_id, key
+    def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "") -> None:
+        self.url, self.client_id, self._key, self._scope = url, client_id, key, scope
         self._http = httpx.AsyncClient(base_url=url, timeout=15)
         self._token, self._until = "", 0.0
 
@@ -72,6 +72,7 @@ class Partner:
         form = {
             "grant_type": "client_credentials", "client_assertion_type": _ASSERTION_TYPE,
             "client_assertion": jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, ["Ed25519"]),
+            "scope": self._scope,
         }  # fmt: skip
         granted = _checked(await self._http.post("/referral/oauth/token", data=form)).json()
         self._token, self._until = granted["access_token"], time.monotonic() + granted["expires_in"] - _EARLY_S

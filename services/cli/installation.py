@@ -9,7 +9,8 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -25,7 +26,18 @@ from services.referral import main as referral
 from spean import embedded
 from spean.bus import Bus
 from spean.bus.connect import connect
-from spean.provision import AddressedCluster, Cluster, Roles, let_worker_make_tables, prepare, service_dsns
+from spean.embedded import EmbeddedError
+from spean.guard import Guard, Protocol
+from spean.http import PROBLEMS
+from spean.provision import (
+    AddressedCluster,
+    Cluster,
+    Roles,
+    expect_migrated,
+    let_worker_make_tables,
+    prepare,
+    service_dsns,
+)
 from spean.service import ROLES, Parts, Role, Service, topics
 from spean.settings import Settings
 
@@ -43,10 +55,16 @@ MIGRATIONS: Mapping[str, Path] = {
     notify.NAME: notify.MIGRATIONS,
 }
 _PORTS_TRIED = 50
+# How often the embedded database is looked at, and how long a failed start of it waits for the next.
+_WATCH_S, _START_AGAIN_S = 0.2, 2.0
 
 
-class PortsTaken(Exception):
-    """No free port near the wanted one."""
+class CannotListen(Exception):
+    """No port to listen on, or no way to. The message says why and what to do."""
+
+
+class PartEnded(Exception):
+    """A part of the running installation has ended by itself. The message says which; its log says why."""
 
 
 @dataclass(slots=True)
@@ -57,70 +75,118 @@ class Installation:
     services: dict[str, Service]
     url: str
     listener: socket.socket
+    ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    async def until_ended(self) -> None:
+        """Wait as long as every part runs. Raises PartEnded."""
+        raise PartEnded(f"{await asyncio.shield(self.ended)} ended by itself: see the log, then start again")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on `port`, or on the next free one. Raises PortsTaken."""
-    for candidate in [port] if port == 0 else range(port, port + _PORTS_TRIED):
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def listen(host: str, port: int, tried: int = _PORTS_TRIED) -> socket.socket:
+    """A listening socket on `port`, or on the next free one of `tried`. Raises CannotListen."""
+    for candidate in [port] if port == 0 else range(port, min(port + tried, 2**16)):
+        # With its protocol named, asyncio sends each answer at once; else every answer waits 40 ms for an acknowledgement.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
         except OSError as error:
             listener.close()
             if error.errno != errno.EADDRINUSE:
-                raise
+                raise CannotListen(f"cannot listen on {host} port {candidate}: {error.strerror}") from None
             continue
         listener.listen(512)
         listener.set_inheritable(True)
         return listener
-    raise PortsTaken(str(port))
+    raise CannotListen(f"port {port} and what was tried after it are taken: set SPEAN_PORT to a free one")
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    """The address as people use it: the one that was set, or the one listened on."""
+    if settings.url:
+        return settings.url
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.certificate else 'http'}://{host}:{listener.getsockname()[1]}"
 
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[Cluster]:
-    """The PostgreSQL of an installation: the one at its address, or the embedded one, started and stopped here."""
+    """The PostgreSQL of an installation: the one at its address, or the embedded one, started, watched and stopped here.
+
+    Raises EmbeddedError.
+    """
     if settings.postgres:
         yield AddressedCluster(settings.postgres)
         return
-    running = await embedded.start(
-        settings.data, password_file=settings.keys / "postgres", fast_unsafe=settings.fast_unsafe
+    start = partial(
+        embedded.start, settings.data, password_file=settings.keys / "postgres", fast_unsafe=settings.fast_unsafe
     )
+    running = await start()
+
+    async def watch() -> None:
+        nonlocal running
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if running.alive():
+                continue
+            log.error("PostgreSQL has ended by itself: starting it again")
+            try:
+                await running.stop()  # gives the folder back, so that it can be taken again
+                running = await start()
+            except EmbeddedError:
+                log.exception("PostgreSQL does not start again", extra={"folder": str(settings.data)})
+                await asyncio.sleep(_START_AGAIN_S)
+
+    watcher = asyncio.create_task(watch(), name="database watch")
     try:
         yield running.server
     finally:
+        watcher.cancel()
+        await asyncio.wait({watcher})
         await running.stop()
 
 
-async def migrate(cluster: Cluster, roles: Roles, names: Collection[str]) -> None:
-    """Bring every database of these services up to date."""
+async def migrate(settings: Settings, cluster: Cluster, roles: Roles, names: Collection[str]) -> None:
+    """Bring every database of these services up to date, and the bus's where it lies in PostgreSQL. Raises
+    DatabaseProblem, MigrationChanged."""
     for name in names:
         await prepare(cluster, roles, name, MIGRATIONS[name])
     if intake.NAME in names:
         await prepare(cluster, roles, keystore.DATABASE, None)
         await keystore.prepare(cluster.dsn(keystore.DATABASE), f"{keystore.DATABASE}_worker")
+    if not settings.bus:
+        await prepare(cluster, roles, BUS_DATABASE, None)
+        await let_worker_make_tables(cluster, BUS_DATABASE)
 
 
 async def open_bus(settings: Settings, cluster: Cluster, roles: Roles) -> Bus:
-    if settings.bus:
-        return await connect(settings.bus)
-    await prepare(cluster, roles, BUS_DATABASE, None)
-    await let_worker_make_tables(cluster, BUS_DATABASE)
-    return await connect(service_dsns(cluster, roles, BUS_DATABASE)[1])
+    """Raises BusError."""
+    return await connect(settings.bus or service_dsns(cluster, roles, BUS_DATABASE)[1])
 
 
 @asynccontextmanager
-async def installed(settings: Settings, names: Collection[str] = tuple(BUILD)) -> AsyncIterator[Installation]:
-    """Everything built and migrated, nothing running yet. Raises EmbeddedError, BusError, DatabaseProblem, PortsTaken."""
+async def installed(
+    settings: Settings, names: Collection[str] = tuple(BUILD), *, alone: bool = True
+) -> AsyncIterator[Installation]:
+    """Everything built, nothing running yet.
+
+    `alone`: all of it is on this machine, so its databases are migrated here and a taken port becomes the next free one.
+    One of many machines finds its databases migrated, and the port is as set or refused. Raises EmbeddedError, BusError,
+    DatabaseProblem, MigrationChanged, BehindCode, CannotListen.
+    """
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(database(settings))
         roles = Roles.load(settings.keys)
-        await migrate(cluster, roles, names)
+        if alone:
+            await migrate(settings, cluster, roles, names)
+        for name in () if alone else names:
+            await expect_migrated(cluster, roles, name, MIGRATIONS[name])
         bus = await open_bus(settings, cluster, roles)
         stack.push_async_callback(bus.close)
-        listener = listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port, _PORTS_TRIED if alone else 1)
         stack.callback(listener.close)
-        url = settings.url or f"http://{settings.host}:{listener.getsockname()[1]}"
+        url = _url(settings, listener)
         parts = Parts(settings, cluster, roles, bus, url)
         await bus.ensure_topics(topics(parts.holders.keys()))
         services: dict[str, Service] = {}
@@ -130,14 +196,16 @@ async def installed(settings: Settings, names: Collection[str] = tuple(BUILD)) -
         yield Installation(settings, cluster, bus, services, url, listener)
 
 
-def one_app(services: Mapping[str, Service]) -> Starlette:
-    """Every service behind one port, each under its name."""
+def one_app(services: Mapping[str, Service], url: str) -> Guard:
+    """Every service behind one port, each under its name. `url`: the installation's public address."""
 
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     mounts = [Mount(f"/{name}", app=service.app) for name, service in services.items()]
-    return Starlette(routes=[Route("/health", health), *mounts])
+    app = Starlette(routes=[Route("/health", health), *mounts], exception_handlers=dict(PROBLEMS))
+    app.router.redirect_slashes = False  # a redirect would repeat what was sent
+    return Guard(app, https=url.startswith("https://"))
 
 
 class _Server(uvicorn.Server):
@@ -156,31 +224,58 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _server(installation: Installation) -> _Server:
+    """Raises CannotListen for a certificate that cannot be used."""
+    settings = installation.settings
+    config = uvicorn.Config(
+        one_app(installation.services, installation.url), http=Protocol, log_config=None, access_log=False, lifespan="off",
+        timeout_graceful_shutdown=5, server_header=False, date_header=False, ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.certificate_key,
+    )  # fmt: skip
+    try:
+        config.load()
+    except OSError as error:  # also every fault of a certificate: ssl.SSLError is one
+        raise CannotListen(f"SPEAN_CERTIFICATE with SPEAN_CERTIFICATE_KEY cannot be used: {error.strerror}") from None
+    return _Server(config)
+
+
 @asynccontextmanager
 async def running(
     installation: Installation, roles: Collection[Role] = ROLES, member: str = "1"
 ) -> AsyncIterator[Installation]:
-    """The roles of every service, until the block ends; then drained: requests first, loops after."""
+    """The roles of every service, until the block ends; then drained: requests first, loops after. A part that ends by
+    itself is told by `until_ended`. Raises CannotListen."""
+    server = _server(installation) if "api" in roles else None
+    stopping = False
+
+    def part_ended(task: asyncio.Task[None]) -> None:
+        if not stopping and not installation.ended.done():
+            error = None if task.cancelled() else task.exception()
+            first = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
+            log.error("a part has ended by itself", exc_info=first, extra={"service": task.get_name()})
+            installation.ended.set_result(task.get_name())
+
     loops = [
-        asyncio.create_task(service.run(roles, member), name=f"{name} loops")
-        for name, service in installation.services.items()
+        asyncio.create_task(service.run(roles, member), name=f"{name}'s loops")
+        for name, service in (installation.services.items() if set(roles) - {"api"} else ())
     ]
-    server: _Server | None = None
-    serving: asyncio.Task[None] | None = None
-    if "api" in roles:
-        config = uvicorn.Config(
-            one_app(installation.services), log_config=None, access_log=False, lifespan="off",
-            timeout_graceful_shutdown=5, server_header=False, date_header=False,
-        )  # fmt: skip
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve([installation.listener]), name="http")
+    serving = None
+    if server is not None:
+        for service in installation.services.values():
+            service.draining.clear()
+        serving = asyncio.create_task(server.serve([installation.listener]), name="HTTP")
         await server.started_event.wait()
+    for task in (*loops, *([serving] if serving else [])):
+        task.add_done_callback(part_ended)
     try:
         yield installation
     finally:
+        stopping = True
         if server is not None and serving is not None:
+            for service in installation.services.values():
+                service.draining.set()
             server.should_exit = True
-            await serving
+            await asyncio.wait({serving})
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)

@@ -7,11 +7,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import clean, doctor, serve, up
+from services.cli import clean, demo, doctor, schemas, screen, serve, token, up
 from services.cli.bootstrap import OtherKeys
 from services.cli.client import ApiProblem
 from services.cli.installation import CannotListen, PartEnded
 from services.cli.sample import NeverFinished
+from services.cli.screen import CannotRead
 from spean.bus import BusError
 from spean.db import DatabaseProblem
 from spean.embedded import EmbeddedError
@@ -26,15 +27,27 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("serve")(serve.serve)
 app.command("migrate")(serve.migrate)
+app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
+app.command("token")(token.token)
+app.add_typer(schemas.app, name="schemas")
+app.add_typer(screen.app, name="screen")
 
 FAILED = 1
 # What goes wrong outside the program: each of these is told as its own sentence.
 TOLD = (
-    WrongSettings, EmbeddedError, BusError, DatabaseProblem, MigrationChanged, BehindCode, CannotListen, PartEnded,
-    OtherKeys, NeverFinished, ApiProblem,
+    WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
+    OtherKeys, NeverFinished, CannotRead, ApiProblem,
 )  # fmt: skip
+# By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
+_HINTS = {
+    "08": "PostgreSQL does not answer: check SPEAN_POSTGRES, and that it is up",
+    "28": "PostgreSQL refuses the sign-in: check SPEAN_POSTGRES, and that the keys folder belongs to this database",
+    "3D": "the database is not there yet: run spean migrate",
+    "42": "this account may not do that: spean migrate needs one that may create roles and databases",
+    "57": "PostgreSQL is starting or stopping: try again in a moment",
+}
 
 
 @app.callback()
@@ -45,11 +58,14 @@ def main() -> None:
 def run() -> None:
     """The command line as a program: exit code 1 with one sentence on standard error for what is known to go wrong."""
     try:
-        app()
+        app(prog_name="spean")
+    except DatabaseProblem as problem:
+        said = f"{_HINTS.get(problem.sqlstate[:2], 'the database refused')} ({problem})"
     except TOLD as problem:
         said = str(problem)
     except httpx.TransportError as problem:
-        said = f"nothing answers there ({type(problem).__name__}): is Spean up? (make up)"
+        url = problem.request.url
+        said = f"nothing answers at {url.scheme}://{url.netloc.decode()} ({type(problem).__name__}): is Spean up? (make up)"
     else:
         return
     Console(stderr=True, soft_wrap=True).print(f"[red]spean:[/] {escape(said)}", highlight=False)

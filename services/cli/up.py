@@ -5,39 +5,100 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 
-import typer
 from rich.console import Console
 
-from services.cli import bootstrap, installation
-from services.cli.installation import PortsTaken
-from spean.bus import BusError
-from spean.db import DatabaseProblem
-from spean.embedded import EmbeddedError
+from services.cli import bootstrap, installation, sample
+from services.cli.client import Partner
+from services.cli.installation import Installation
+from services.cli.sample import Sample
+from spean.crypto import private_file
 from spean.settings import Settings
 from spean.telemetry import set_up_logs
 
-FAILED = 1
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up() -> None:
-    """Start PostgreSQL, migrate, start the three services with all roles. Ctrl-C stops cleanly."""
+    """Start PostgreSQL, migrate, start the three services with all roles, load the sample network once. Ctrl-C stops."""
     set_up_logs("WARNING")
-    try:
-        asyncio.run(_up(Settings()))
-    except (EmbeddedError, BusError, DatabaseProblem, PortsTaken) as error:
-        Console(stderr=True).print(f"[red]Spean did not start:[/] {error}", highlight=False)
-        raise typer.Exit(FAILED) from None
+    until_told(_up(Settings()))
+
+
+def until_told(work: Coroutine[object, object, None]) -> None:
+    """Run until it ends, or until Ctrl-C, SIGTERM or a closed terminal: then everything is put down in order. A second
+    signal changes nothing: what is being put down is not left half-way."""
+
+    async def run() -> None:
+        task = asyncio.create_task(work)
+        told = asyncio.Event()
+
+        def stop() -> None:
+            if not told.is_set():
+                told.set()
+                task.cancel()
+
+        for number in STOPS:
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        await asyncio.wait({task})
+        if not (told.is_set() and task.cancelled()):
+            await task
+
+    asyncio.run(run())
 
 
 async def _up(settings: Settings) -> None:
-    console, began = Console(), time.monotonic()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    console, began = Console(soft_wrap=True, highlight=False), time.monotonic()
+    async with started(settings, console) as (made, loaded):
+        _tell(console, made, loaded, time.monotonic() - began)
+        try:
+            await made.until_ended()
+        finally:
+            console.print("stopping …")
+
+
+@asynccontextmanager
+async def started(settings: Settings, console: Console) -> AsyncIterator[tuple[Installation, Sample | None]]:
+    """A running installation with its administrator and, where wanted, the sample network."""
     async with installation.installed(settings) as made, installation.running(made):
-        await bootstrap.administrator(made.services["referral"].db, settings)
-        console.print(f"[bold green]Spean is up[/] after {time.monotonic() - began:.1f} s: {made.url}")
-        console.print(f"  data  {settings.data}\n  keys  {settings.keys}  (keep apart from backups of the data)")
-        await stop.wait()
-        console.print("stopping …")
+        db = made.services["referral"].db
+        key = await bootstrap.administrator(db, settings)
+        written = bootstrap.address_file(settings)
+        written.unlink(missing_ok=True)
+        private_file(written, made.url.encode())
+        loaded = None
+        if settings.sample:
+            with console.status("loading the sample network …"):
+                async with Partner(made.url, bootstrap.CLIENT, key) as admin:
+                    loaded = await sample.load(admin, settings, await bootstrap.operator(db))
+        try:
+            yield made, loaded
+        finally:
+            written.unlink(missing_ok=True)
+
+
+def _tell(console: Console, made: Installation, loaded: Sample | None, seconds: float) -> None:
+    settings = made.settings
+    moved = settings.port and made.listener.getsockname()[1] != settings.port
+    console.print(f"[bold green]Spean is up[/] after {seconds:.1f} s")
+    console.print(f"  address  {made.url}" + (f"  (port {settings.port} was taken)" if moved else ""))
+    console.print("  data     " + ("the PostgreSQL of SPEAN_POSTGRES" if settings.postgres else str(settings.data)))
+    console.print(
+        f"  keys     {settings.keys}  (back them up apart from the data: whoever has both can read everything)"
+    )
+    if loaded is None:
+        console.print("  sample   none (SPEAN_SAMPLE=0)")
+    else:
+        console.print(
+            f"  sample   {len(loaded.organisations)} organisations in {len(loaded.countries)} countries, all made up; "
+            f"their systems' keys are in {settings.keys / 'clients'}"
+        )
+    console.print(
+        "Try next, in another terminal:\n"
+        "  make demo                a day at a border post, through the public API\n"
+        "  .venv/bin/spean watch    referrals, deadlines and the last events as they happen\n"
+        "  docs/api.md              the same by hand, as a partner's system would\n"
+        "Ctrl-C stops it; nothing is lost."
+    )

@@ -9,7 +9,7 @@ from uuid import UUID
 from schemas import events as e
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import domain, handlers, store
-from spean.consumer import Handler
+from spean.consumer import Handler, Poison
 from spean.db import Tx
 from spean.event import Event
 from spean.problem import Refusal
@@ -19,9 +19,7 @@ async def followed(tx: Tx, event: Event) -> None:
     """The hand-off is where the network says. Another holder's hand-offs pass without effect."""
     if not await _mine(tx, event.subject):
         return
-    offer: UUID | None = getattr(event.data(), "offer", None)
-    ended = event.type.startswith("org.spean.offer.") and not event.type.endswith(("sent.v1", "accepted.v1"))
-    await handlers.follow(tx, event.subject, event.type, None if ended else offer)
+    await handlers.follow(tx, event.subject, event.type, getattr(event.data(), "offer", None))
 
 
 async def accepted(holder: Holder, tx: Tx, event: Event) -> None:
@@ -29,7 +27,12 @@ async def accepted(holder: Holder, tx: Tx, event: Event) -> None:
         return
     data = event.data()
     assert isinstance(data, e.OfferAcceptedV1)  # noqa: S101 (the registry gave this model for this type)
-    await handlers.release(tx, holder, event.subject, data.offer, None, data.organisation)
+    try:
+        released = await handlers.release(tx, holder, event.subject, data.offer, data.organisation)
+    except Refusal as refusal:
+        raise Poison(refusal.code) from None
+    if not released:
+        await handlers.refuse_packet(tx, event.subject, data.offer)
 
 
 async def suspended(tx: Tx, event: Event) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from fastapi import FastAPI
 
 from schemas.registry import ORGANISATIONS, REFERRALS
 from services.intake import consumers
@@ -24,7 +25,8 @@ from services.intake.keystore import store as keystore
 from services.intake.keystore.store import KeyStore
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
-from spean.auth import Verifier
+from services.intake.screening import api as screening_api
+from spean.auth import Kind, Verifier
 from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
@@ -33,6 +35,17 @@ from spean.service import Parts, Service
 NAME = "intake"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _JWKS_LIMIT_S = 5.0
+
+
+def api() -> FastAPI:
+    """The service's doors; what they lead to is put in by `build`."""
+    app = make_app(NAME, "The holder: entries, consent, the gate, hand-offs.")
+    for router in (
+        cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
+        rules_api.router, screening_api.router,
+    ):  # fmt: skip
+        app.include_router(router)
+    return app
 
 
 async def build(parts: Parts) -> Service:
@@ -59,19 +72,12 @@ async def build(parts: Parts) -> Service:
         async with db.transaction("caller.status") as tx:
             return await handoff_store.is_suspended(tx, org)
 
-    app = make_app(
-        "Spean intake", "The holder: entries, consent, the gate, hand-offs.",
-        Door(db, Verifier(issuer, NAME, network_keys), suspended),
-    )  # fmt: skip
+    app = api()
+    app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
     holder = Holder(keys, settings.country)
     app.state.holder = holder
-    app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys)
-    app.state.tickets = Verifier(issuer, f"packet:{settings.holder}", network_keys)
-    for router in (
-        cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
-        rules_api.router,
-    ):  # fmt: skip
-        app.include_router(router)
+    app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys, Kind.QUESTION)
+    app.state.tickets = Verifier(issuer, f"packet:{settings.holder}", network_keys, Kind.TICKET)
     return Service(
         name=NAME,
         source=f"spean/{NAME}/{settings.holder}",
@@ -80,6 +86,10 @@ async def build(parts: Parts) -> Service:
         app=app,
         reads=[REFERRALS.name, ORGANISATIONS.name],
         events=consumers.handlers_for(holder),
-        due={ERASURE_DUE: partial(handoffs.erasure_overdue, db), rules.ENDS: partial(rules.ended, db)},
+        due={
+            ERASURE_DUE: partial(handoffs.erasure_overdue, db),
+            rules.ENDS: partial(rules.ended, db, holder),
+            consent.LOOK: partial(consent.look, db, holder),
+        },
         close_with=[keys.close, client.aclose],
     )

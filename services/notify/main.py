@@ -8,13 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from fastapi import FastAPI
 
-from schemas.registry import HANDOFF, PLACES, REFERRALS
+from schemas.registry import HANDOFF, ORGANISATIONS, PLACES, REFERRALS
 from services.notify import consumers
 from services.notify.dashboards import api as dashboards_api
 from services.notify.deliveries import api as deliveries_api
 from services.notify.deliveries import handlers as deliveries
 from services.notify.deliveries.handlers import Mail
+from services.notify.partners import store as partners
 from spean.auth import Verifier
 from spean.db import Database
 from spean.http import Door, make_app
@@ -24,6 +26,14 @@ from spean.service import Parts, Service
 NAME = "notify"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _JWKS_LIMIT_S = 5.0
+
+
+def api() -> FastAPI:
+    """The service's doors; what they lead to is put in by `build`."""
+    app = make_app(NAME, "Telling: dashboards, deliveries.")
+    for router in (dashboards_api.router, deliveries_api.router):
+        app.include_router(router)
+    return app
 
 
 async def build(parts: Parts) -> Service:
@@ -38,23 +48,22 @@ async def build(parts: Parts) -> Service:
         return found
 
     async def suspended(org: UUID) -> bool:
-        del org  # numbers only; tokens end within five minutes of a suspension
-        return False
+        async with db.transaction("caller.status") as tx:
+            return await partners.is_suspended(tx, org)
 
-    app = make_app(
-        "Spean notify", "Telling: dashboards, deliveries.", Door(db, Verifier(issuer, NAME, network_keys), suspended)
-    )
-    for router in (dashboards_api.router, deliveries_api.router):
-        app.include_router(router)
+    app = api()
+    app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
     mail = Mail(parts.settings.smtp, parts.settings.mail_from, f"{parts.url}/referral/")
-    return Service(
+    service = Service(
         name=NAME,
         source=f"spean/{NAME}",
         db=db,
         bus=parts.bus,
         app=app,
-        reads=[*(HANDOFF.named(holder) for holder in parts.holders), REFERRALS.name, PLACES.name],
+        reads=[*(HANDOFF.named(holder) for holder in parts.holders), REFERRALS.name, PLACES.name, ORGANISATIONS.name],
         events=consumers.HANDLERS,
         due={deliveries.SEND: partial(deliveries.deliver, db, mail)},
         close_with=[client.aclose],
     )
+    app.state.draining = service.draining
+    return service

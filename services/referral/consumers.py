@@ -5,36 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas import events as e
+from schemas.vocabulary import Urgency
 from services.referral.referrals import handlers
 from spean.consumer import Handler, Poison
 from spean.db import Tx
 from spean.event import Event
-from spean.problem import Refusal
 
 
 async def requested(tx: Tx, event: Event) -> None:
     data = event.data()
     assert isinstance(data, e.HandoffRequestedV1)  # noqa: S101 (the registry gave this model for this type)
-    try:
-        await handlers.receive(tx, event.subject, event.source.rpartition("/")[2], data)
-    except Refusal as refusal:
-        raise Poison(refusal.code) from None
+    if data.urgency is Urgency.UNKNOWN:
+        raise Poison("unknown-urgency")
+    await handlers.receive(tx, event.subject, _holder(event), data)
 
 
 async def cancelled(tx: Tx, event: Event) -> None:
     data = event.data()
     assert isinstance(data, e.HandoffCancelledV1)  # noqa: S101 (as above)
-    await handlers.cancel(tx, event.subject, data.reason)
+    await handlers.cancel(tx, event.subject, _holder(event), data.reason)
 
 
 async def stopped(tx: Tx, event: Event) -> None:
-    await handlers.stop_disclosure(tx, event.subject)
+    await handlers.stop_disclosure(tx, event.subject, _holder(event))
 
 
 async def released(tx: Tx, event: Event) -> None:
     data = event.data()
     assert isinstance(data, e.PacketReleasedV1)  # noqa: S101 (as above)
-    await handlers.release(tx, event.subject, data.offer)
+    await handlers.release(tx, event.subject, _holder(event), data.offer)
+
+
+def _holder(event: Event) -> str:
+    """The holder whose topic this is; the consumer has made sure that it wrote the event."""
+    return event.source.rpartition("/")[2]
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -6,9 +6,12 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from fastapi import FastAPI
+
 from schemas import questions as q
 from schemas.registry import HANDOFF
 from services.referral import consumers
+from services.referral.escalations import api as escalations_api
 from services.referral.partners import api as partners_api
 from services.referral.partners import store as partners
 from services.referral.places import api as places_api
@@ -26,6 +29,14 @@ NAME = "referral"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+def api() -> FastAPI:
+    """The service's doors; what they lead to is put in by `build`."""
+    app = make_app(NAME, "The network: partners, places, referrals.")
+    for router in (referrals_api.router, escalations_api.router, places_api.router, partners_api.router):
+        app.include_router(router)
+    return app
+
+
 async def build(parts: Parts) -> Service:
     db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
     issuer = f"{parts.url}/{NAME}"
@@ -39,13 +50,9 @@ async def build(parts: Parts) -> Service:
         async with db.transaction("caller.status") as tx:
             return await partners.is_suspended(tx, org)
 
-    app = make_app(
-        "Spean referral", "The network: partners, places, referrals.",
-        Door(db, Verifier(issuer, NAME, own_keys), suspended),
-    )  # fmt: skip
+    app = api()
+    app.state.door = Door(db, Verifier(issuer, NAME, own_keys), suspended, parts.roles.key("fingerprints"))
     app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
-    for router in (referrals_api.router, places_api.router, partners_api.router):
-        app.include_router(router)
 
     async def ask(holder: str, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
         return await holders.ask(holder, "next-candidate", question, q.NextCandidateAnswer)

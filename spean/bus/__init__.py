@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 
@@ -121,6 +122,11 @@ class Bus(Protocol):
 
     async def subscribe(self, group: str, member: str, topics: Iterable[str]) -> Subscription:
         """`member` is stable across restarts of one instance (static membership)."""
+        ...
+
+    async def trim(self, now: datetime) -> int:
+        """Delete records older than their topic's retention at `now`, where brokers do not do it by themselves; returns
+        how many. To be called now and then; any number of callers at once do no harm. Raises BusUnavailable."""
         ...
 
     async def close(self) -> None: ...

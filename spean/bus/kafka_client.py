@@ -66,7 +66,8 @@ def native(partition: Partition) -> TopicPartition:
 
 
 def stored(partition: Partition, record: ConsumerRecord[bytes, bytes]) -> Stored:
-    headers = {name: value.decode() for name, value in record.headers}
+    # Anybody's bytes: what is not UTF-8, or null, must not stop the reader; the event's parser refuses it.
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     return Stored(partition, record.offset, Record(record.key or b"", headers, record.value or b""))
 
 

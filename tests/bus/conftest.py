@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from deploy.kafka import local
 from spean import embedded
 from spean.bus import Bus, TopicSpec
 from spean.bus.connect import connect
@@ -21,15 +16,6 @@ POSITIONS = """
 create table position (grp text, topic text, partition int, next bigint not null default 0, primary key (grp, topic, partition));
 create table effect (grp text, topic text, partition int, "offset" bigint, by_member text);
 """
-
-
-@pytest.fixture(scope="session")
-async def postgres() -> AsyncIterator[embedded.Server]:
-    folder = Path(tempfile.gettempdir()) / f"spean-bus-{uuid.uuid4().hex[:8]}"
-    running = await embedded.start(folder, password_file=folder / "password", fast_unsafe=True)
-    yield running.server
-    await running.stop()
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -53,31 +39,6 @@ async def effects_dsn(postgres: embedded.Server) -> str:
     await conn.execute(POSITIONS)
     await conn.close()
     return postgres.dsn(name)
-
-
-def without_kafka(reason: str) -> None:
-    """Skip, or fail where Kafka is required."""
-    if "kafka" in os.environ.get("SPEAN_REQUIRE", ""):
-        pytest.fail(f"Kafka is required here: {reason}")
-    pytest.skip(f"NOT TESTED ON KAFKA: {reason}")
-
-
-@pytest.fixture(scope="session")
-async def kafka_address() -> AsyncIterator[str]:
-    given = os.environ.get("SPEAN_TEST_KAFKA")
-    if given:
-        yield given
-        return
-    if (lacking := local.missing()) is not None:
-        without_kafka(lacking)
-    with tempfile.TemporaryDirectory(prefix="spean-kafka-") as folder:
-        try:
-            kafka = await local.start(Path(folder), 1)
-        except local.LocalKafkaError as error:
-            without_kafka(str(error))
-        else:
-            yield kafka.address
-            await kafka.stop()
 
 
 @pytest.fixture(params=["postgres", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -13,8 +13,8 @@ import pytest
 from deploy.kafka import local
 from spean.bus import Bus, BusError, Partition, Producer, Record, TopicSpec
 from spean.bus.connect import connect
-from tests.bus.conftest import without_kafka
 from tests.bus.reader import Reader
+from tests.conftest import without_kafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.long, pytest.mark.timeout(180)]
 

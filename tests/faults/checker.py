@@ -42,7 +42,10 @@ async def quiet(cluster: Cluster, services: Mapping[str, Service]) -> float:
     async with snapshot.opened(cluster) as conns:
 
         async def rests() -> bool:
-            return await snapshot.restless(conns, reads) is None
+            """Twice, with nothing said in between: what moves may slip past one look."""
+            before = await snapshot.said_so_far(conns)
+            moving = [await snapshot.restless(conns, reads) for _ in range(2)]
+            return moving == [None, None] and await snapshot.said_so_far(conns) == before
 
         try:
             await eventually(rests, within_s=QUIET_S)

@@ -10,10 +10,12 @@ import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from services.cli import installation
 from services.cli.installation import Installation
@@ -22,16 +24,20 @@ from spean.embedded import Running
 from spean.settings import Settings
 from tests.builders import eventually
 
-READY_S = 30.0
+# Processes that start at once on a busy machine.
+READY_S = 60.0
 STOP_S = 15.0
+# A process that is stopped, or has ended and has not been waited for.
+DOWN = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE})
 ROOT = Path(__file__).parents[2]
-# One door, two of everything that may run twice.
+# One door, two of everything that may run twice. Relays have a pause built in; the others are `spean serve` itself.
 MEMBERS: dict[str, tuple[str, ...]] = {
     "api": ("api",),
     "relay-1": ("relay",), "relay-2": ("relay",),
     "consume-1": ("consume",), "consume-2": ("consume",),
     "clock-1": ("clock",), "clock-2": ("clock",),
 }  # fmt: skip
+RELAYS = ("relay-1", "relay-2")
 
 
 def free_port() -> int:
@@ -51,6 +57,19 @@ async def passed(seconds: float) -> None:
         return time.monotonic() >= until
 
     await eventually(over, within_s=seconds + 5)
+
+
+def _command(name: str) -> list[str]:
+    if name in RELAYS:
+        return ["tests.faults.run_roles", name, *MEMBERS[name]]
+    return ["services.cli", "serve", "--member", name, *(f"--role={role}" for role in MEMBERS[name])]
+
+
+def _down(process: Process) -> bool:
+    try:
+        return process.returncode is not None or psutil.Process(process.pid).status() in DOWN
+    except psutil.NoSuchProcess:
+        return True
 
 
 @dataclass
@@ -78,18 +97,25 @@ class Cluster:
         }  # fmt: skip
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.faults.run_roles", name, *MEMBERS[name],
-                cwd=ROOT, env=environment, stdout=PIPE, stderr=log,
-            )  # fmt: skip
+                sys.executable, "-m", *_command(name), cwd=ROOT, env=environment, stdout=PIPE, stderr=log
+            )
         self.members[name] = process
         assert process.stdout is not None
-        said = await asyncio.wait_for(process.stdout.readline(), READY_S)
-        assert said == b"ready\n", f"{name} did not start; see {self.folder / name}.log"
+        try:
+            said = await asyncio.wait_for(process.stdout.readline(), READY_S)
+        except TimeoutError:
+            said = b""
+        assert said.startswith(b"serving"), f"{name} did not start; its log ends with {self._last_words(name)}"
+
+    def _last_words(self, name: str) -> list[str]:
+        return (self.folder / f"{name}.log").read_text().splitlines()[-3:]
 
     async def spawn_all(self) -> None:
-        for name in MEMBERS:
-            if name not in self.members:
-                await self.spawn(name)
+        """Whoever is missing, the door first: the others ask through it."""
+        missing = [name for name in MEMBERS if name not in self.members]
+        if "api" in missing:
+            await self.spawn("api")
+        await asyncio.gather(*(self.spawn(name) for name in missing if name != "api"))
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and gone."""
@@ -104,9 +130,17 @@ class Cluster:
     def thaw(self, name: str) -> None:
         self.members[name].send_signal(signal.SIGCONT)
 
-    async def gone(self, name: str) -> None:
-        """Wait until this process has ended by itself (at a pause that kills)."""
-        await asyncio.wait_for(self.members.pop(name).wait(), STOP_S)
+    async def paused(self, number: signal.Signals, of: Collection[str]) -> str:
+        """Ask for a pause by this signal (SIGKILL, SIGSTOP); returns which of these members has come to it."""
+        self.pause.write_text(number.name)
+
+        async def there() -> str | None:
+            return next((name for name in of if _down(self.members[name])), None)
+
+        name: str = await eventually(there, within_s=STOP_S)
+        if number is signal.SIGKILL:
+            await self.kill(name)
+        return name
 
     async def kill_postgres(self) -> None:
         os.kill(self.postgres.server.pid, signal.SIGKILL)
@@ -137,8 +171,6 @@ async def _postgres(folder: Path) -> Running:
 @asynccontextmanager
 async def split(folder: Path) -> AsyncIterator[tuple[Cluster, Installation]]:
     """A split installation, and a view of it from here (its databases, its bus, its address; nothing runs here)."""
-    folder.mkdir()
-    folder.chmod(0o755)
     running = await _postgres(folder)
     try:
         settings = Settings(

@@ -24,12 +24,16 @@ LOOK_EVERY_S = 0.25
 PLAN_S = 150.0
 # How often each story is played: the hand-off goes through, ends early or late, or is left where it is.
 PLANS = {
-    "through": 8, "cancel-early": 1, "cancel-late": 2, "stop-early": 1, "stop-late": 1, "service-ends": 2, "stay": 1,
+    "through": 8, "cancel-early": 1, "cancel-late": 1, "cancel-race": 1, "stop-early": 1, "stop-late": 1, "service-ends": 2, "stay": 1,
     "wait": 1,
 }  # fmt: skip
 # What the coordinator does, in turn, about somebody whom nobody can take.
 ACTIONS = ("ask-again", "ask-again", "take", "hand-back")
+# Refusals that the stories may meet: somebody else was first.
+REFUSED = frozenset({"no-longer-available", "place-gone", "state"})
 FINAL = frozenset({"completed", "cancelled", "closed"})
+# How long a house may think, in seconds: an offer that nobody answers is soon the next house's.
+WINDOWS = {"answer_s": dict.fromkeys(("immediate", "emergency", "urgent", "normal"), 3)}
 T = TypeVar("T")
 
 
@@ -76,6 +80,8 @@ class Stubborn:
         try:
             answer = await self.post(path, body)
         except ApiProblem as problem:
+            if problem.code not in REFUSED:
+                raise
             self.journal.commands[what, subject] = problem.code
             return None
         self.journal.commands[what, subject] = "done"
@@ -127,8 +133,9 @@ class Load:
         self._house_of: dict[str, Stubborn] = {}
         journal.senders.add(world.sender.id)
 
-    async def run(self, people: int, at_once: int) -> None:
-        """Play `people` stories, `at_once` at a time; returns when each has come to its end. Raises Stuck, InDoubt."""
+    async def run(self, people: int, at_once: int, enough: asyncio.Event | None = None) -> None:
+        """Play `people` stories (fewer when `enough` comes first), `at_once` at a time; returns when each that has begun
+        has come to its end. Raises Stuck, InDoubt."""
         stories = [self._random.choices(list(PLANS), list(PLANS.values()))[0] for _ in range(people)]
         async with asyncio.TaskGroup() as others:
             for number, house in enumerate(self.world.houses):
@@ -138,6 +145,8 @@ class Load:
 
             async def work() -> None:
                 for story in todo:
+                    if enough is not None and enough.is_set():
+                        return
                     async with asyncio.timeout(PLAN_S):
                         await self._play(story)
 
@@ -150,8 +159,8 @@ class Load:
 
     async def _play(self, story: str) -> None:
         began = time.monotonic()
-        party = [await self._person() for _ in range(2 if self._random.random() < 0.15 else 1)]
-        handoff = await self._request(party)
+        party = [await self.person() for _ in range(2 if self._random.random() < 0.15 else 1)]
+        handoff = await self.request(party)
         if story in {"cancel-early", "stop-early"}:
             await pause(self._random.random())
         elif not await self._ready(handoff):
@@ -160,28 +169,30 @@ class Load:
             case "through" | "stay":
                 await self._arrive(handoff, leave=story == "stay")
             case "cancel-early" | "cancel-late":
-                await self._sender.command("cancel", handoff, f"/intake/handoffs/{handoff}/cancel")
+                await self.cancel(handoff)
+            case "cancel-race":
+                await asyncio.gather(self._arrive(handoff, leave=True), self.cancel(handoff))
             case "stop-early":
                 await self._withdraw(party[0], "sharing")
-                await self._state(handoff, "unroutable", "on-hold", "answered", *FINAL)
+                await self.state(handoff, "unroutable", "on-hold", "answered", *FINAL)
             case "stop-late":
                 await self._withdraw(party[-1], "sharing")
                 await self._arrive(handoff, leave=True)
             case "service-ends":
                 await self._withdraw(party[0], "service")
-                await self._state(handoff, *FINAL)
+                await self.state(handoff, *FINAL)
             case "wait":
                 await self._sender.command("depart", handoff, f"/referral/referrals/{handoff}/departed")
         self.journal.seconds.append(time.monotonic() - began)
 
     async def _ready(self, handoff: str) -> bool:
         """Whether a house waits; where nobody can take them in the end, the sender takes the request back."""
-        shown = await self._state(handoff, "ready", "on-hold", *FINAL)
+        shown = await self.state(handoff, "ready", "on-hold", *FINAL)
         if shown["state"] == "on-hold":
-            await self._sender.command("cancel", handoff, f"/intake/handoffs/{handoff}/cancel")
+            await self.cancel(handoff)
         return bool(shown["state"] == "ready")
 
-    async def _person(self) -> str:
+    async def person(self) -> str:
         person = {"age_years": 24, "sex": "female", "needs": [], "languages": ["khm"], "name": "Test Person"}
         body = {"channel": "border_post", "area": "KH-1", "person": person}
         entry = str((await self._sender.post("/intake/entries", body))["id"])
@@ -197,7 +208,7 @@ class Load:
         await self._sender.post(f"/intake/entries/{entry}/case")
         return entry
 
-    async def _request(self, party: list[str]) -> str:
+    async def request(self, party: list[str]) -> str:
         body = {
             "network": self.world.network, "service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1",
             "members": party,
@@ -206,18 +217,22 @@ class Load:
         self.journal.handoffs.add(handoff)
         return handoff
 
+    async def cancel(self, handoff: str) -> None:
+        await self._sender.command("cancel", handoff, f"/intake/handoffs/{handoff}/cancel")
+
     async def _withdraw(self, entry: str, what: str) -> None:
         await self._sender.command(f"withdraw-{what}", entry, f"/intake/entries/{entry}/withdraw", {"what": what})
         self.journal.stopped[entry] = datetime.now(UTC)
-        self.journal.consents[entry] += 1
+        # Nothing is shared of a person who wants no service: that is a record of its own.
+        self.journal.consents[entry] += 2 if what == "service" else 1
 
-    async def _state(self, handoff: str, *states: str) -> dict[str, Any]:
+    async def state(self, handoff: str, *states: str, every_s: float = LOOK_EVERY_S) -> dict[str, Any]:
         until = time.monotonic() + PLAN_S
         while time.monotonic() < until:
             shown: dict[str, Any] = await self._sender.get(f"/intake/handoffs/{handoff}")
             if shown["state"] in states:
                 return shown
-            await pause()
+            await pause(every_s)
         raise Stuck(f"hand-off {handoff} never became {states}")
 
     async def _door(self, handoff: str) -> tuple[str, str] | None:
@@ -240,11 +255,11 @@ class Load:
         house = self._house_of[offer]
         await house.command("arrive", offer, f"/referral/offers/{offer}/arrived", {"code": code})
         if leave:
-            await self._state(handoff, "in-progress", "answered", *FINAL)
+            await self.state(handoff, "in-progress", "answered", *FINAL)
             return
         await pause(self._random.random())
         await house.command("outcome", offer, f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
-        await self._state(handoff, *FINAL)
+        await self.state(handoff, *FINAL)
 
     # --- houses and the coordinator -------------------------------------------------------------------------------
 
@@ -262,11 +277,11 @@ class Load:
         if chance < 0.08:
             return
         if chance < 0.2:
-            await house.command("decline", offer, f"/referral/offers/{offer}/decline", {"reason": "no_free_place"})
+            await house.command("decline", offer, f"/referral/offers/{offer}/decline", {"reason": "no_capacity"})
         elif await house.command("accept", offer, f"/referral/offers/{offer}/accept"):
             await self._welcome(house, offer)
         elif self.journal.commands["accept", offer] == "place-gone":
-            await house.command("decline", offer, f"/referral/offers/{offer}/decline", {"reason": "no_free_place"})
+            await house.command("decline", offer, f"/referral/offers/{offer}/decline", {"reason": "no_capacity"})
 
     async def _welcome(self, house: Stubborn, offer: str) -> None:
         self._house_of[offer] = house

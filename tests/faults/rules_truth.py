@@ -27,6 +27,10 @@ LEAVES = {
 }  # fmt: skip
 
 
+# What an organisation, or a coordinator, is told of.
+TOLD = {"org.spean.offer.sent.v1", "org.spean.referral.escalated.v1", "org.spean.erasure.requested.v1"}
+
+
 def _by_id(rows: list[Row], key: str = "id") -> dict[UUID, Row]:
     return {row[key]: row for row in rows}
 
@@ -53,12 +57,15 @@ def states_agree(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
     packets = _by_id(seen.of("intake", "packet"), "offer")
     for row in seen.of("referral", "referral"):
         mine = handoffs.get(row["id"])
-        if mine is not None and mine["state"] != SHOWN.get(row["state"], row["state"]):
+        # Ended by the sender at the moment of arrival: the network knows that it is ending, and works on to the outcome.
+        crossed = row["ending"] and mine is not None and mine["state"] == "cancelled"
+        if mine is not None and not crossed and mine["state"] != SHOWN.get(row["state"], row["state"]):
             yield f"referral {row['id']} is {row['state']}, and {mine['state']} at the holder"
         if row["state"] == "accepted":
             yield f"referral {row['id']} was accepted and never became ready"
         packet = packets.get(row["offer"])
-        if row["state"] in {"ready", "in-progress", "missing"} and (packet is None or packet["ended_at"] is not None):
+        open_ = packet is not None and (packet["ended_at"] is None or crossed)
+        if row["state"] in {"ready", "in-progress", "missing"} and not open_:
             yield f"referral {row['id']} is {row['state']} without a packet"
 
 
@@ -92,7 +99,7 @@ def views_are_true(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
 
 
 def told_once(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
-    """Each event is in the tail once, and each offer and escalation has led to one delivery."""
+    """Each event is in the tail once, and whatever somebody is told of has led to one delivery."""
     events = {one.event.id: one.event for one in seen.log if one.topic in services["notify"].reads}
     shorts = Counter(event.type.removeprefix("org.spean.") for event in events.values())
     wanted = Counter({short: count for short, count in shorts.items() if short in APPLY})
@@ -106,7 +113,7 @@ def told_once(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
     due = {
         (event.id, getattr(said, "organisation", None) or said.coordinator)  # type: ignore[attr-defined]
         for event in events.values()
-        if event.type in {"org.spean.offer.sent.v1", "org.spean.referral.escalated.v1"} and (said := event.data())
+        if event.type in TOLD and (said := event.data())
     }
     deliveries = Counter((row["event"], row["organisation"]) for row in seen.of("notify", "delivery"))
     for key in due | deliveries.keys():

@@ -1,12 +1,11 @@
-"""One process of a split installation: `python -m tests.faults.run_roles MEMBER ROLE …`, settings from the environment.
+"""`spean serve` with a named pause built in: `python -m tests.faults.run_roles MEMBER ROLE …`.
 
-It writes `ready` to its output and runs until it is told to end. With SPEAN_PAUSE its relays stop at the one point where
-the log has a batch and the database does not know it yet (`PausingBus`).
+Where the file SPEAN_PAUSE is there, its relays stop at the one point at which the log has a batch and the database does
+not know it yet (`PausingBus`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from services.cli import installation
+from services.cli.up import until_told
 from spean.bus import Bus, Partition, Producer, Record
 from spean.settings import Settings
 from spean.telemetry import set_up_logs
@@ -57,22 +57,17 @@ class PausingBus:
         return PausingProducer(await self.inner.producer(name), self.pause)
 
 
-async def main(member: str, roles: Sequence[Any], pause: str) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with installation.installed(Settings()) as made:
-        if pause:
-            made.services = {
-                name: replace(service, bus=PausingBus(service.bus, Path(pause)))
-                for name, service in made.services.items()
-            }
+async def main(member: str, roles: Sequence[Any], pause: Path) -> None:
+    async with installation.installed(Settings(), alone=False) as made:
+        made.services = {
+            name: replace(service, bus=PausingBus(service.bus, pause)) for name, service in made.services.items()
+        }
         async with installation.running(made, roles, member):
-            sys.stdout.write("ready\n")
+            sys.stdout.write("serving\n")
             sys.stdout.flush()
-            await stop.wait()
+            await made.until_ended()
 
 
 if __name__ == "__main__":
     set_up_logs("INFO")
-    asyncio.run(main(sys.argv[1], sys.argv[2:], os.environ.get("SPEAN_PAUSE", "")))
+    until_told(main(sys.argv[1], sys.argv[2:], Path(os.environ["SPEAN_PAUSE"])))

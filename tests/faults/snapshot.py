@@ -74,8 +74,14 @@ async def read(conns: Mapping[str, Conn]) -> Snapshot:
     return Snapshot(rows, log, await conns[BUS].fetchval("select clock_timestamp()"))
 
 
+async def said_so_far(conns: Mapping[str, Conn]) -> int:
+    """How many records the log has ever been given."""
+    return int(await conns[BUS].fetchval("select sum(next) from head"))
+
+
 async def restless(conns: Mapping[str, Conn], reads: Mapping[str, Sequence[str]]) -> str | None:
-    """What still moves: something unsent, unread or due; None when all is quiet. `reads` is topics by service."""
+    """What still moves: something unsent, unread or due; None when nothing was, one place after the other. `reads` is
+    topics by service."""
     for service in reads:
         unsent = await conns[service].fetchval("select count(*) from outbox")
         due = await conns[service].fetchval("select count(*) from due where at <= now()")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
-from spean.embedded import EmbeddedError, Running, Server, default_folder, start
+from spean.embedded import EmbeddedError, Running, Server, start
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
 OWNER = """
@@ -385,9 +385,3 @@ async def test_a_cancelled_start_gives_the_folder_back(place: Place) -> None:
     running = await place.start()
     assert await value(running.server, "SELECT 1") == 1
     await running.stop()
-
-
-def test_the_default_folder_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", "relative")
-    assert default_folder().is_absolute()
-    assert default_folder().name == "spean"

@@ -102,9 +102,9 @@ async def correct(
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        locked = await store.lock_entry(tx, entry)
+        locked = await handlers.lock(tx, entry)
         expect_version(command, locked.version)
-        await handlers.correct(tx, holder.keys, locked, body)
+        await handlers.correct(tx, holder, locked, body)
         return Reply(EntryCreated(id=entry, version=locked.version + 1), locked.version + 1)
 
     return await command.run("entry.correct", work)
@@ -116,7 +116,9 @@ async def open_case(request: Request, entry: UUID, command: SenderCommand) -> Re
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        id_ = await handlers.open_case(tx, holder.keys, entry)
+        locked = await store.lock_entry(tx, entry)
+        expect_version(command, locked.version)
+        id_ = await handlers.open_case(tx, holder.keys, locked)
         return Reply(CaseView(id=id_, entry=entry, state="open"), status=201)
 
     return await command.run("case.open", work)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.questions import Eligibility
 from schemas.vocabulary import AgeBand, Country, Language, Need, Sex
+from services.intake.cases.fields import OFFER_FIELDS
 from services.intake.disclosure.domain import ADULT_YEARS
 
 Text = Annotated[str, Field(max_length=4_000)]
@@ -66,6 +67,12 @@ class PersonFields(BaseModel):
         values = self.model_dump(mode="json")
         values["age_band"] = self.band
         return {name: values[name] for name in sorted(fields) if values.get(name) not in (None, [], ())}
+
+
+def described_otherwise(before: PersonFields, after: PersonFields) -> bool:
+    """Would the gate, a house's rules or an offer see another person?"""
+    fields = {*OFFER_FIELDS, "age_years"}
+    return before.shown(fields) != after.shown(fields)
 
 
 def fits(person: PersonFields, house: Eligibility) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -24,14 +25,16 @@ from services.intake.consent.store import Record
 from services.intake.disclosure.domain import Exclusion
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
-from spean.db import Tx
-from spean.http import Body, Command, Reply, View, caller_with, command_with
+from spean.db import DatabaseProblem, Tx
+from spean.http import Body, Command, Reply, View, caller_with, command_with, expect_version, read_reply
 from spean.problem import Refusal
 
 SCOPE = "intake:send"
 router = APIRouter(tags=["consent"])
 Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
+StopCommand = Annotated[Command, Depends(command_with(SCOPE, even_suspended=True))]
+_STOP_TRIES = 3
 
 
 class ClassBody(Body):
@@ -129,7 +132,9 @@ async def record(request: Request, entry: UUID, body: ConsentBody, command: Send
             interpreter=body.interpreter, guardian=body.guardian.model_dump() if body.guardian else None,
             recorded_by=command.caller.client,
         )  # fmt: skip
-        version = await handlers.record(tx, holder.keys, entry, decided)
+        fence = await handlers.lock(tx, entry)
+        expect_version(command, await store.version(tx, entry))
+        version = await handlers.record(tx, holder, entry, fence, decided)
         return Reply(RecordedView(entry=entry, version=version), version, 201)
 
     return await command.run("consent.record", work)
@@ -140,39 +145,55 @@ def _begin(asked: datetime | None, now: datetime) -> datetime:
 
 
 @router.get("/entries/{entry}/consents", response_model=ConsentsView)
-async def read(request: Request, entry: UUID, caller: Sender) -> ConsentsView:
+async def read(request: Request, entry: UUID, caller: Sender) -> Response:
+    """What the person decided so far, every record, and with whom never to share."""
     async with request.app.state.door.db.transaction("consents.read", org=caller.org) as tx:
         await cases.find_entry(tx, entry)
         rows = await store.history(tx, entry)
-        never = await store.exclusions(tx, entry)
+        never = (await store.exclusions(tx, [entry]))[entry]
     names = ("version", "decision", "state", "categories", "purposes", "valid_from", "valid_until", "expressed",
              "language", "notice", "interpreter", "recorded_by", "recorded_at")  # fmt: skip
-    return ConsentsView(
+    shown = ConsentsView(
         records=tuple({name: row[name] for name in names} for row in rows),
         exclusions=tuple({"kind": one.kind, "value": one.value} for one in never),
     )
+    return read_reply(Reply(shown, rows[-1]["version"] if rows else 0))
 
 
 @router.post("/entries/{entry}/exclusions", status_code=201, response_model=StoppedView)
-async def exclude(entry: UUID, body: ExclusionBody, command: SenderCommand) -> Response:
-    """Never share with this organisation, or kind of organisation. Beats every consent, at once."""
+async def exclude(request: Request, entry: UUID, body: ExclusionBody, command: StopCommand) -> Response:
+    """Never share with this organisation, or kind of organisation. Beats every consent, at once. Like every stop it is
+    never refused: If-Match is not looked at."""
+    holder: Holder = request.app.state.holder
     exclusion = body.exclusion()
 
     async def work(tx: Tx) -> Reply:
-        await handlers.exclude(tx, entry, exclusion, command.caller.client)
+        await handlers.exclude(tx, holder, entry, exclusion, command.caller.client)
         return Reply(StoppedView(entry=entry, what=exclusion.kind), status=201)
 
-    return await command.run("exclusion.record", work)
+    return await _surely(command, "exclusion.record", work)
 
 
 @router.post("/entries/{entry}/withdraw", response_model=StoppedView)
-async def withdraw(request: Request, entry: UUID, body: WithdrawBody, command: SenderCommand) -> Response:
-    """Stop. When this answers, the gate is shut. Withdrawn sharing never costs a place; it needs no reason."""
+async def withdraw(request: Request, entry: UUID, body: WithdrawBody, command: StopCommand) -> Response:
+    """Stop. When this answers, the gate is shut. Withdrawn sharing never costs a place; it needs no reason, and If-Match
+    is not looked at. A suspended organisation may still stop for its people while its token lives."""
     holder: Holder = request.app.state.holder
     decision = ConsentDecision.SERVICE if body.what == "service" else ConsentDecision.SHARE_REFERRAL
 
     async def work(tx: Tx) -> Reply:
-        await handlers.withdraw(tx, holder.keys, entry, decision, command.caller.client)
+        await handlers.withdraw(tx, holder, entry, decision, command.caller.client)
         return Reply(StoppedView(entry=entry, what=body.what))
 
-    return await command.run("consent.withdraw", work)
+    return await _surely(command, "consent.withdraw", work)
+
+
+async def _surely(command: Command, name: str, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
+    """A stop that met a deadlock or a busy row is carried out again: it must not fail for being unlucky."""
+    for _ in range(_STOP_TRIES - 1):
+        try:
+            return await command.run(name, work)
+        except DatabaseProblem as problem:
+            if not problem.transient or problem.server:
+                raise
+    return await command.run(name, work)

@@ -4,92 +4,129 @@ key store: true before any event is published, and true again after a restored b
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from uuid import UUID
 
-from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose, ReasonFamily
+from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose
 from services.intake.cases import store as cases
 from services.intake.consent import store
 from services.intake.consent.store import Record
 from services.intake.disclosure.domain import Exclusion
+from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
-from services.intake.keystore.store import Fence, KeyStore
-from spean.db import Tx
+from services.intake.handoffs import store as handoffs
+from services.intake.keystore.store import Fence
+from spean.clock import clear_due, set_due
+from spean.db import Database, Tx
 from spean.problem import Refusal
 
 _SERVICE, _SHARING = ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL
+# Kind of due row: the next of a person's consents ends, or a fence was shut at a start. Its subject is the entry.
+LOOK = "consent-look"
 
 
-async def record(tx: Tx, keys: KeyStore, entry_id: UUID, decided: Record) -> int:
-    """Write a decision down. Returns the record's version. Whatever may narrow what was allowed stops open offers; a
-    refusal of the service ends it. Raises Refusal `not-found`, `consent-dates`."""
+async def record(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
+    """Write down that a person, whose fence is locked, gives or refuses something. Returns the record's version. Given,
+    it opens what was shut; where it is narrower than before, or refused, it stops what it no longer covers. Raises
+    Refusal `consent-dates`."""
     if decided.valid_from > tx.now or (decided.valid_until is not None and decided.valid_until <= decided.valid_from):
         raise Refusal("consent-dates")
-    entry = await cases.find_entry(tx, entry_id)
-    fence = await store.lock_fence(tx, entry_id)
-    before = (await store.current(tx, entry_id)).get(decided.decision)
-    version = await store.insert(tx, entry_id, entry.org, decided)
-    await _set_fence(tx, keys, entry_id, _after(fence, decided.decision, shut=decided.state is not ConsentState.GIVEN))
-    if before is not None and before["state"] == ConsentState.GIVEN:
-        if decided.decision is _SERVICE and decided.state is not ConsentState.GIVEN:
-            await stopping.end_service(tx, entry_id, ReasonFamily.STOPPED)
-        else:
-            await stopping.stop_sharing(tx, entry_id)
+    if decided.state is not ConsentState.GIVEN:
+        return await _stop(tx, holder, entry_id, fence, decided)
+    version = await store.insert(tx, entry_id, decided)
+    await store.save_fence(tx, entry_id, _opened(fence, decided.decision))
+    await _look(tx, holder, entry_id)
     return version
 
 
-async def exclude(tx: Tx, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
+async def exclude(tx: Tx, holder: Holder, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
     """Never to this organisation (or type). Beats every consent, at once. Raises Refusal `not-found`."""
-    await cases.find_entry(tx, entry_id)
-    await store.lock_fence(tx, entry_id)
+    await lock(tx, entry_id)
     await store.insert_exclusion(tx, entry_id, exclusion, by)
-    await stopping.stop_sharing(tx, entry_id)
+    await _look(tx, holder, entry_id)
 
 
-async def withdraw(tx: Tx, keys: KeyStore, entry_id: UUID, decision: ConsentDecision, by: str) -> None:
+async def withdraw(tx: Tx, holder: Holder, entry_id: UUID, decision: ConsentDecision, by: str) -> None:
     """Take consent back; needs no reason and is never refused. Withdrawn service shuts all sharing with it; withdrawn
     sharing never costs a place. Saying it twice changes nothing more. Raises Refusal `not-found`."""
-    entry = await cases.find_entry(tx, entry_id)
-    fence = await store.lock_fence(tx, entry_id)
-    already = fence.service_shut if decision is _SERVICE else fence.sharing_shut
-    if already:
-        return
-    last = (await store.current(tx, entry_id)).get(decision)
-    await store.insert(tx, entry_id, entry.org, _withdrawn(tx, decision, by, last["language"] if last else "und"))
-    await _set_fence(tx, keys, entry_id, _after(fence, decision, shut=True))
-    if decision is _SERVICE:
-        await stopping.end_service(tx, entry_id, ReasonFamily.STOPPED)
+    fence = await lock(tx, entry_id)
+    last = await store.current(tx, entry_id)
+    given = any(last[one]["state"] == ConsentState.GIVEN for one in _with(decision) if one in last)
+    if _shut(fence, decision) != fence or given:
+        language = last[decision]["language"] if decision in last else "und"
+        await _stop(tx, holder, entry_id, fence, _withdrawn(tx, decision, by, language))
+
+
+async def lock(tx: Tx, entry_id: UUID) -> Fence:
+    """Lock the fence of a person whom the caller may see. Raises Refusal `not-found`."""
+    await cases.find_entry(tx, entry_id)
+    return await store.lock_fence(tx, entry_id)
+
+
+async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
+    """Record a refusal or a withdrawal, of the service also for sharing, and shut. The key store comes first: if this
+    transaction fails then, it is shut too much, never too little."""
+    last = await store.current(tx, entry_id)
+    versions = [await store.insert(tx, entry_id, decided)]
+    for other in _with(decided.decision) - {decided.decision}:
+        if other in last and last[other]["state"] == ConsentState.GIVEN:
+            follows = _withdrawn(tx, other, decided.recorded_by, decided.language)
+            versions.append(await store.insert(tx, entry_id, follows))
+    shut = _shut(fence, decided.decision)
+    await holder.keys.write_fence(entry_id, shut)
+    await store.save_fence(tx, entry_id, shut)
+    found = await handoffs.lock_concerned(tx, entry_id)
+    if decided.decision is _SERVICE:
+        await stopping.end_service(tx, holder, found)
     else:
-        await stopping.stop_sharing(tx, entry_id)
+        await stopping.look_again(tx, holder, found)
+    await clear_due(tx, LOOK, entry_id)
+    return versions[0]
 
 
-async def apply_kept_fences(tx: Tx, kept: dict[UUID, Fence]) -> int:
+async def _look(tx: Tx, holder: Holder, entry_id: UUID) -> None:
+    """What the gate may no longer allow for this person is stopped; the clock looks again when the next consent ends."""
+    await stopping.look_again(tx, holder, await handoffs.lock_concerned(tx, entry_id))
+    ends = await store.next_end(tx, entry_id)
+    if ends is None:
+        await clear_due(tx, LOOK, entry_id)
+    else:
+        await set_due(tx, LOOK, entry_id, ends)
+
+
+async def look(db: Database, holder: Holder, entry_id: UUID) -> None:
+    """The clock: one of a person's consents has ended."""
+    async with db.transaction("consent.look") as tx:
+        await store.lock_fence(tx, entry_id)
+        await _look(tx, holder, entry_id)
+
+
+async def apply_kept_fences(tx: Tx, kept: Mapping[UUID, Fence]) -> int:
     """At every start: what the key store knows to be shut is shut, whatever the holder's database (perhaps a restored
-    backup) says. Returns how many fences were shut again."""
-    shut = 0
-    for entry, fence in sorted(kept.items()):
-        try:
-            mine = await store.lock_fence(tx, entry)
-        except Refusal:
-            continue
-        if mine.generation < fence.generation:
-            await store.save_fence(tx, entry, fence)
-            shut += 1
-    return shut
+    backup) says; the clock tells the network once it runs. Returns how many fences were shut again."""
+    shut = await store.apply_fences(tx, kept)
+    for entry_id in shut:
+        await set_due(tx, LOOK, entry_id, tx.now)
+    return len(shut)
 
 
-def _after(fence: Fence, decision: ConsentDecision, *, shut: bool) -> Fence:
-    later = replace(fence, generation=fence.generation + 1)
+def _with(decision: ConsentDecision) -> set[ConsentDecision]:
+    """What ends with a decision: nothing is shared of a person who wants no service."""
+    return {_SERVICE, _SHARING} if decision is _SERVICE else {_SHARING}
+
+
+def _shut(fence: Fence, decision: ConsentDecision) -> Fence:
+    service = fence.service_shut or decision is _SERVICE
+    if fence.sharing_shut and service == fence.service_shut:
+        return fence
+    return Fence(fence.generation + 1, sharing_shut=True, service_shut=service)
+
+
+def _opened(fence: Fence, decision: ConsentDecision) -> Fence:
+    """Opening is not written to the key store: what is kept there only ever shuts, and an older generation never wins."""
     if decision is _SERVICE:
-        return replace(later, service_shut=shut)
-    return replace(later, sharing_shut=shut)
-
-
-async def _set_fence(tx: Tx, keys: KeyStore, entry: UUID, fence: Fence) -> None:
-    """What shuts is written to the key store first: if this transaction fails, it is shut too much, never too little.
-    Opening is written there as well, under the same lock, so that a later start does not shut it again."""
-    await keys.write_fence(entry, fence)
-    await store.save_fence(tx, entry, fence)
+        return Fence(fence.generation + 1, sharing_shut=fence.sharing_shut, service_shut=False)
+    return Fence(fence.generation + 1, sharing_shut=False, service_shut=fence.service_shut)
 
 
 def _withdrawn(tx: Tx, decision: ConsentDecision, by: str, language: str) -> Record:

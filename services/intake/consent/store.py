@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,7 +59,7 @@ def _consent(row: asyncpg.Record) -> Consent:
     )
 
 
-async def insert(tx: Tx, entry: UUID, org: UUID, r: Record) -> int:
+async def insert(tx: Tx, entry: UUID, r: Record) -> int:
     """Add a record under the entry's exclusive fence lock. Returns its version."""
     version: int = await tx.conn.fetchval(
         """
@@ -66,7 +69,7 @@ async def insert(tx: Tx, entry: UUID, org: UUID, r: Record) -> int:
         from consent where entry = $2
         returning version
         """,
-        opaque_id(), entry, org, r.decision, r.state, list(r.categories), list(r.purposes), json.dumps(r.recipients),
+        opaque_id(), entry, tx.org, r.decision, r.state, list(r.categories), list(r.purposes), json.dumps(r.recipients),
         r.valid_from, r.valid_until, r.expressed, r.language, r.notice, r.interpreter,
         json.dumps(r.guardian) if r.guardian else None, r.recorded_by, tx.now,
     )  # fmt: skip
@@ -85,6 +88,26 @@ async def current(tx: Tx, entry: UUID) -> dict[ConsentDecision, asyncpg.Record]:
     return {ConsentDecision(row["decision"]): row for row in rows}
 
 
+async def next_end(tx: Tx, entry: UUID) -> datetime | None:
+    """When the next of the person's consents that stand now ends by its date."""
+    found: datetime | None = await tx.conn.fetchval(
+        """
+        select min(valid_until) from (
+            select distinct on (decision) state, valid_until from consent where entry = $1
+            order by decision, version desc) latest
+        where state = 'given' and valid_until > $2
+        """,
+        entry, tx.now,
+    )  # fmt: skip
+    return found
+
+
+async def version(tx: Tx, entry: UUID) -> int:
+    """The latest record's version; 0 where nothing was recorded."""
+    found: int = await tx.conn.fetchval("select coalesce(max(version), 0) from consent where entry = $1", entry)
+    return found
+
+
 async def insert_exclusion(tx: Tx, entry: UUID, exclusion: Exclusion, by: str) -> None:
     await tx.conn.execute(
         "insert into exclusion (entry, org, kind, value, recorded_by, recorded_at) values ($1, $2, $3, $4, $5, $6)",
@@ -92,37 +115,53 @@ async def insert_exclusion(tx: Tx, entry: UUID, exclusion: Exclusion, by: str) -
     )  # fmt: skip
 
 
-async def exclusions(tx: Tx, entry: UUID) -> tuple[Exclusion, ...]:
-    """Those in force: the latest row of each (kind, value), unless that one lifts it."""
+async def exclusions(tx: Tx, entries: Collection[UUID]) -> dict[UUID, tuple[Exclusion, ...]]:
+    """Those in force, by entry: the latest row of each (kind, value), unless that one lifts it."""
     rows = await tx.conn.fetch(
         """
-        select kind, value from (
-            select distinct on (kind, value) kind, value, lifted from exclusion where entry = $1
-            order by kind, value, number desc) latest
+        select entry, kind, value from (
+            select distinct on (entry, kind, value) entry, kind, value, lifted from exclusion where entry = any($1)
+            order by entry, kind, value, number desc) latest
         where not lifted
         """,
-        entry,
+        list(entries),
     )
-    return tuple(Exclusion(row["kind"], row["value"]) for row in rows)
+    found: dict[UUID, list[Exclusion]] = defaultdict(list)
+    for row in rows:
+        found[row["entry"]].append(Exclusion(row["kind"], row["value"]))
+    return {entry: tuple(found[entry]) for entry in entries}
 
 
-async def lock_fence(tx: Tx, entry: UUID, *, share: bool = False) -> Fence:
-    """Shared by those who read a person out, exclusive for those who shut or open. Raises Refusal `not-found`."""
-    mode = "share" if share else "update"
-    row = await tx.conn.fetchrow(
-        f"select generation, sharing_shut, service_shut from fence where entry = $1 for {mode}", entry
-    )
-    if row is None:
-        raise Refusal("not-found")
-    return Fence(row["generation"], row["sharing_shut"], row["service_shut"])
+# What readers hold shared and those who shut or open hold alone: one advisory lock for the rules, one per person. Not
+# `for share` on the row: PostgreSQL lets a stream of such readers pass a writer that waits, so that a stop could wait
+# for ever; advisory locks queue in order, so it waits only for those who came before it.
+def _lock(name: str) -> int:
+    """A signed 64-bit number; two names that share one would only wait for each other."""
+    return int.from_bytes(hashlib.sha256(f"spean fence {name}".encode()).digest()[:8], signed=True)
 
 
-async def read_fence(tx: Tx, entry: UUID) -> Fence:
-    """Raises Refusal `not-found`."""
+_RULES = _lock("rules")
+
+
+async def hold(tx: Tx, entries: Collection[UUID]) -> None:
+    """For who reads: no rule and none of these people's fences changes until this transaction ends. One statement, in an
+    order that is the same for everybody; whatever is decided from is read by later statements."""
+    locks = sorted({_RULES, *(_lock(str(entry)) for entry in entries)})
+    await tx.conn.execute("select pg_advisory_xact_lock_shared(one) from unnest($1::bigint[]) as one", locks)
+
+
+async def lock_rules(tx: Tx) -> None:
+    """For who changes a rule: wait for every reader who decided by it, and keep others out until this ends."""
+    await tx.conn.execute("select pg_advisory_xact_lock($1)", _RULES)
+
+
+async def lock_fence(tx: Tx, entry: UUID) -> Fence:
+    """For who shuts or opens: wait for every reader of the person, and keep others out. Raises Refusal `not-found`."""
+    await tx.conn.execute("select pg_advisory_xact_lock($1)", _lock(str(entry)))
     row = await tx.conn.fetchrow("select generation, sharing_shut, service_shut from fence where entry = $1", entry)
     if row is None:
         raise Refusal("not-found")
-    return Fence(row["generation"], row["sharing_shut"], row["service_shut"])
+    return _fence(row)
 
 
 async def save_fence(tx: Tx, entry: UUID, fence: Fence) -> None:
@@ -135,16 +174,47 @@ async def save_fence(tx: Tx, entry: UUID, fence: Fence) -> None:
     )  # fmt: skip
 
 
-async def person(tx: Tx, entry: UUID, *, minor: bool) -> Person:
-    """What the gate needs to know of a person, as this transaction sees it."""
-    fence = await read_fence(tx, entry)
-    records = await current(tx, entry)
-    service, sharing = records.get(ConsentDecision.SERVICE), records.get(ConsentDecision.SHARE_REFERRAL)
-    return Person(
-        minor=minor,
-        service=_consent(service) if service else None,
-        sharing=_consent(sharing) if sharing else None,
-        exclusions=await exclusions(tx, entry),
-        sharing_shut=fence.sharing_shut,
-        service_shut=fence.service_shut,
+async def apply_fences(tx: Tx, kept: Mapping[UUID, Fence]) -> list[UUID]:
+    """Take over every fence of a later generation than the one here. Returns whose it was, ids ascending."""
+    fences = list(kept.values())
+    rows = await tx.conn.fetch(
+        """
+        update fence f set generation = kept.generation, sharing_shut = kept.sharing, service_shut = kept.service
+        from unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::boolean[]) as kept (entry, generation, sharing, service)
+        where f.entry = kept.entry and f.generation < kept.generation returning f.entry
+        """,
+        list(kept), [one.generation for one in fences], [one.sharing_shut for one in fences],
+        [one.service_shut for one in fences],
+    )  # fmt: skip
+    return sorted(row["entry"] for row in rows)
+
+
+def _fence(row: asyncpg.Record) -> Fence:
+    return Fence(row["generation"], row["sharing_shut"], row["service_shut"])
+
+
+async def people(tx: Tx, minors: Mapping[UUID, bool]) -> dict[UUID, Person]:
+    """What the gate needs to know of these people (entry → minor), as this transaction sees it, in three statements.
+    A person without a fence is not among them."""
+    entries = list(minors)
+    fences = await tx.conn.fetch("select * from fence where entry = any($1)", entries)
+    records = await tx.conn.fetch(
+        """
+        select distinct on (entry, decision) * from consent where entry = any($1)
+        order by entry, decision, version desc
+        """,
+        entries,
     )
+    latest = {(row["entry"], row["decision"]): _consent(row) for row in records}
+    never = await exclusions(tx, entries)
+    return {
+        row["entry"]: Person(
+            minor=minors[row["entry"]],
+            service=latest.get((row["entry"], ConsentDecision.SERVICE)),
+            sharing=latest.get((row["entry"], ConsentDecision.SHARE_REFERRAL)),
+            exclusions=never[row["entry"]],
+            sharing_shut=row["sharing_shut"],
+            service_shut=row["service_shut"],
+        )
+        for row in fences
+    }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import Field, ValidationError
 
+from schemas import contracts
 from schemas import questions as q
 from schemas.vocabulary import ErasureAnswer, ServiceType
 from services.intake.disclosure import handlers
@@ -16,37 +20,46 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import store as handoff_store
 from spean.auth import Verifier
-from spean.db import Tx
+from spean.db import Database, Tx
 from spean.gated import GatedResponse
-from spean.http import Body, Reply, View
+from spean.http import Body, Reply, View, read_reply
 from spean.problem import Refusal
 
 router = APIRouter()
+Q = TypeVar("Q", bound=q.Question)
+_questioner = HTTPBearer(
+    scheme_name="Network", bearerFormat="JWT", auto_error=False, description="The network's signature, a minute old."
+)
+_ticket_holder = HTTPBearer(
+    scheme_name="Ticket", bearerFormat="JWT", auto_error=False,
+    description="The ticket from POST /referral/offers/{offer}/ticket; it lives a minute.",
+)  # fmt: skip
 
 
-def _bearer(authorization: str | None) -> str:
-    kind, _, token = (authorization or "").partition(" ")
-    if kind.lower() != "bearer" or not token:
+def _bearer(found: HTTPAuthorizationCredentials | None) -> str:
+    if found is None:
         raise Refusal("no-token")
-    return token
+    return found.credentials
 
 
-async def network(request: Request, authorization: Annotated[str | None, Header()] = None) -> None:
+async def network(
+    request: Request, signed: Annotated[HTTPAuthorizationCredentials | None, Depends(_questioner)]
+) -> None:
     """A dependency: the question is signed by the network, for this holder, now."""
     verifier: Verifier = request.app.state.questions
-    claims = await verifier.claims(_bearer(authorization))
+    claims = await verifier.claims(_bearer(signed))
     if claims.get("scope") != "question":
         raise Refusal("bad-token")
 
 
 async def ticket(
-    request: Request, offer: UUID, authorization: Annotated[str | None, Header()] = None
+    request: Request, offer: UUID, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_ticket_holder)]
 ) -> q.PacketTicket:
     """A dependency: the network vouches that this organisation has accepted this offer, at most a minute ago."""
     verifier: Verifier = request.app.state.tickets
-    claims = await verifier.claims(_bearer(authorization))
+    claims = await verifier.claims(_bearer(shown))
     try:
-        found = q.PacketTicket.model_validate(claims["packet"])
+        found = q.PacketTicket.model_validate(claims["packet"], extra="ignore")
     except (KeyError, ValidationError):
         raise Refusal("bad-token") from None
     if found.offer != offer:
@@ -57,46 +70,83 @@ async def ticket(
 Ticket = Annotated[q.PacketTicket, Depends(ticket)]
 
 
+def asked(model: type[Q]) -> Callable[..., Awaitable[Q]]:
+    """A dependency: the question in the body. Readers are open: a newer network may say more than this holder knows."""
+
+    async def question(request: Request) -> Q:
+        try:
+            return model.model_validate_json(await request.body(), extra="ignore")
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_context=False, include_input=False)
+            raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in wrong]) from None
+
+    return question
+
+
+def _body(path: str) -> dict[str, Any]:
+    """The question's schema for the document of this service: what its reader needs."""
+    name = f"{path}.question.v1"
+    schema = contracts.contract(name, q.QUESTIONS[path][0]).reader
+    shown = {key: value for key, value in schema.items() if not key.startswith("$")}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shown}}}}
+
+
 def _answer(request: Request, name: str, answer: Any) -> Response:
+    """For what depends on the gate: the answer leaves under the fences, before the transaction ends."""
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
         return Reply(await answer(tx, holder))
 
-    return GatedResponse(request.app.state.door.db, name, work)
+    return GatedResponse(request.app.state.door.db, name, work, network=True)
+
+
+async def _done(request: Request, name: str, answer: Any) -> Response:
+    """For what is kept: the answer leaves once it is."""
+    async with request.app.state.door.db.transaction(name) as tx:
+        reply = Reply(await answer(tx, request.app.state.holder))
+    return read_reply(reply)
 
 
 questions = APIRouter(prefix="/questions", tags=["questions"], dependencies=[Depends(network)])
 
 
-@questions.post("/next-candidate", response_model=q.NextCandidateAnswer)
-async def next_candidate(request: Request, body: q.NextCandidateQuestion) -> Response:
+@questions.post("/next-candidate", response_model=q.NextCandidateAnswer, openapi_extra=_body("next-candidate"))
+async def next_candidate(
+    request: Request, body: Annotated[q.NextCandidateQuestion, Depends(asked(q.NextCandidateQuestion))]
+) -> Response:
     """Which of these may be asked next?"""
     return _answer(request, "question.next_candidate", lambda tx, holder: handlers.next_candidate(tx, holder, body))
 
 
-@questions.post("/readable-offers", response_model=q.ReadableOffersAnswer)
-async def readable_offers(request: Request, body: q.ReadableOffersQuestion) -> Response:
+@questions.post("/readable-offers", response_model=q.ReadableOffersAnswer, openapi_extra=_body("readable-offers"))
+async def readable_offers(
+    request: Request, body: Annotated[q.ReadableOffersQuestion, Depends(asked(q.ReadableOffersQuestion))]
+) -> Response:
     """What may this organisation read of these offers now?"""
     return _answer(request, "question.readable_offers", lambda tx, holder: handlers.readable_offers(tx, holder, body))
 
 
-@questions.post("/may-accept", response_model=q.MayAcceptAnswer)
-async def may_accept(request: Request, body: q.MayAcceptQuestion) -> Response:
+@questions.post("/may-accept", response_model=q.MayAcceptAnswer, openapi_extra=_body("may-accept"))
+async def may_accept(
+    request: Request, body: Annotated[q.MayAcceptQuestion, Depends(asked(q.MayAcceptQuestion))]
+) -> Response:
     """May this organisation accept now?"""
     return _answer(request, "question.may_accept", lambda tx, holder: handlers.may_accept(tx, holder, body))
 
 
-@questions.post("/hand-over-code", response_model=q.HandOverCodeAnswer)
-async def hand_over_code(request: Request, body: q.HandOverCodeQuestion) -> Response:
+@questions.post("/hand-over-code", response_model=q.HandOverCodeAnswer, openapi_extra=_body("hand-over-code"))
+async def hand_over_code(
+    request: Request, body: Annotated[q.HandOverCodeQuestion, Depends(asked(q.HandOverCodeQuestion))]
+) -> Response:
     """Is this code right?"""
-    return _answer(request, "question.code", lambda tx, holder: handoffs.check_code(tx, holder, body))
+    return await _done(request, "question.code", lambda tx, holder: handoffs.check_code(tx, holder, body))
 
 
-@questions.post("/detail", response_model=q.DetailAnswer)
-async def detail(request: Request, body: q.DetailQuestion) -> Response:
+@questions.post("/detail", response_model=q.DetailAnswer, openapi_extra=_body("detail"))
+async def detail(request: Request, body: Annotated[q.DetailQuestion, Depends(asked(q.DetailQuestion))]) -> Response:
     """Keep this detail."""
-    return _answer(request, "question.detail", lambda tx, holder: handoffs.keep_detail(tx, holder, body))
+    return await _done(request, "question.detail", lambda tx, holder: handoffs.keep_detail(tx, holder, body))
 
 
 # --- packets ------------------------------------------------------------------------------------------------------
@@ -106,7 +156,7 @@ class PacketView(View):
     """What the accepting organisation may read now, person by person; only fields that the gate allows are there."""
 
     offer: UUID
-    service_type: ServiceType
+    service_type: ServiceType | None
     need_by: datetime | None
     members: tuple[dict[str, Any], ...]
     erasure: str | None
@@ -133,43 +183,48 @@ class DoneView(View):
 async def read_packet(request: Request, offer: UUID, found: Ticket) -> Response:
     """The packet, composed now. A ticket that arrives before the acceptance has been heard of releases it as well."""
     holder: Holder = request.app.state.holder
+    db: Database = request.app.state.door.db
+    organisation = found.facts.organisation
+    async with db.transaction("packet.release") as tx:
+        if not await handoffs.release(tx, holder, found.referral, offer, organisation):
+            raise Refusal("no-longer-available")
 
     async def work(tx: Tx) -> Reply:
-        handoff = await handoffs.release(tx, holder, found.referral, offer, found.facts, found.facts.organisation)
-        packet = await handoffs.locked_packet(tx, offer, found.facts.organisation)
-        members = await handlers.packet(tx, holder, handoff, found.facts)
-        if any(members):
+        party = await handlers.held(tx, holder, found.referral)
+        packet = await handoffs.open_packet(tx, offer, organisation)
+        if party is None:
+            raise Refusal("no-longer-available")
+        members = await handlers.packet(tx, holder, party, found.facts)
+        # Where everybody has stopped, not even the kind of service is told again.
+        handoff = party.handoff if any(members) else None
+        if handoff is not None:
             await handoffs.mark_fetched(tx, packet)
         shown = PacketView(
-            offer=offer, service_type=handoff.service_type, need_by=handoff.need_by, members=tuple(members),
-            erasure=packet.erasure, erasure_by=packet.erasure_by, version=packet.version,
+            offer=offer, service_type=handoff and handoff.service_type, need_by=handoff and handoff.need_by,
+            members=tuple(members), erasure=packet.erasure, erasure_by=packet.erasure_by, version=packet.version,
         )  # fmt: skip
         return Reply(shown, packet.version)
 
-    return GatedResponse(request.app.state.door.db, "packet.read", work)
+    return GatedResponse(db, "packet.read", work)
 
 
 @router.put("/packets/{offer}/whereabouts", tags=["packets"], response_model=DoneView)
 async def set_whereabouts(request: Request, offer: UUID, body: Whereabouts, found: Ticket) -> Response:
-    """Say where the person is met."""
+    """Say where the person is met, in place of what was said before."""
     holder: Holder = request.app.state.holder
-
-    async def work(tx: Tx) -> Reply:
+    db: Database = request.app.state.door.db
+    async with db.transaction("packet.whereabouts") as tx:
         await handoff_store.lock_handoff(tx, found.referral)
-        packet = await handoffs.locked_packet(tx, offer, found.facts.organisation)
+        packet = await handoffs.open_packet(tx, offer, found.facts.organisation)
         await handoffs.set_whereabouts(tx, holder, packet, body.meeting_point, body.address)
-        return Reply(DoneView(offer=offer))
-
-    return GatedResponse(request.app.state.door.db, "packet.whereabouts", work)
+    return read_reply(Reply(DoneView(offer=offer)))
 
 
 @router.put("/packets/{offer}/erasure", tags=["packets"], response_model=DoneView)
 async def acknowledge_erasure(request: Request, offer: UUID, body: Acknowledgement, found: Ticket) -> Response:
     """Say what became of the copy that you held."""
-
-    async def work(tx: Tx) -> Reply:
+    db: Database = request.app.state.door.db
+    async with db.transaction("packet.erasure") as tx:
         await handoff_store.lock_handoff(tx, found.referral)
         await handoffs.acknowledge_erasure(tx, offer, found.facts.organisation, body.answer)
-        return Reply(DoneView(offer=offer))
-
-    return GatedResponse(request.app.state.door.db, "packet.erasure", work)
+    return read_reply(Reply(DoneView(offer=offer)))

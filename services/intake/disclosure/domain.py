@@ -6,7 +6,7 @@ consent ∩ need-to-know ∩ agreement ∩ corridor − exclusions, at `now`. Th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -36,6 +36,7 @@ class Rule(StrEnum):
     ALLOWED = "allowed"
     UNKNOWN_FIELD = "unknown-field"
     ORGANISATION_SUSPENDED = "organisation-suspended"
+    ORGANISATION_UNKNOWN = "organisation-unknown"
     EXCLUDED = "excluded"
     FENCED = "fenced"
     SERVICE_CONSENT = "service-consent"
@@ -48,6 +49,7 @@ class Rule(StrEnum):
     NEED_TO_KNOW = "need-to-know"
     AGREEMENT = "agreement"
     CORRIDOR = "corridor"
+    PARTY = "party"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,7 @@ class Consent:
 
 
 # Nothing goes to these by default (privacy; field practice): a class never covers them, only a name does.
-_NEVER_BY_CLASS = frozenset(
-    {OrganisationType.POLICE, OrganisationType.EMBASSY, OrganisationType.MINISTRY, OrganisationType.UNKNOWN}
-)
+_NEVER_BY_CLASS = frozenset({OrganisationType.POLICE, OrganisationType.EMBASSY, OrganisationType.MINISTRY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Exclusion:
             return self.value == str(facts.organisation)
         if self.kind == "organisation_type":
             return self.value == facts.type
-        return facts.law_enforcement
+        return facts.law_enforcement or facts.type is OrganisationType.POLICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,14 @@ class Person:
     sharing_shut: bool
     service_shut: bool
 
+    @property
+    def stopped(self) -> bool:
+        return self.sharing_shut or self.service_shut
+
+
+# Whose key is destroyed has stopped everything, whatever is still written elsewhere.
+ERASED = Person(minor=True, service=None, sharing=None, exclusions=(), sharing_shut=True, service_shut=True)
+
 
 @dataclass(frozen=True, slots=True)
 class NeedToKnow:
@@ -125,6 +133,7 @@ class NeedToKnow:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
+    sender: UUID
     recipient: UUID
     categories: frozenset[DataCategory]
     purposes: frozenset[Purpose]
@@ -139,7 +148,7 @@ class Corridor:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The reviewed rules in force now, for one sender's hand-off: dated rows outside their dates are not here."""
+    """The reviewed rules in force now: dated rows outside their dates are not here."""
 
     need_to_know: tuple[NeedToKnow, ...]
     agreements: tuple[Agreement, ...]
@@ -148,8 +157,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, at which stage, for what purpose, for which kind of service; `country` is the holder's."""
+    """Who asks, at which stage, for what purpose, for which kind of service; `sender` is the organisation whose agreement
+    with the recipient counts, `country` is the holder's."""
 
+    sender: UUID
     recipient: OrganisationFacts
     stage: Stage
     purpose: Purpose
@@ -163,14 +174,14 @@ def disclose(fields: Iterable[str], ask: Ask, person: Person, rules: Rules) -> d
     whole = _whole(ask, person)
     if whole is not Rule.ALLOWED:
         return dict.fromkeys(fields, whole)
-    known = frozenset().union(
-        *(rule.fields for rule in rules.need_to_know if rule.group is ask.group and rule.stage == ask.stage)
-    )
+    known = _needed(ask, rules)
     agreed = frozenset[DataCategory]().union(
         *(
             rule.categories
             for rule in rules.agreements
-            if rule.recipient == ask.recipient.organisation and ask.purpose in rule.purposes
+            if rule.sender == ask.sender
+            and rule.recipient == ask.recipient.organisation
+            and ask.purpose in rule.purposes
         )
     )
     crossing = _crossing(ask, rules)
@@ -193,13 +204,37 @@ def disclose(fields: Iterable[str], ask: Ask, person: Person, rules: Rules) -> d
     return verdicts
 
 
+def together(party: Sequence[Mapping[str, Rule]]) -> list[dict[str, Rule]]:
+    """For what is told of a party as one: a field goes only where every member allows it."""
+    refused = {field for verdicts in party for field, rule in verdicts.items() if rule is not Rule.ALLOWED}
+    return [
+        {field: Rule.PARTY if rule is Rule.ALLOWED and field in refused else rule for field, rule in verdicts.items()}
+        for verdicts in party
+    ]
+
+
+def as_offer(party: Sequence[Mapping[str, Rule]]) -> list[dict[str, Rule]]:
+    """For an offer: every member's yes, and nothing at all where what they need may not be told."""
+    return [
+        {field: verdicts["needs"] if rule is Rule.ALLOWED else rule for field, rule in verdicts.items()}
+        for verdicts in together(party)
+    ]
+
+
+def allowed(verdicts: Mapping[str, Rule]) -> set[str]:
+    """The fields that may go."""
+    return {field for field, rule in verdicts.items() if rule is Rule.ALLOWED}
+
+
 def _whole(ask: Ask, person: Person) -> Rule:
     """The rules that refuse every field alike, in their order of weight."""
     if ask.recipient.status is not OrganisationStatus.ACTIVE:
         return Rule.ORGANISATION_SUSPENDED
+    if ask.recipient.type is OrganisationType.UNKNOWN:
+        return Rule.ORGANISATION_UNKNOWN
     if any(exclusion.hits(ask.recipient) for exclusion in person.exclusions):
         return Rule.EXCLUDED
-    if person.service_shut or person.sharing_shut:
+    if person.stopped:
         return Rule.FENCED
     service = standing(person.service, person, ask.now)
     if service is not Rule.ALLOWED:
@@ -223,6 +258,15 @@ def standing(consent: Consent | None, person: Person, now: datetime) -> Rule:
     if person.minor and not consent.guardian:
         return Rule.GUARDIAN
     return Rule.ALLOWED
+
+
+def _needed(ask: Ask, rules: Rules) -> frozenset[str]:
+    """What this kind of service needs to know at this stage; of a kind that we do not know, nothing."""
+    if ask.group is ServiceGroup.UNKNOWN:
+        return frozenset()
+    return frozenset[str]().union(
+        *(rule.fields for rule in rules.need_to_know if rule.group is ask.group and rule.stage == ask.stage)
+    )
 
 
 def _crossing(ask: Ask, rules: Rules) -> frozenset[DataCategory] | None:

@@ -1,10 +1,13 @@
 """Reading persons out: the one way by which a field leaves the holder.
 
-Whoever reads holds the person's fence shared until the answer has left (`spean.gated`); whoever stops holds it alone.
+Whoever reads first holds the fences of everybody concerned (`consent.store.hold`) until the answer has left
+(`spean.gated`), and decides from what is read after that; whoever stops locks a fence alone. A page of offers or of
+hand-offs takes as many statements as a single one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,14 +18,26 @@ from services.intake.cases.domain import PersonFields, fits
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
 from services.intake.consent import store as consents
 from services.intake.disclosure import store
-from services.intake.disclosure.domain import Ask, Person, Rule, Rules, Stage, disclose
+from services.intake.disclosure.domain import (
+    ERASED,
+    Ask,
+    Person,
+    Rule,
+    Rules,
+    Stage,
+    allowed,
+    as_offer,
+    disclose,
+    together,
+)
+from services.intake.disclosure.store import Answer
 from services.intake.handoffs import store as handoffs
 from services.intake.handoffs.store import Handoff
-from services.intake.keystore.store import Destroyed, KeyStore
+from services.intake.keystore.store import KeyStore
 from services.intake.rules import store as rules
-from spean.crypto import Unopenable
 from spean.db import Tx
-from spean.problem import Refusal
+
+Verdicts = dict[str, Rule]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,144 +50,211 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Member:
+    """A person of a party. `key` opens what is sealed for them; None where they were erased."""
+
     entry: UUID
+    key: bytes | None
     fields: PersonFields
     person: Person
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A hand-off with its people, whose fences this transaction holds (shared), and the rules in force."""
+    """A hand-off with its people, in the sender's order."""
 
     handoff: Handoff
     members: tuple[Member, ...]
-    rules: Rules
+
+    def ask(self, tx: Tx, holder: Holder, recipient: q.OrganisationFacts, stage: Stage, purpose: Purpose) -> Ask:
+        """A question about these people, under the sender's agreement with the recipient."""
+        return Ask(self.handoff.org, recipient, stage, purpose, self.handoff.group, holder.country, tx.now)
+
+    def judge(self, ask: Ask, fields: Collection[str], in_force: Rules) -> list[Verdicts]:
+        """The gate's verdicts, member by member."""
+        return [disclose(fields, ask, member.person, in_force) for member in self.members]
+
+    def answers(self, ask: Ask, verdicts: Sequence[Verdicts]) -> list[Answer]:
+        """What is written down of an answer to `ask`."""
+        return [
+            Answer(member.entry, self.handoff.id, self.handoff.org, ask, member.person, told)
+            for member, told in zip(self.members, verdicts, strict=True)
+        ]
 
 
-async def load(tx: Tx, holder: Holder, handoff: Handoff) -> Party:
-    """Lock the fences of everybody in a hand-off (shared, ids ascending) and read what the gate needs.
-
-    Raises Refusal `not-found` where a person has been erased.
-    """
-    entries = await handoffs.members(tx, handoff.id)
-    for entry in sorted(entries):
-        await consents.lock_fence(tx, entry, share=True)
-    members = []
-    for entry in entries:
-        try:
-            fields = await cases.opened_fields(holder.keys, await cases.find_entry(tx, entry))
-        except (Destroyed, Unopenable):
-            raise Refusal("not-found") from None
-        members.append(Member(entry, fields, await consents.person(tx, entry, minor=fields.minor)))
-    return Party(handoff, tuple(members), await rules.in_force(tx, handoff.org, handoff.group))
+async def hold(tx: Tx, ids: Collection[UUID]) -> None:
+    """Hold the fences of everybody in these hand-offs until this transaction ends."""
+    parties = await handoffs.members(tx, ids)
+    await consents.hold(tx, {entry for members in parties.values() for entry in members})
 
 
-async def current_facts(tx: Tx, facts: q.OrganisationFacts) -> q.OrganisationFacts:
+async def load(tx: Tx, holder: Holder, found: Sequence[Handoff]) -> list[Party]:
+    """The people of these hand-offs with what the gate needs, as they are now. An erased person has stopped everything."""
+    members = await handoffs.members(tx, [handoff.id for handoff in found])
+    entries = {entry for party in members.values() for entry in party}
+    opened = await cases.open_all(tx, holder.keys, entries)
+    people = await consents.people(tx, {entry: one.fields.minor for entry, one in opened.items()})
+
+    def member(entry: UUID) -> Member:
+        one = opened.get(entry)
+        if one is None:
+            return Member(entry, None, PersonFields(), ERASED)
+        return Member(entry, one.key, one.fields, people[entry])
+
+    return [Party(handoff, tuple(map(member, members[handoff.id]))) for handoff in found]
+
+
+async def held(tx: Tx, holder: Holder, id_: UUID) -> Party | None:
+    """One hand-off's people, their fences held. None where it is not known here or has ended."""
+    await hold(tx, [id_])
+    found = await handoffs.find_all(tx, [id_])
+    if not found or found[0].state in handoffs.ENDED:
+        return None
+    return (await load(tx, holder, found))[0]
+
+
+async def current_facts(tx: Tx, told: Sequence[q.OrganisationFacts]) -> list[q.OrganisationFacts]:
     """The facts that came with a question, unless this holder has heard of a suspension already."""
-    if await handoffs.is_suspended(tx, facts.organisation):
-        return facts.model_copy(update={"status": OrganisationStatus.SUSPENDED})
-    return facts
+    suspended = await handoffs.suspended_among(tx, [facts.organisation for facts in told])
+    update = {"status": OrganisationStatus.SUSPENDED}
+    return [facts.model_copy(update=update) if facts.organisation in suspended else facts for facts in told]
 
 
-def asked(holder: Holder, party: Party, recipient: q.OrganisationFacts, stage: Stage, purpose: Purpose, tx: Tx) -> Ask:
-    return Ask(recipient, stage, purpose, party.handoff.group, holder.country, tx.now)
-
-
-async def read(tx: Tx, party: Party, ask: Ask, fields: tuple[str, ...]) -> list[dict[str, object]]:
-    """For each member the fields that may go to the asker now; the gate's answer is written down first."""
-    shown: list[dict[str, object]] = []
-    for member in party.members:
-        verdicts = disclose(fields, ask, member.person, party.rules)
-        await store.insert(tx, member.entry, party.handoff.id, party.handoff.org, ask, member.person, verdicts)
-        shown.append(member.fields.shown({field for field, rule in verdicts.items() if rule is Rule.ALLOWED}))
-    return shown
-
-
-async def may_be_asked(tx: Tx, holder: Holder, party: Party, facts: q.OrganisationFacts, house: q.Eligibility) -> bool:
-    """May the party be offered to this house: everybody's functional needs may be told, and its own rules fit everybody?
-    What the gate refuses is written down for the sender."""
-    ask = asked(holder, party, facts, "offer", Purpose.REFERRAL, tx)
-    allowed = True
-    for member in party.members:
-        verdicts = disclose(OFFER_FIELDS, ask, member.person, party.rules)
-        if verdicts["needs"] is not Rule.ALLOWED:
-            await store.insert(tx, member.entry, party.handoff.id, party.handoff.org, ask, member.person, verdicts)
-            allowed = False
-    return allowed and all(fits(member.fields, house) for member in party.members)
+async def in_force(tx: Tx, parties: Sequence[Party], recipients: Collection[UUID]) -> Rules:
+    """The rules that stand now for what the senders of these hand-offs disclose to these organisations."""
+    senders = {party.handoff.org for party in parties}
+    return await rules.in_force(tx, {party.handoff.group for party in parties}, senders, recipients)
 
 
 async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
-    """The first candidate that may be asked. A hand-off that has ended has none."""
-    handoff = await handoffs.find_handoff(tx, question.referral)
-    if handoff.state in handoffs.ENDED:
+    """The first candidate that may be asked: everybody's functional needs may be told there, and its own rules fit
+    everybody. A hand-off that has ended, or is not known here, has none. Refusals are written down for the sender."""
+    party = await held(tx, holder, question.referral)
+    if party is None:
         return q.NextCandidateAnswer(place=None)
-    party = await load(tx, holder, handoff)
-    for candidate in question.candidates:
-        if handoff.service_type not in candidate.service_types:
-            continue
-        facts = await current_facts(tx, candidate.organisation)
-        if await may_be_asked(tx, holder, party, facts, candidate.eligibility):
-            await handoffs.remember_asked(tx, handoff.id, facts)
-            return q.NextCandidateAnswer(place=candidate.place)
-    return q.NextCandidateAnswer(place=None)
-
-
-async def readable_offers(tx: Tx, holder: Holder, question: q.ReadableOffersQuestion) -> q.ReadableOffersAnswer:
-    facts = await current_facts(tx, question.organisation)
-    found = [await _offer(tx, holder, facts, one) for one in sorted(question.offers, key=lambda one: one.referral)]
-    return q.ReadableOffersAnswer(offers=tuple(found))
-
-
-async def _offer(tx: Tx, holder: Holder, facts: q.OrganisationFacts, reference: q.OfferReference) -> q.OfferContent:
-    """One offer's content in coarse bands, or that it is not readable; the same words whatever the cause."""
-    hidden = q.OfferContent(offer=reference.offer, readable=False)
-    try:
-        handoff = await handoffs.find_handoff(tx, reference.referral)
-        if handoff.state in handoffs.ENDED or await handoffs.asked_facts(tx, handoff.id, facts.organisation) is None:
-            return hidden
-        party = await load(tx, holder, handoff)
-    except Refusal:
-        return hidden
-    ask = asked(holder, party, facts, "offer", Purpose.REFERRAL, tx)
-    shown = await read(tx, party, ask, OFFER_FIELDS)
-    if not all(shown):
-        return hidden
-    return q.OfferContent(
-        offer=reference.offer, readable=True, service_type=handoff.service_type, urgency=handoff.urgency,
-        area=handoff.area, need_by=handoff.need_by,
-        members=tuple(q.MemberContent.model_validate(one) for one in shown),
-    )  # fmt: skip
+    candidates = [one for one in question.candidates if party.handoff.service_type in one.service_types]
+    facts = await current_facts(tx, [one.organisation for one in candidates])
+    standing = await in_force(tx, [party], {one.organisation for one in facts})
+    refused: list[Answer] = []
+    chosen: UUID | None = None
+    for candidate, organisation in zip(candidates, facts, strict=True):
+        refusals = _refusals(tx, holder, party, organisation, standing)
+        refused += refusals
+        if not refusals and _all_fit(party, candidate.eligibility):
+            await handoffs.remember_asked(tx, party.handoff.id, organisation)
+            chosen = candidate.place
+            break
+    await store.insert(tx, refused)
+    return q.NextCandidateAnswer(place=chosen)
 
 
 async def may_accept(tx: Tx, holder: Holder, question: q.MayAcceptQuestion) -> q.MayAcceptAnswer:
     """Everything that could have changed since the offer is looked at again."""
-    facts = await current_facts(tx, question.organisation)
-    try:
-        handoff = await handoffs.find_handoff(tx, question.referral)
-        if handoff.state in handoffs.ENDED or await handoffs.asked_facts(tx, handoff.id, facts.organisation) is None:
-            return q.MayAcceptAnswer(allowed=False)
-        party = await load(tx, holder, handoff)
-    except Refusal:
+    party = await held(tx, holder, question.referral)
+    organisation = (await current_facts(tx, [question.organisation]))[0]
+    if party is None or not await handoffs.asked_among(tx, [question.referral], organisation.organisation):
         return q.MayAcceptAnswer(allowed=False)
-    allowed = await may_be_asked(tx, holder, party, facts, question.eligibility)
-    if allowed:
-        await handoffs.remember_asked(tx, handoff.id, facts)
-    return q.MayAcceptAnswer(allowed=allowed)
+    standing = await in_force(tx, [party], [organisation.organisation])
+    refusals = _refusals(tx, holder, party, organisation, standing)
+    await store.insert(tx, refusals)
+    if refusals or not _all_fit(party, question.eligibility):
+        return q.MayAcceptAnswer(allowed=False)
+    await handoffs.remember_asked(tx, party.handoff.id, organisation)
+    return q.MayAcceptAnswer(allowed=True)
 
 
-async def packet(tx: Tx, holder: Holder, handoff: Handoff, facts: q.OrganisationFacts) -> list[dict[str, object]]:
-    """What the accepting organisation may read now, person by person; empty where sharing was withdrawn."""
-    party = await load(tx, holder, handoff)
-    ask = asked(holder, party, await current_facts(tx, facts), "packet", Purpose.SERVICE_PROVISION, tx)
-    return await read(tx, party, ask, PACKET_FIELDS)
+def _refusals(tx: Tx, holder: Holder, party: Party, organisation: q.OrganisationFacts, standing: Rules) -> list[Answer]:
+    """Why the party may not be offered there; empty where it may."""
+    ask = party.ask(tx, holder, organisation, "offer", Purpose.REFERRAL)
+    verdicts = as_offer(party.judge(ask, OFFER_FIELDS, standing))
+    return [] if offerable(verdicts) else party.answers(ask, verdicts)
 
 
-async def placement(tx: Tx, party: Party, ask: Ask, receiver: UUID) -> set[str]:
-    """Which placement fields the sender may see: those that every member of the party allows. What the receiver's side
-    says goes to the sender, so the agreement that counts is the receiver's with the sender."""
-    agreed = await rules.in_force(tx, receiver, party.handoff.group)
-    shown = set(PLACEMENT_FIELDS)
-    for member in party.members:
-        verdicts = disclose(PLACEMENT_FIELDS, ask, member.person, agreed)
-        shown &= {field for field, rule in verdicts.items() if rule is Rule.ALLOWED}
-    return shown
+def offerable(verdicts: Sequence[Verdicts]) -> bool:
+    return all(told["needs"] is Rule.ALLOWED for told in verdicts)
+
+
+def _all_fit(party: Party, house: q.Eligibility) -> bool:
+    return all(fits(member.fields, house) for member in party.members)
+
+
+async def readable_offers(tx: Tx, holder: Holder, question: q.ReadableOffersQuestion) -> q.ReadableOffersAnswer:
+    """Each offer's content in coarse bands, or that it is not readable; the same words whatever the cause."""
+    ids = {one.referral for one in question.offers}
+    await hold(tx, ids)
+    organisation = (await current_facts(tx, [question.organisation]))[0]
+    asked = await handoffs.asked_among(tx, ids, organisation.organisation)
+    found = [one for one in await handoffs.find_all(tx, asked) if one.state not in handoffs.ENDED]
+    parties = {party.handoff.id: party for party in await load(tx, holder, found)}
+    standing = await in_force(tx, list(parties.values()), [organisation.organisation])
+    shown: list[q.OfferContent] = []
+    told: list[Answer] = []
+    for one in question.offers:
+        party = parties.get(one.referral)
+        if party is None:
+            shown.append(q.OfferContent(offer=one.offer, readable=False))
+            continue
+        ask = party.ask(tx, holder, organisation, "offer", Purpose.REFERRAL)
+        verdicts = as_offer(party.judge(ask, OFFER_FIELDS, standing))
+        told += party.answers(ask, verdicts)
+        shown.append(_content(one.offer, party, verdicts))
+    await store.insert(tx, told)
+    return q.ReadableOffersAnswer(offers=tuple(shown))
+
+
+def _content(offer: UUID, party: Party, verdicts: Sequence[Verdicts]) -> q.OfferContent:
+    if not offerable(verdicts):
+        return q.OfferContent(offer=offer, readable=False)
+    h = party.handoff
+    members = tuple(
+        q.MemberContent.model_validate(member.fields.shown(allowed(told)))
+        for member, told in zip(party.members, verdicts, strict=True)
+    )
+    return q.OfferContent(
+        offer=offer, readable=True, service_type=h.service_type, urgency=h.urgency, area=h.area, need_by=h.need_by,
+        members=members,
+    )  # fmt: skip
+
+
+async def packet(tx: Tx, holder: Holder, party: Party, facts: q.OrganisationFacts) -> list[dict[str, object]]:
+    """What the accepting organisation may read now, person by person: one who stopped empties their own section only.
+    The party's fences are held."""
+    organisation = (await current_facts(tx, [facts]))[0]
+    ask = party.ask(tx, holder, organisation, "packet", Purpose.SERVICE_PROVISION)
+    verdicts = party.judge(ask, PACKET_FIELDS, await in_force(tx, [party], [organisation.organisation]))
+    await store.insert(tx, party.answers(ask, verdicts))
+    return [member.fields.shown(allowed(told)) for member, told in zip(party.members, verdicts, strict=True)]
+
+
+async def placement(tx: Tx, holder: Holder, receivers: Mapping[UUID, UUID], parties: Sequence[Party],
+                    sender: q.OrganisationFacts) -> dict[UUID, set[str]]:  # fmt: skip
+    """Which placement fields the sender may see of each hand-off (hand-off → receiver): those that every member allows.
+    What the receiver's side says goes to the sender, so the agreement that counts is the receiver's with the sender. The
+    parties' fences are held."""
+    concerned = [party for party in parties if party.handoff.id in receivers]
+    groups = {party.handoff.group for party in concerned}
+    standing = await rules.in_force(tx, groups, set(receivers.values()), [sender.organisation])
+    seen: dict[UUID, set[str]] = {party.handoff.id: set() for party in parties}
+    told: list[Answer] = []
+    for party in concerned:
+        id_, h = party.handoff.id, party.handoff
+        ask = Ask(receivers[id_], sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now)
+        verdicts = together(party.judge(ask, PLACEMENT_FIELDS, standing))
+        told += party.answers(ask, verdicts)
+        seen[id_] = allowed(verdicts[0])
+    await store.insert(tx, told)
+    return seen
+
+
+async def unnamed(tx: Tx, holder: Holder, id_: UUID, sender: q.OrganisationFacts) -> set[UUID]:
+    """Who was asked about a hand-off and may not be named to its sender: the field `receiver`, decided for each of them.
+    The fences are held from here on. Raises Refusal `not-found`."""
+    await hold(tx, [id_])
+    party = (await load(tx, holder, [await handoffs.find_handoff(tx, id_)]))[0]
+    asked, group = await handoffs.asked_of(tx, id_), party.handoff.group
+    standing = await rules.in_force(tx, {group}, asked, [sender.organisation])
+    named: set[UUID] = set()
+    for organisation in asked:
+        ask = Ask(organisation, sender, "placement", Purpose.FOLLOW_UP, group, holder.country, tx.now)
+        if allowed(together(party.judge(ask, ("receiver",), standing))[0]):
+            named.add(organisation)
+    return asked - named

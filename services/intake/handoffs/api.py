@@ -1,19 +1,23 @@
-"""The sender's API for hand-offs: request, follow, cancel; and the receiver's door to the packet (by ticket)."""
+"""The sender's API for hand-offs: request, follow, cancel. The answer to a command holds nothing that the gate would
+have to allow, for it is kept and given again."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
+import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
-from schemas.vocabulary import Area, Purpose, ServiceType, Urgency
+from schemas.vocabulary import Area, ServiceType, Urgency
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure import store as disclosures
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import domain, handlers, store
+from services.intake.handoffs.handlers import Seen
 from services.intake.handoffs.store import Handoff
 from spean.auth import Caller
 from spean.db import Tx
@@ -24,8 +28,6 @@ from spean.ids import opaque_id
 from spean.problem import Refusal
 
 SCOPE = "intake:send"
-# Past this, a request that has not reached the network is shown as such (with a phone number on pages).
-NOT_YET_S = 120
 _LIST_MOST = 50
 _DISCLOSURES_MOST = 1_000
 router = APIRouter(tags=["hand-offs"])
@@ -70,8 +72,9 @@ class HandoffsView(View):
 class DisclosureView(View):
     """One answer of the gate about one person."""
 
+    number: int
     entry: UUID
-    recipient: UUID
+    recipient: UUID | None = Field(description="absent where the sender may not know who was asked (`placement`)")
     stage: str
     purpose: str
     allowed: tuple[str, ...]
@@ -81,11 +84,20 @@ class DisclosureView(View):
 
 
 class DisclosuresView(View):
+    """In the order in which they were given."""
+
     disclosures: tuple[DisclosureView, ...]
 
 
+class DetailView(View):
+    """`kind` is decline or outcome, `code` one of its list."""
+
+    kind: str
+    code: str
+
+
 class DetailsView(View):
-    details: tuple[dict[str, Any], ...]
+    details: tuple[DetailView, ...]
 
 
 def _holder(request: Request) -> Holder:
@@ -93,28 +105,25 @@ def _holder(request: Request) -> Holder:
     return holder
 
 
-async def _view(tx: Tx, holder: Holder, handoff: Handoff, caller: Caller) -> HandoffView:
-    """The sender's view passes the gate like any other: `placement` is a data category of its own."""
-    placement: set[str] = set()
-    texts: dict[str, str] = {}
-    packet = next((one for one in await store.packets_of(tx, handoff.id) if one.offer == handoff.offer), None)
-    if packet is not None:
-        party = await disclosure.load(tx, holder, handoff)
-        ask = disclosure.asked(holder, party, caller.facts, "placement", Purpose.FOLLOW_UP, tx)
-        placement = await disclosure.placement(tx, party, ask, packet.organisation)
-        texts = await handlers.whereabouts(tx, holder, packet)
-    waits = handoff.state == "requested" and (tx.now - handoff.requested_at).total_seconds() > NOT_YET_S
+def _view(seen: Seen, now: datetime) -> HandoffView:
+    h = seen.handoff
     return HandoffView(
-        id=handoff.id, service_type=handoff.service_type, urgency=handoff.urgency, area=handoff.area,
-        places=handoff.places, need_by=handoff.need_by, requested_at=handoff.requested_at,
-        state=domain.shown_state(handoff.state, placement="arrival" in placement), not_yet_with_network=waits,
-        hand_over_code=await handlers.hand_over_code(tx, holder, handoff), meeting_point=texts.get("meeting_point"),
-        address=texts.get("address") if "address" in placement else None,
-        receiver=packet.organisation if packet and "receiver" in placement else None, version=handoff.version,
+        id=h.id, service_type=h.service_type, urgency=h.urgency, area=h.area, places=h.places, need_by=h.need_by,
+        requested_at=h.requested_at, state=seen.state,
+        not_yet_with_network=domain.not_yet_with_network(h.state, h.requested_at, now), hand_over_code=seen.code,
+        meeting_point=seen.meeting_point, address=seen.address, receiver=seen.receiver, version=h.version,
     )  # fmt: skip
 
 
-@router.post("/handoffs", status_code=201)
+async def _seen(tx: Tx, holder: Holder, handoff: UUID, caller: Caller) -> Seen:
+    """One hand-off as its sender may see it. Raises Refusal `not-found`."""
+    found = await handlers.seen_by_sender(tx, holder, [handoff], caller.facts)
+    if not found:
+        raise Refusal("not-found")
+    return found[0]
+
+
+@router.post("/handoffs", status_code=201, response_model=HandoffView)
 async def request_handoff(request: Request, body: HandoffBody, command: SenderCommand) -> Response:
     """Ask the network for a service. Clocks count from this moment."""
     holder, caller = _holder(request), command.caller
@@ -132,12 +141,12 @@ async def request_handoff(request: Request, body: HandoffBody, command: SenderCo
             offer=None, sealed_code=None, code_tries=0, version=1,
         )  # fmt: skip
         await handlers.request(tx, holder, handoff, list(body.members))
-        return Reply(await _view(tx, holder, handoff, caller), 1, 201)
+        return Reply(_view(handlers.unseen(handoff), tx.now), 1, 201)
 
     return await command.run("handoff.request", work)
 
 
-@router.get("/handoffs")
+@router.get("/handoffs", response_model=HandoffsView)
 async def list_handoffs(
     request: Request,
     caller: Sender,
@@ -147,55 +156,71 @@ async def list_handoffs(
     holder = _holder(request)
 
     async def work(tx: Tx) -> Reply:
-        found = await store.handoffs_of(tx, caller.org, before, _LIST_MOST)
-        return Reply(HandoffsView(handoffs=tuple([await _view(tx, holder, one, caller) for one in found])))
+        ids = await store.handoffs_of(tx, caller.org, before, _LIST_MOST)
+        found = await handlers.seen_by_sender(tx, holder, ids, caller.facts)
+        return Reply(HandoffsView(handoffs=tuple(_view(one, tx.now) for one in found)))
 
     return GatedResponse(request.app.state.door.db, "handoffs.list", work, caller.org)
 
 
 @router.get("/handoffs/{handoff}", response_model=HandoffView)
 async def read_handoff(request: Request, handoff: UUID, caller: Sender) -> Response:
+    """One hand-off, as its sender may see it."""
     holder = _holder(request)
 
     async def work(tx: Tx) -> Reply:
-        found = await store.find_handoff(tx, handoff)
-        return Reply(await _view(tx, holder, found, caller), found.version)
+        found = await _seen(tx, holder, handoff, caller)
+        return Reply(_view(found, tx.now), found.handoff.version)
 
     return GatedResponse(request.app.state.door.db, "handoff.read", work, caller.org)
 
 
 @router.get("/handoffs/{handoff}/disclosures", response_model=DisclosuresView)
-async def read_disclosures(request: Request, handoff: UUID, caller: Sender) -> DisclosuresView:
-    """Who was told which fields of my hand-off, what was refused, and by which rule."""
-    async with request.app.state.door.db.transaction("disclosures.read", org=caller.org) as tx:
-        await store.find_handoff(tx, handoff)
-        rows = await disclosures.of_handoff(tx, handoff, _DISCLOSURES_MOST)
-    return DisclosuresView(disclosures=tuple(DisclosureView.model_validate(disclosures.shown(row)) for row in rows))
+async def read_disclosures(
+    request: Request, handoff: UUID, caller: Sender, after: Annotated[int, Query(ge=0, description="a number")] = 0
+) -> Response:
+    """Who was told which fields of my hand-off, what was refused, and by which rule (1,000 at a time; go on `after` the
+    last number). Whoever was asked is named only where the person agreed that the sender may know (`placement`)."""
+    holder = _holder(request)
+
+    async def work(tx: Tx) -> Reply:
+        unnamed = await disclosure.unnamed(tx, holder, handoff, caller.facts)
+        rows = await disclosures.of_handoff(tx, handoff, after, _DISCLOSURES_MOST)
+        return Reply(DisclosuresView(disclosures=tuple(_disclosure(row, unnamed) for row in rows)))
+
+    return GatedResponse(request.app.state.door.db, "disclosures.read", work, caller.org)
+
+
+def _disclosure(row: asyncpg.Record, unnamed: set[UUID]) -> DisclosureView:
+    return DisclosureView(
+        number=row["number"], entry=row["entry"], recipient=None if row["recipient"] in unnamed else row["recipient"],
+        stage=row["stage"], purpose=row["purpose"], allowed=row["allowed"], refused=json.loads(row["refused"]),
+        consent_version=row["consent_version"], at=row["at"],
+    )  # fmt: skip
 
 
 @router.get("/handoffs/{handoff}/details", response_model=DetailsView)
 async def read_details(request: Request, handoff: UUID, caller: Sender) -> Response:
-    """Why organisations declined, and how it ended, where the person agreed that the sender may know (`placement`)."""
+    """Why organisations declined, and, where the person agreed that the sender may know (`placement`), how it ended."""
     holder = _holder(request)
 
     async def work(tx: Tx) -> Reply:
-        found = await store.find_handoff(tx, handoff)
-        view = await _view(tx, holder, found, caller)
-        kept = await handlers.details(tx, holder, handoff) if view.state in {found.state} else []
-        return Reply(DetailsView(details=tuple({"kind": kind, "code": code} for _, kind, code in kept)))
+        kept = await handlers.details(tx, holder, await _seen(tx, holder, handoff, caller))
+        return Reply(DetailsView(details=tuple(DetailView(kind=kind, code=code) for kind, code in kept)))
 
     return GatedResponse(request.app.state.door.db, "handoff.details", work, caller.org)
 
 
 @router.post("/handoffs/{handoff}/cancel", response_model=HandoffView)
-async def cancel_handoff(request: Request, handoff: UUID, command: SenderCommand) -> Response:
-    """End the request. Before arrival a place is freed; after arrival the house speaks with the person."""
+async def cancel_handoff(handoff: UUID, command: SenderCommand) -> Response:
+    """End the request. Before arrival a place is freed; after arrival the house speaks with the person. The answer says
+    no more than `answered` or `closed`, for answers are kept: read the hand-off for what the gate allows now."""
 
     async def work(tx: Tx) -> Reply:
         locked = await store.lock_handoff(tx, handoff)
         expect_version(command, locked.version)
         await handlers.cancel(tx, locked)
         after = await store.find_handoff(tx, handoff)
-        return Reply(await _view(tx, _holder(request), after, command.caller), after.version)
+        return Reply(_view(handlers.unseen(after), tx.now), after.version)
 
     return await command.run("handoff.cancel", work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from services.intake.disclosure.domain import Person, Rule, standing
 from spean.problem import Refusal
@@ -25,14 +26,21 @@ STATE_AFTER: Mapping[str, str] = {
     "org.spean.referral.completed.v1": "completed",
     "org.spean.referral.cancelled.v1": "cancelled",
 }
+# Events that end an offer; the network looks for another.
+OFFER_ENDS = frozenset(
+    {"org.spean.offer.declined.v1", "org.spean.offer.expired.v1", "org.spean.offer.withdrawn.v1"}
+)
+# From here the network looks anew: whoever had accepted before has no part in it any more.
+ANEW = frozenset({"org.spean.referral.reopened.v1"})
+BEFORE_ACCEPTANCE = frozenset({"requested", "received", "offered"})
+BEFORE_ARRIVAL = BEFORE_ACCEPTANCE | {"accepted", "ready", "unroutable", "on-hold", "missing"}
+# Past this, a request that has not reached the network is shown as such (with a phone number on pages).
+NOT_YET_S = 120
 # Where the person did not agree that the sender knows where they are, the sender sees only these two words.
+ANSWERED, CLOSED = "answered", "closed"
 WITHOUT_PLACEMENT: Mapping[str, str] = {
-    "accepted": "answered",
-    "ready": "answered",
-    "in-progress": "answered",
-    "missing": "answered",
-    "completed": "closed",
-    "cancelled": "closed",
+    **dict.fromkeys(("accepted", "ready", "in-progress", "missing"), ANSWERED),
+    **dict.fromkeys(("completed", "cancelled"), CLOSED),
 }
 
 
@@ -45,7 +53,9 @@ def may_request(person: Person, now: datetime) -> None:
     if service is Rule.GUARDIAN:
         raise Refusal("guardian", rule=service)
     if service is not Rule.ALLOWED:
-        raise Refusal("service-consent", rule=Rule.SERVICE_CONSENT)
+        raise Refusal(
+            "service-consent", rule=Rule.SERVICE_CONSENT if service is Rule.SHARING_CONSENT else service
+        )
     if person.sharing_shut:
         raise Refusal("sharing-consent", rule=Rule.FENCED)
     sharing = standing(person.sharing, person, now)
@@ -53,6 +63,18 @@ def may_request(person: Person, now: datetime) -> None:
         raise Refusal("guardian", rule=sharing)
     if sharing is not Rule.ALLOWED:
         raise Refusal("sharing-consent", rule=sharing)
+
+
+def offer_after(type_: str, before: UUID | None, said: UUID | None) -> UUID | None:
+    """The offer that a hand-off stands at after an event that names the offer `said`, or none."""
+    if type_ in OFFER_ENDS or type_ in ANEW:
+        return None
+    return said or before
+
+
+def not_yet_with_network(state: str, requested_at: datetime, now: datetime) -> bool:
+    """Should the sender be told that the request has not reached anybody yet?"""
+    return state == "requested" and (now - requested_at).total_seconds() > NOT_YET_S
 
 
 def shown_state(state: str, *, placement: bool) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from schemas import events as e
@@ -12,11 +13,12 @@ from schemas.registry import HANDOFF
 from schemas.vocabulary import ErasureAnswer, HandoffChange, ReasonFamily
 from services.intake.cases import store as cases
 from services.intake.consent import store as consents
+from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import domain, stopping, store
 from services.intake.handoffs.store import Handoff, Packet
+from services.intake.keystore.store import Destroyed
 from spean.clock import clear_due
-from spean.consumer import Poison
 from spean.crypto import Unopenable, digits, seal, unseal
 from spean.db import Database, Tx
 from spean.outbox import say
@@ -25,18 +27,24 @@ from spean.problem import Refusal
 CODE_DIGITS = 6
 # A code of six digits guessed at random is right once in 200,000 with five tries.
 CODE_TRIES = 5
-_BEFORE_ACCEPTANCE = frozenset({"requested", "received", "offered"})
 
 
 async def request(tx: Tx, holder: Holder, handoff: Handoff, members: list[UUID]) -> None:
     """Ask the network. Every member needs an open case and standing consents. Raises Refusal `party`, `service-consent`,
-    `sharing-consent`, `guardian`."""
-    if len(set(members)) != len(members) or await cases.open_cases(tx, members) != set(members):
+    `sharing-consent`, `guardian`, `erased`."""
+    if len(set(members)) != len(members):
         raise Refusal("party")
-    for entry_id in sorted(members):
-        await consents.lock_fence(tx, entry_id, share=True)
-        fields = await cases.opened_fields(holder.keys, await cases.find_entry(tx, entry_id))
-        domain.may_request(await consents.person(tx, entry_id, minor=fields.minor), tx.now)
+    open_cases = await cases.open_cases(tx, members)
+    await consents.hold(tx, members)
+    opened = await cases.open_all(tx, holder.keys, members)
+    people = await consents.people(tx, {entry: one.fields.minor for entry, one in opened.items()})
+    # Why somebody has no case yet (no guardian, no consent) says more than that there is none.
+    for person in people.values():
+        domain.may_request(person, tx.now)
+    if open_cases != set(members):
+        raise Refusal("party")
+    if people.keys() != set(members):
+        raise Destroyed
     await store.insert_handoff(tx, handoff, members)
     asked = e.HandoffRequestedV1(
         network=handoff.network, sender=handoff.org, group=handoff.group, urgency=handoff.urgency, area=handoff.area,
@@ -49,140 +57,135 @@ async def cancel(tx: Tx, handoff: Handoff) -> None:
     """The sender ends a locked hand-off. Raises Refusal `state` where it has ended."""
     if handoff.state in store.ENDED:
         raise Refusal("state")
-    await stopping.cancel(tx, handoff, ReasonFamily.OTHER)
+    await stopping.cancel(tx, handoff)
 
 
-async def follow(tx: Tx, id_: UUID, type_: str, offer: UUID | None) -> None:
-    """The network said something about a hand-off. What the holder has ended stays ended."""
+async def follow(tx: Tx, id_: UUID, type_: str, said: UUID | None) -> None:
+    """The network said something about a hand-off, perhaps about one offer. What the holder has ended stays ended."""
     handoff = await store.lock_handoff(tx, id_)
-    state = domain.STATE_AFTER[type_]
     if handoff.state in store.ENDED:
         return
-    await store.set_state(tx, id_, state, offer)
+    state = domain.STATE_AFTER[type_]
+    words = {domain.shown_state(one, placement=False) for one in (handoff.state, state)}
+    offer = domain.offer_after(type_, handoff.offer, said)
+    await store.set_state(tx, id_, state, offer, visible=len(words) > 1)
     if state == "completed":
-        await store.end_packets(tx, id_)
+        await store.end_packets(tx, [packet.offer for packet in (await store.packets_of(tx, [id_])).get(id_, [])])
+    elif type_ in domain.ANEW or state == "cancelled":
+        await stopping.end_packets(tx, handoff)
+    elif type_ in domain.OFFER_ENDS and said is not None:
+        await stopping.end_packets(tx, handoff, said)
 
 
-async def release(tx: Tx, holder: Holder, id_: UUID, offer: UUID, facts: q.OrganisationFacts | None,
-                  organisation: UUID) -> Handoff:  # fmt: skip
-    """An offer was accepted: mint the hand-over code and release the packet, once. Refused where the service has ended.
-
-    `facts` come with a ticket; an event carries none, then what the network last vouched for serves. Raises Poison where
-    the organisation was never asked.
-    """
+async def release(tx: Tx, holder: Holder, id_: UUID, offer: UUID, organisation: UUID) -> bool:
+    """An offer was accepted: mint the hand-over code and release the packet, once. False where it is not released: the
+    service has ended, or nobody is left to hand over. Raises Refusal `not-found`, `not-allowed-now` where the organisation
+    was never asked."""
     handoff = await store.lock_handoff(tx, id_)
-    known = facts or await store.asked_facts(tx, id_, organisation)
+    known = await store.asked_facts(tx, id_, organisation)
     if known is None:
-        raise Poison("never-asked")
-    if handoff.state in store.ENDED:
-        await say(tx, HANDOFF, id_, e.PacketRefusedV1(offer=offer, reason=ReasonFamily.STOPPED))
-        return handoff
-    if not await store.insert_packet(tx, offer, id_, known):
-        if handoff.state in _BEFORE_ACCEPTANCE:  # a ticket was here before the events of the offer
+        raise Refusal("not-allowed-now")
+    packet = await store.find_packet(tx, offer)
+    if packet is not None:
+        # A ticket was here before the events of the offer; what they have said since is said again by the last of them.
+        if handoff.state in domain.BEFORE_ACCEPTANCE and packet.ended_at is None:
             await store.set_state(tx, id_, "accepted", offer)
-        return handoff
-    first = (await store.members(tx, id_))[0]
-    code = digits(CODE_DIGITS).encode()
-    await store.set_code(tx, id_, seal(await holder.keys.key(first), code, _code_context(id_)))
+        return True
+    key = await _key(tx, holder, id_)
+    if handoff.state in store.ENDED or key is None:
+        return False
+    await store.insert_packet(tx, offer, id_, known)
+    await store.set_code(tx, id_, seal(key, digits(CODE_DIGITS).encode(), _code_context(id_)))
     await store.set_state(tx, id_, "accepted", offer)
     await say(tx, HANDOFF, id_, e.PacketReleasedV1(offer=offer))
-    return replace(handoff, offer=offer, state="accepted")
+    return True
 
 
-async def hand_over_code(tx: Tx, holder: Holder, handoff: Handoff) -> str | None:
-    """The code, for the sender and the person only. None where there is none (yet, or any more)."""
-    if handoff.sealed_code is None or handoff.state not in {"accepted", "ready", "missing"}:
-        return None
-    first = (await store.members(tx, handoff.id))[0]
-    try:
-        return unseal(await holder.keys.key(first), handoff.sealed_code, _code_context(handoff.id)).decode()
-    except Unopenable:
-        return None
+async def refuse_packet(tx: Tx, id_: UUID, offer: UUID) -> None:
+    """Tell the network that what was due is not released."""
+    await say(tx, HANDOFF, id_, e.PacketRefusedV1(offer=offer, reason=ReasonFamily.STOPPED))
+
+
+async def _key(tx: Tx, holder: Holder, handoff: UUID) -> bytes | None:
+    """The key of the party's first member, under which the hand-off's own texts are sealed. None where it is destroyed."""
+    first = (await store.members(tx, [handoff]))[handoff][0]
+    return (await holder.keys.keys([first])).get(first)
 
 
 async def check_code(tx: Tx, holder: Holder, question: q.HandOverCodeQuestion) -> q.HandOverCodeAnswer:
-    """Is the code right? A wrong one is counted; after `CODE_TRIES` it opens nothing any more."""
+    """Is the code right? A wrong one is counted; after `CODE_TRIES` it opens nothing any more. Raises Refusal `not-found`."""
     handoff = await store.lock_handoff(tx, question.referral)
-    if handoff.offer != question.offer or handoff.code_tries >= CODE_TRIES:
+    code = _opened(await _key(tx, holder, handoff.id), handoff.sealed_code, _code_context(handoff.id))
+    if code is None or handoff.offer != question.offer or handoff.code_tries >= CODE_TRIES:
         return q.HandOverCodeAnswer(result=q.CodeResult.LOCKED, tries_left=0)
-    code = await hand_over_code(tx, holder, handoff)
-    if code is not None and hmac.compare_digest(code, question.code):
+    if hmac.compare_digest(code, question.code):
         return q.HandOverCodeAnswer(result=q.CodeResult.RIGHT, tries_left=CODE_TRIES - handoff.code_tries)
     left = CODE_TRIES - await store.count_try(tx, handoff.id)
     return q.HandOverCodeAnswer(result=q.CodeResult.WRONG if left else q.CodeResult.LOCKED, tries_left=left)
 
 
 async def keep_detail(tx: Tx, holder: Holder, question: q.DetailQuestion) -> q.DetailAnswer:
-    """Why an organisation declined, or how it ended: kept here, sealed under the person's key."""
-    handoff = await store.find_handoff(tx, question.referral)
+    """Why an organisation declined, or how it ended: kept here, sealed under the person's key. Not where the hand-off is
+    not known here, not of who was never asked, and not of a person who was erased."""
     kind, code = ("decline", question.decline) if question.decline else ("outcome", question.outcome)
-    if code is None or await store.asked_facts(tx, handoff.id, question.organisation.organisation) is None:
+    asked = await store.asked_facts(tx, question.referral, question.organisation.organisation)
+    key = None if asked is None else await _key(tx, holder, question.referral)
+    if code is None or key is None:
         return q.DetailAnswer(recorded=False)
-    first = (await store.members(tx, handoff.id))[0]
-    sealed = seal(await holder.keys.key(first), code.encode(), _detail_context(question.offer, kind))
+    handoff = await store.find_handoff(tx, question.referral)
+    sealed = seal(key, code.encode(), _detail_context(question.offer, kind))
     await store.insert_detail(tx, handoff, question.offer, kind, sealed)
     return q.DetailAnswer(recorded=True)
 
 
-async def details(tx: Tx, holder: Holder, handoff: UUID) -> list[tuple[UUID, str, str]]:
-    """(offer, kind, code) of what was kept."""
-    first = (await store.members(tx, handoff))[0]
-    key = await holder.keys.key(first)
-    return [
-        (row["offer"], row["kind"], unseal(key, row["sealed"], _detail_context(row["offer"], row["kind"])).decode())
-        for row in await store.details_of(tx, handoff)
-    ]
+# --- the receiver's packet ----------------------------------------------------------------------------------------
 
 
-async def locked_packet(tx: Tx, offer: UUID, organisation: UUID) -> Packet:
-    """The packet of an offer, locked, that may still be read. Raises Refusal `no-longer-available`."""
-    packet = await store.lock_packet(tx, offer)
+async def open_packet(tx: Tx, offer: UUID, organisation: UUID) -> Packet:
+    """The packet of an offer that may still be read by its organisation. Raises Refusal `no-longer-available`."""
+    packet = await store.find_packet(tx, offer)
     if packet is None or packet.organisation != organisation or packet.ended_at is not None:
         raise Refusal("no-longer-available")
     return packet
 
 
 async def mark_fetched(tx: Tx, packet: Packet) -> None:
-    if packet.fetched_at is None:
-        await store.set_fetched(tx, packet.offer)
+    """A copy may be out from now on: the first, or the first since the last was accounted for."""
+    if await store.set_fetched(tx, packet.offer):
         await say(tx, HANDOFF, packet.handoff, e.PacketFetchedV1(offer=packet.offer))
 
 
 async def set_whereabouts(tx: Tx, holder: Holder, packet: Packet, meeting_point: str | None,
                           address: str | None) -> None:  # fmt: skip
-    """Where the person is met (always shown to the sender) and, perhaps, the house's address (category placement)."""
-    first = (await store.members(tx, packet.handoff))[0]
-    key = await holder.keys.key(first)
+    """Where the person is met (always shown to the sender) and, perhaps, the house's address (category placement), in
+    place of what was said before. Raises Refusal `erased`."""
+    key = await _key(tx, holder, packet.handoff)
+    if key is None:
+        raise Destroyed
+    before = _texts(key, packet)
+    after = {HandoffChange.MEETING_POINT: meeting_point, HandoffChange.ADDRESS: address}
     sealed = {
-        name: seal(key, text.encode(), _place_context(packet.offer, name)) if text is not None else None
-        for name, text in (("meeting_point", meeting_point), ("address", address))
+        name: None if text is None else seal(key, text.encode(), _place_context(packet.offer, name))
+        for name, text in after.items()
     }
-    await store.set_whereabouts(tx, packet.offer, sealed["meeting_point"], sealed["address"])
-    changes = ((HandoffChange.MEETING_POINT, meeting_point), (HandoffChange.ADDRESS, address))
-    for change, text in changes:
-        if text is not None:
+    await store.set_whereabouts(
+        tx, packet.offer, sealed[HandoffChange.MEETING_POINT], sealed[HandoffChange.ADDRESS]
+    )
+    for change, text in after.items():
+        if text != before[change]:
             await say(tx, HANDOFF, packet.handoff, e.HandoffChangedV1(offer=packet.offer, change=change))
 
 
-async def whereabouts(tx: Tx, holder: Holder, packet: Packet) -> dict[str, str]:
-    """The texts that were posted, by name."""
-    first = (await store.members(tx, packet.handoff))[0]
-    key = await holder.keys.key(first)
-    found = {"meeting_point": packet.meeting_point, "address": packet.address}
-    return {
-        name: unseal(key, sealed, _place_context(packet.offer, name)).decode()
-        for name, sealed in found.items()
-        if sealed is not None
-    }
-
-
 async def acknowledge_erasure(tx: Tx, offer: UUID, organisation: UUID, answer: ErasureAnswer) -> None:
-    """A holder of a copy says what became of it. Raises Refusal `no-longer-available`, `state`."""
+    """A holder of a copy says what became of it; saying the same again changes nothing. Raises Refusal
+    `no-longer-available`, `state`."""
     packet = await store.lock_packet(tx, offer)
     if packet is None or packet.organisation != organisation:
         raise Refusal("no-longer-available")
     if packet.erasure is None:
         raise Refusal("state")
+    if packet.erasure == answer:
+        return
     await store.answer_erasure(tx, offer, answer)
     await clear_due(tx, stopping.ERASURE_DUE, offer)
     said = e.ErasureAcknowledgedV1(offer=offer, organisation=organisation, answer=answer)
@@ -197,6 +200,94 @@ async def erasure_overdue(db: Database, offer: UUID) -> None:
         if packet is not None and packet.erasure == "requested":
             said = e.ErasureOverdueV1(offer=offer, organisation=packet.organisation)
             await say(tx, HANDOFF, packet.handoff, said)
+
+
+# --- what the sender sees -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A hand-off as its sender may see it now. `placement`: the fields about the receiver's side that the gate allows;
+    `receiver` and `address` are None without them. `nobody`: no organisation has ever accepted."""
+
+    handoff: Handoff
+    placement: frozenset[str]
+    nobody: bool
+    code: str | None
+    meeting_point: str | None
+    address: str | None
+    receiver: UUID | None
+
+    @property
+    def state(self) -> str:
+        return domain.shown_state(self.handoff.state, placement=self.nobody or "arrival" in self.placement)
+
+
+def unseen(handoff: Handoff) -> Seen:
+    """A hand-off without anything that the gate would have to allow."""
+    return Seen(handoff, frozenset(), nobody=False, code=None, meeting_point=None, address=None, receiver=None)
+
+
+async def seen_by_sender(tx: Tx, holder: Holder, ids: Sequence[UUID], sender: q.OrganisationFacts) -> list[Seen]:
+    """These hand-offs of the sender's, in this order; like any other reader it holds the fences until it has them."""
+    await disclosure.hold(tx, ids)
+    found = {handoff.id: handoff for handoff in await store.find_all(tx, ids)}
+    parties = await disclosure.load(tx, holder, [found[id_] for id_ in ids if id_ in found])
+    packets = {id_: some[-1] for id_, some in (await store.packets_of(tx, ids)).items() if _stands(found[id_], some[-1])}
+    receivers = {id_: packet.organisation for id_, packet in packets.items()}
+    placement = await disclosure.placement(tx, holder, receivers, parties, sender)
+    return [
+        _seen(party, packets.get(party.handoff.id), frozenset(placement[party.handoff.id])) for party in parties
+    ]
+
+
+def _stands(handoff: Handoff, packet: Packet) -> bool:
+    """Is this the packet of who has the person, or had them when it ended? Not where the network looked anew since."""
+    return packet.offer == handoff.offer or handoff.state == "cancelled"
+
+
+def _seen(party: disclosure.Party, packet: Packet | None, placement: frozenset[str]) -> Seen:
+    """The hand-over code stays as long as the word is `answered`: its end would tell that the person has arrived."""
+    handoff, key = party.handoff, party.members[0].key
+    if packet is None:
+        return replace(unseen(handoff), nobody=True)
+    answered = domain.shown_state(handoff.state, placement=False) == domain.ANSWERED
+    texts = _texts(key, packet) if packet.ended_at is None else {}
+    return Seen(
+        handoff, placement, nobody=False,
+        code=_opened(key, handoff.sealed_code, _code_context(handoff.id)) if answered else None,
+        meeting_point=texts.get(HandoffChange.MEETING_POINT),
+        address=texts.get(HandoffChange.ADDRESS) if "address" in placement else None,
+        receiver=packet.organisation if "receiver" in placement else None,
+    )  # fmt: skip
+
+
+async def details(tx: Tx, holder: Holder, seen: Seen) -> list[tuple[str, str]]:
+    """(kind, code) of what was kept. Why organisations declined is the sender's to know: it names none of them, and none
+    of them has the person. How it ended is about where the person was: only with `arrival`."""
+    key = await _key(tx, holder, seen.handoff.id)
+    kinds = {"decline"} | ({"outcome"} if "arrival" in seen.placement else set())
+    rows = [row for row in await store.details_of(tx, seen.handoff.id) if row["kind"] in kinds]
+    opened = [(row["kind"], _opened(key, row["sealed"], _detail_context(row["offer"], row["kind"]))) for row in rows]
+    return [(kind, code) for kind, code in opened if code is not None]
+
+
+# --- what is sealed under the person's key ------------------------------------------------------------------------
+
+
+def _texts(key: bytes | None, packet: Packet) -> dict[HandoffChange, str | None]:
+    sealed = {HandoffChange.MEETING_POINT: packet.meeting_point, HandoffChange.ADDRESS: packet.address}
+    return {name: _opened(key, text, _place_context(packet.offer, name)) for name, text in sealed.items()}
+
+
+def _opened(key: bytes | None, sealed: bytes | None, context: str) -> str | None:
+    """The text; None where there is none, or where the person was erased."""
+    if key is None or sealed is None:
+        return None
+    try:
+        return unseal(key, sealed, context).decode()
+    except Unopenable:
+        return None
 
 
 def _code_context(handoff: UUID) -> str:

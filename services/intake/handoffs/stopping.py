@@ -1,15 +1,26 @@
-"""The effects of stopping: what is said to the network and asked of those who hold copies. The gate is shut already."""
+"""The effects of stopping: what is said to the network and asked of those who hold copies. The gate is shut already.
+
+One function, `look_again`, whatever has changed the gate: a withdrawal, a narrower consent, an exclusion, a correction,
+a consent or a rule that has ended. Rows of packets are changed before anything is said, as by everybody else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from schemas import events as e
 from schemas.registry import HANDOFF
-from schemas.vocabulary import ReasonFamily
+from schemas.vocabulary import Purpose, ReasonFamily
+from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS
+from services.intake.disclosure import handlers as disclosure
+from services.intake.disclosure import store as disclosures
+from services.intake.disclosure.domain import Rules, allowed, as_offer
+from services.intake.disclosure.handlers import Holder, Party
 from services.intake.handoffs import store
-from services.intake.handoffs.store import Handoff
+from services.intake.handoffs.domain import BEFORE_ACCEPTANCE, BEFORE_ARRIVAL
+from services.intake.handoffs.store import Handoff, Packet
 from spean.clock import set_due
 from spean.db import Tx
 from spean.outbox import say
@@ -18,43 +29,98 @@ from spean.outbox import say
 ERASURE_DUE = "erasure"
 # A month is what most data-protection laws give a controller to answer; holders are asked for a tenth of it.
 ERASURE_ANSWER_DAYS = 3
-
-_BEFORE_ARRIVAL = frozenset(
-    {"requested", "received", "offered", "accepted", "ready", "unroutable", "on-hold", "missing"}
-)
+_PACKET_FIELDS = frozenset(PACKET_FIELDS)
 
 
-async def tell(tx: Tx, handoff: UUID, data: e.EventData) -> None:
-    await say(tx, HANDOFF, handoff, data)
+async def look_again(tx: Tx, holder: Holder, found: Sequence[Handoff], *, anew: bool = False) -> None:
+    """The gate may have changed for these locked hand-offs. Where somebody stopped, or where whoever was asked last may
+    not be asked any more, the network hears it; who was told what may not be told any more is asked to erase it. No place
+    is freed. `anew`: the person is described otherwise now, so whoever was asked without having accepted is asked anew.
+    """
+    parties = await disclosure.load(tx, holder, found)
+    ids = [handoff.id for handoff in found]
+    last, packets = await store.last_asked(tx, ids), await store.packets_of(tx, ids)
+    told = await disclosures.told(tx, ids)
+    recipients = {facts.organisation for facts in last.values()}
+    recipients |= {packet.organisation for some in packets.values() for packet in some}
+    in_force = await disclosure.in_force(tx, parties, recipients)
+    for party in parties:
+        handoff = party.handoff
+        lost = [
+            packet for packet in packets.get(handoff.id, ())
+            if _lost(tx, holder, party, packet, told.get((handoff.id, packet.organisation), {}), in_force)
+        ]  # fmt: skip
+        open_ = handoff.state not in store.ENDED
+        asked = last.get(handoff.id)
+        shut = any(member.person.stopped for member in party.members) or (anew and handoff.state in BEFORE_ACCEPTANCE)
+        if asked is not None and not shut:
+            ask = party.ask(tx, holder, asked, "offer", Purpose.REFERRAL)
+            shut = not disclosure.offerable(as_offer(party.judge(ask, OFFER_FIELDS, in_force)))
+        requests = await _request_erasure(tx, lost)
+        if requests or (open_ and shut):
+            await say(tx, HANDOFF, handoff.id, e.DisclosureStoppedV1())
+        for request in requests:
+            await say(tx, HANDOFF, handoff.id, request)
 
 
-async def stop_sharing(tx: Tx, entry: UUID) -> None:
-    """Every live hand-off of the person: open offers end, holders of copies are asked to erase. No place is freed."""
-    for handoff in await store.live_handoffs_with(tx, entry):
-        await tell(tx, handoff.id, e.DisclosureStoppedV1())
-        await _ask_erasure(tx, handoff)
+def _lost(tx: Tx, holder: Holder, party: Party, packet: Packet, told: Mapping[UUID, set[str]], in_force: Rules) -> bool:
+    """Was the packet's organisation told anything that it may not read now?"""
+    ask = party.ask(tx, holder, packet.facts, "packet", Purpose.SERVICE_PROVISION)
+    verdicts = party.judge(ask, _PACKET_FIELDS, in_force)
+    return any(
+        told.get(member.entry, set()) - allowed(now) for member, now in zip(party.members, verdicts, strict=True)
+    )
 
 
-async def end_service(tx: Tx, entry: UUID, reason: ReasonFamily) -> None:
-    """Every live hand-off of the person is cancelled; the network frees a place that nobody has arrived at."""
-    for handoff in await store.live_handoffs_with(tx, entry):
-        await cancel(tx, handoff, reason)
+async def end_service(tx: Tx, holder: Holder, found: Sequence[Handoff]) -> None:
+    """The person has ended the service: every live one of these locked hand-offs is cancelled, and sharing with it. The
+    network frees a place that nobody has arrived at; elsewhere the house speaks with the person."""
+    live = [handoff for handoff in found if handoff.state not in store.ENDED]
+    for handoff in live:
+        if handoff.state in BEFORE_ARRIVAL:
+            await _close(tx, handoff)
+        await say(tx, HANDOFF, handoff.id, e.HandoffCancelledV1(reason=ReasonFamily.STOPPED))
+    await look_again(tx, holder, found)
 
 
-async def cancel(tx: Tx, handoff: Handoff, reason: ReasonFamily) -> None:
-    """The sender, or the person, ends a locked hand-off. After arrival the house is told and nothing is freed."""
-    await tell(tx, handoff.id, e.HandoffCancelledV1(reason=reason))
-    await tell(tx, handoff.id, e.DisclosureStoppedV1())
-    await _ask_erasure(tx, handoff)
-    if handoff.state in _BEFORE_ARRIVAL:
-        await store.end_packets(tx, handoff.id)
-        await store.set_state(tx, handoff.id, "cancelled", None)
+async def cancel(tx: Tx, handoff: Handoff) -> None:
+    """The sender ends a locked hand-off. Before arrival its packet ends, and copies are to be erased; after arrival the
+    house is told, and goes on reading what the person agreed to."""
+    if handoff.state not in BEFORE_ARRIVAL:
+        await say(tx, HANDOFF, handoff.id, e.HandoffCancelledV1(reason=ReasonFamily.OTHER))
+        return
+    requests = await _request_erasure(tx, await _close(tx, handoff))
+    await say(tx, HANDOFF, handoff.id, e.HandoffCancelledV1(reason=ReasonFamily.OTHER))
+    for request in requests:
+        await say(tx, HANDOFF, handoff.id, request)
 
 
-async def _ask_erasure(tx: Tx, handoff: Handoff) -> None:
+async def end_packets(tx: Tx, handoff: Handoff, offer: UUID | None = None) -> None:
+    """A packet whose offer is over (all of them without `offer`) is read no more; copies are to be erased."""
+    packets = [
+        packet for packet in (await store.packets_of(tx, [handoff.id])).get(handoff.id, [])
+        if packet.ended_at is None and offer in {None, packet.offer}
+    ]  # fmt: skip
+    await store.end_packets(tx, [packet.offer for packet in packets])
+    for request in await _request_erasure(tx, packets):
+        await say(tx, HANDOFF, handoff.id, request)
+
+
+async def _close(tx: Tx, handoff: Handoff) -> list[Packet]:
+    packets = (await store.packets_of(tx, [handoff.id])).get(handoff.id, [])
+    await store.end_packets(tx, [packet.offer for packet in packets])
+    await store.set_state(tx, handoff.id, "cancelled", None)
+    return packets
+
+
+async def _request_erasure(tx: Tx, packets: Sequence[Packet]) -> list[e.ErasureRequestedV1]:
+    """What to say to those who hold a copy and were not asked yet."""
     answer_by = tx.now + timedelta(days=ERASURE_ANSWER_DAYS)
-    for packet in await store.packets_of(tx, handoff.id):
+    requests: list[e.ErasureRequestedV1] = []
+    for packet in packets:
         if await store.request_erasure(tx, packet.offer, answer_by):
-            asked = e.ErasureRequestedV1(offer=packet.offer, organisation=packet.organisation, answer_by=answer_by)
-            await tell(tx, handoff.id, asked)
             await set_due(tx, ERASURE_DUE, packet.offer, answer_by)
+            requests.append(
+                e.ErasureRequestedV1(offer=packet.offer, organisation=packet.organisation, answer_by=answer_by)
+            )
+    return requests

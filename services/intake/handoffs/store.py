@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -55,6 +57,16 @@ class Packet:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom a rule is about; None is everybody."""
+
+    sender: UUID | None
+    recipient: UUID | None
+    country: str | None
+    group: ServiceGroup | None
+
+
 def _handoff(row: asyncpg.Record) -> Handoff:
     return Handoff(
         id=row["id"], org=row["org"], network=row["network"], service_type=ServiceType(row["service_type"]),
@@ -95,48 +107,86 @@ async def find_handoff(tx: Tx, id_: UUID) -> Handoff:
     return _handoff(row)
 
 
+async def find_all(tx: Tx, ids: Collection[UUID]) -> list[Handoff]:
+    """Those of these hand-offs that are here."""
+    return [_handoff(row) for row in await tx.conn.fetch("select * from handoff where id = any($1)", list(ids))]
+
+
 async def lock_handoff(tx: Tx, id_: UUID) -> Handoff:
-    """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from handoff where id = $1 for update", id_)
+    """Raises Refusal `not-found`. The lock does not hinder rows that refer to the hand-off."""
+    row = await tx.conn.fetchrow("select * from handoff where id = $1 for no key update", id_)
     if row is None:
         raise Refusal("not-found")
     return _handoff(row)
 
 
-async def handoffs_of(tx: Tx, org: UUID, before: datetime | None, limit: int) -> list[Handoff]:
+async def handoffs_of(tx: Tx, org: UUID, before: datetime | None, limit: int) -> list[UUID]:
+    """An organisation's hand-offs, the latest first."""
     rows = await tx.conn.fetch(
         """
-        select * from handoff where org = $1 and ($2::timestamptz is null or requested_at < $2)
+        select id from handoff where org = $1 and ($2::timestamptz is null or requested_at < $2)
         order by requested_at desc, id limit $3
         """,
         org, before, limit,
     )  # fmt: skip
+    return [row["id"] for row in rows]
+
+
+async def members(tx: Tx, handoffs: Collection[UUID]) -> dict[UUID, list[UUID]]:
+    """Each party's entries, in the sender's order."""
+    rows = await tx.conn.fetch(
+        "select handoff, entry from handoff_member where handoff = any($1) order by handoff, place_in_party",
+        list(handoffs),
+    )
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    for row in rows:
+        found[row["handoff"]].append(row["entry"])
+    return found
+
+
+# Not ended, or somebody still holds a copy who was not asked to erase it.
+_CONCERNED = """
+    (h.state not in ('completed', 'cancelled') or exists (
+        select 1 from packet p where p.handoff = h.id and p.fetched_at is not null and p.erasure is null))
+"""
+
+
+async def lock_concerned(tx: Tx, entry: UUID) -> list[Handoff]:
+    """Hand-offs of this person that a stop concerns, locked, ids ascending."""
+    rows = await tx.conn.fetch(
+        f"""
+        select h.* from handoff h
+        where {_CONCERNED} and exists (select 1 from handoff_member m where m.handoff = h.id and m.entry = $1)
+        order by h.id for no key update
+        """,
+        entry,
+    )
     return [_handoff(row) for row in rows]
 
 
-async def members(tx: Tx, handoff: UUID) -> list[UUID]:
-    """The party's entries, in the sender's order."""
-    rows = await tx.conn.fetch("select entry from handoff_member where handoff = $1 order by place_in_party", handoff)
-    return [row["entry"] for row in rows]
-
-
-async def live_handoffs_with(tx: Tx, entry: UUID) -> list[Handoff]:
-    """Hand-offs of this person that have not ended, locked, ids ascending."""
+async def lock_reached(tx: Tx, reach: Reach, after: UUID, limit: int) -> list[Handoff]:
+    """Hand-offs behind the id `after` that a rule reached: those put to somebody whom it concerns. Locked, ids ascending."""
+    types = None if reach.group is None else [type_ for type_, group in GROUP_OF.items() if group is reach.group]
     rows = await tx.conn.fetch(
-        """
-        select h.* from handoff h where h.state <> all($2)
-          and exists (select 1 from handoff_member m where m.handoff = h.id and m.entry = $1)
-        order by h.id for update
+        f"""
+        select h.* from handoff h
+        where h.id > $1 and {_CONCERNED} and ($2::uuid is null or h.org = $2)
+          and ($3::text[] is null or h.service_type = any($3))
+          and exists (select 1 from asked a where a.handoff = h.id
+                      and ($4::uuid is null or a.organisation = $4) and ($5::text is null or a.facts ->> 'country' = $5))
+        order by h.id limit $6 for no key update
         """,
-        entry, list(ENDED),
+        after, reach.sender, types, reach.recipient, reach.country, limit,
     )  # fmt: skip
     return [_handoff(row) for row in rows]
 
 
-async def set_state(tx: Tx, id_: UUID, state: str, offer: UUID | None) -> None:
+async def set_state(tx: Tx, id_: UUID, state: str, offer: UUID | None, *, visible: bool = True) -> None:
+    """`visible`: a sender who may not know where the person is would see another word now; only then is there a new
+    version, or its number would tell them what the word does not."""
     await tx.conn.execute(
-        "update handoff set state = $2, offer = $3, changed_at = $4, version = version + 1 where id = $1",
-        id_, state, offer, tx.now,
+        "update handoff set state = $2, offer = $3, changed_at = $4, version = version + $5 where id = $1",
+        id_, state, offer, tx.now, int(visible),
     )  # fmt: skip
 
 
@@ -175,6 +225,29 @@ async def asked_facts(tx: Tx, handoff: UUID, organisation: UUID) -> Organisation
     return None if value is None else OrganisationFacts.model_validate_json(value)
 
 
+async def asked_among(tx: Tx, handoffs: Collection[UUID], organisation: UUID) -> set[UUID]:
+    """Of these hand-offs, those that this organisation was asked about."""
+    rows = await tx.conn.fetch(
+        "select handoff from asked where handoff = any($1) and organisation = $2", list(handoffs), organisation
+    )
+    return {row["handoff"] for row in rows}
+
+
+async def asked_of(tx: Tx, handoff: UUID) -> set[UUID]:
+    """Every organisation that was ever asked."""
+    rows = await tx.conn.fetch("select organisation from asked where handoff = $1", handoff)
+    return {row["organisation"] for row in rows}
+
+
+async def last_asked(tx: Tx, handoffs: Collection[UUID]) -> dict[UUID, OrganisationFacts]:
+    """Hand-off → who was asked last."""
+    rows = await tx.conn.fetch(
+        "select distinct on (handoff) handoff, facts from asked where handoff = any($1) order by handoff, at desc",
+        list(handoffs),
+    )
+    return {row["handoff"]: OrganisationFacts.model_validate_json(row["facts"]) for row in rows}
+
+
 async def insert_packet(tx: Tx, offer: UUID, handoff: UUID, facts: OrganisationFacts) -> bool:
     """False where it was released before."""
     status = await tx.conn.execute(
@@ -192,21 +265,39 @@ async def lock_packet(tx: Tx, offer: UUID) -> Packet | None:
     return None if row is None else _packet(row)
 
 
-async def packets_of(tx: Tx, handoff: UUID) -> list[Packet]:
-    rows = await tx.conn.fetch("select * from packet where handoff = $1 order by released_at, offer", handoff)
-    return [_packet(row) for row in rows]
+async def find_packet(tx: Tx, offer: UUID) -> Packet | None:
+    row = await tx.conn.fetchrow("select * from packet where offer = $1", offer)
+    return None if row is None else _packet(row)
 
 
-async def set_fetched(tx: Tx, offer: UUID) -> None:
-    await tx.conn.execute("update packet set fetched_at = $2 where offer = $1 and fetched_at is null", offer, tx.now)
-
-
-async def end_packets(tx: Tx, handoff: UUID) -> None:
-    await tx.conn.execute(
-        "update packet set ended_at = $2, version = version + 1 where handoff = $1 and ended_at is null",
-        handoff,
-        tx.now,
+async def packets_of(tx: Tx, handoffs: Collection[UUID]) -> dict[UUID, list[Packet]]:
+    """Hand-off → its packets, in the order of their release."""
+    rows = await tx.conn.fetch(
+        "select * from packet where handoff = any($1) order by handoff, released_at, offer", list(handoffs)
     )
+    found: dict[UUID, list[Packet]] = defaultdict(list)
+    for row in rows:
+        found[row["handoff"]].append(_packet(row))
+    return found
+
+
+async def set_fetched(tx: Tx, offer: UUID) -> bool:
+    """A copy may be held from now on. False where one was already, and nobody has answered for it."""
+    status = await tx.conn.execute(
+        """
+        update packet set fetched_at = $2, erasure = null, erasure_by = null
+        where offer = $1 and (fetched_at is null or erasure <> 'requested')
+        """,
+        offer, tx.now,
+    )  # fmt: skip
+    return status == "UPDATE 1"
+
+
+async def end_packets(tx: Tx, offers: Collection[UUID]) -> None:
+    await tx.conn.execute(
+        "update packet set ended_at = $2, version = version + 1 where offer = any($1) and ended_at is null",
+        list(offers), tx.now,
+    )  # fmt: skip
 
 
 async def set_whereabouts(tx: Tx, offer: UUID, meeting_point: bytes | None, address: bytes | None) -> None:
@@ -253,12 +344,12 @@ async def is_suspended(tx: Tx, organisation: UUID) -> bool:
     return found
 
 
+async def suspended_among(tx: Tx, organisations: Collection[UUID]) -> set[UUID]:
+    rows = await tx.conn.fetch("select organisation from suspended where organisation = any($1)", list(organisations))
+    return {row["organisation"] for row in rows}
+
+
 async def set_suspended(tx: Tx, organisation: UUID) -> None:
     await tx.conn.execute(
         "insert into suspended (organisation, at) values ($1, $2) on conflict do nothing", organisation, tx.now
     )
-
-
-async def offered(tx: Tx) -> list[UUID]:
-    """Hand-offs that wait for an organisation's answer, ids ascending."""
-    return [row["id"] for row in await tx.conn.fetch("select id from handoff where state = 'offered' order by id")]

@@ -5,6 +5,7 @@ Destroying a person's key makes every copy of their fields unreadable, in tables
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -12,16 +13,25 @@ from uuid import UUID
 import asyncpg
 
 from spean.crypto import Unopenable, new_key, private_file, seal, unseal
-from spean.db import plain_errors
+from spean.db import CONNECT_S, plain_errors
+from spean.problem import Refusal
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
 DATABASE = "keys"
-# A person's keys are few and asked for in bursts (a page of offers); enough for a country's open cases.
-_CACHE_MOST = 2_000
+# One row by its key: a store that needs longer than this is in trouble, and a reader's lock is not held for it.
+_ANSWER_S = 2.0
 
 
-class Destroyed(Exception):
+class Destroyed(Refusal):
     """The person's key is gone: what it sealed can never be read again."""
+
+    def __init__(self) -> None:
+        super().__init__("erased")
+
+
+class WrongKey(Exception):
+    """The key-encryption key in the keys folder is not the one that wrapped what this key store holds: without it nobody
+    can be read, and new people would be sealed under another. Put the right file back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +44,26 @@ class Fence:
 
 
 class KeyStore:
-    """The key store's database behind one small interface; the key-encryption key comes from a file."""
+    """The key store's database behind one small interface; the key-encryption key comes from a file.
+
+    No key is kept in memory: a key that was destroyed by any process is gone for every process at once.
+    """
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kek: bytes) -> None:
         self._pool, self._kek, self._kek_name = pool, kek, "file-1"
-        self._cache: dict[UUID, bytes] = {}
 
     @classmethod
     async def open(cls, dsn: str, kek_file: Path) -> KeyStore:
-        """Raises DatabaseProblem."""
+        """Raises DatabaseProblem, WrongKey."""
         kek = bytes.fromhex(private_file(kek_file, new_key().hex().encode()).decode())
         with plain_errors("keystore.open"):
-            pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
+            pool = await asyncpg.create_pool(
+                dsn, min_size=1, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S
+            )
+            row = await pool.fetchrow("select person, version, wrapped from data_key where wrapped is not null limit 1")
+        if row is not None and _unwrapped(kek, row) is None:
+            await pool.close()
+            raise WrongKey
         return cls(pool, kek)
 
     async def close(self) -> None:
@@ -62,28 +80,43 @@ class KeyStore:
             )  # fmt: skip
         return await self.key(person)
 
+    async def make_many(self, people: Sequence[UUID]) -> list[bytes]:
+        """A new key for each of these people, of whom none has one yet, in one statement. Raises DatabaseProblem."""
+        keys = [new_key() for _ in people]
+        wrapped = [seal(self._kek, key, _context(person, 1)) for person, key in zip(people, keys, strict=True)]
+        with plain_errors("keystore.make_many"):
+            await self._pool.execute(
+                """
+                insert into data_key (person, version, wrapped, kek)
+                select new.person, 1, new.wrapped, $3 from unnest($1::uuid[], $2::bytea[]) as new (person, wrapped)
+                """,
+                people, wrapped, self._kek_name,
+            )  # fmt: skip
+        return keys
+
     async def key(self, person: UUID) -> bytes:
         """Raises Destroyed (also for a person that was never known)."""
-        cached = self._cache.get(person)
-        if cached is not None:
-            return cached
-        with plain_errors("keystore.key"):
-            row = await self._pool.fetchrow(
-                "select version, wrapped from data_key where person = $1 order by version desc limit 1", person
-            )
-        if row is None or row["wrapped"] is None:
+        found = await self.keys([person])
+        if person not in found:
             raise Destroyed
-        try:
-            key = unseal(self._kek, row["wrapped"], _context(person, row["version"]))
-        except Unopenable:
-            raise Destroyed from None
-        if len(self._cache) >= _CACHE_MOST:
-            self._cache.clear()
-        self._cache[person] = key
-        return key
+        return found[person]
+
+    async def keys(self, people: Collection[UUID]) -> dict[UUID, bytes]:
+        """The keys of these people, in one statement; who has none was erased, or never known."""
+        with plain_errors("keystore.keys"):
+            rows = await self._pool.fetch(
+                """
+                select distinct on (person) person, version, wrapped from data_key where person = any($1)
+                order by person, version desc
+                """,
+                list(people),
+            )
+        unwrapped = {row["person"]: _unwrapped(self._kek, row) for row in rows}
+        return {person: key for person, key in unwrapped.items() if key is not None}
 
     async def write_fence(self, person: UUID, fence: Fence) -> None:
-        """Keep a fence apart from the holder's database; an older generation never replaces a later one."""
+        """Keep a fence that shuts something apart from the holder's database; an older generation never replaces a later
+        one."""
         with plain_errors("keystore.fence"):
             await self._pool.execute(
                 """
@@ -111,6 +144,16 @@ async def prepare(dsn: str, owner: str) -> None:
             await conn.execute(f'grant select, insert, update on data_key, fence to "{owner}"')
         finally:
             await conn.close()
+
+
+def _unwrapped(kek: bytes, row: asyncpg.Record) -> bytes | None:
+    """The key in a row (person, version, wrapped); None where it was destroyed or this is not its key-encryption key."""
+    if row["wrapped"] is None:
+        return None
+    try:
+        return unseal(kek, row["wrapped"], _context(row["person"], row["version"]))
+    except Unopenable:
+        return None
 
 
 def _context(person: UUID, version: int) -> str:

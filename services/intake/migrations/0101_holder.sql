@@ -223,7 +223,11 @@ do $$ declare t text; begin
     foreach t in array array['entry', 'case', 'consent', 'exclusion', 'handoff', 'disclosure', 'detail', 'screening']
     loop
         execute format('create policy own on %I to spean_api using (org = current_org()) with check (org = current_org())', t);
-        execute format('grant select, insert on %I to spean_api', t);
+        execute format('grant select on %I to spean_api', t);
+    end loop;
+    foreach t in array array['entry', 'case', 'fence', 'consent', 'exclusion', 'handoff', 'handoff_member', 'disclosure', 'screening']
+    loop
+        execute format('grant insert on %I to spean_api', t);
     end loop;
     foreach t in array array['handoff_member', 'asked', 'packet']
     loop
@@ -234,14 +238,17 @@ do $$ declare t text; begin
 end $$;
 create policy own on fence to spean_api using (exists (select 1 from entry e where e.id = fence.entry))
     with check (exists (select 1 from entry e where e.id = fence.entry));
+-- What was recorded is never edited; what changes, changes in these columns only.
+grant update (sealed, key_version, version) on entry to spean_api;
+grant update (generation, sharing_shut, service_shut) on fence to spean_api;
+grant update (state, offer, changed_at, version) on handoff to spean_api;
+grant update (ended_at, erasure, erasure_by, version) on packet to spean_api;
+grant update on screening to spean_api;
 -- Reviewed rules hold nothing about a person; every organisation of the holder may read them.
 create policy readable on need_to_know for select to spean_api using (current_org() is not null);
 create policy readable on agreement for select to spean_api using (sender = current_org() or recipient = current_org());
 create policy readable on corridor for select to spean_api using (current_org() is not null);
 grant select on need_to_know, agreement, corridor to spean_api;
-grant select, insert, update on fence to spean_api;
-grant insert on handoff_member to spean_api;
-grant update on entry, "case", handoff, screening to spean_api;
-grant update (ended_at, erasure, erasure_by, version) on packet to spean_api;
+grant select on fence to spean_api;
 grant usage on all sequences in schema public to spean_api, spean_worker;
 grant delete on suspended to spean_worker;

@@ -90,8 +90,9 @@ async def list_rules(request: Request, kind: Kind, _: Annotated[Caller, Depends(
         return RulesView(rules=tuple(await store.listed(tx, TABLES[kind], _LIST_MOST)))
 
 
-@router.post("/rules/need-to-know", status_code=201)
+@router.post("/rules/need-to-know", status_code=201, response_model=RuleView)
 async def add_need_to_know(body: NeedToKnowBody, command: Officer) -> Response:
+    """What a kind of service needs to know at a stage. Without such a rule nothing is told."""
     if unknown := set(body.fields) - CATEGORY_OF.keys():
         raise Refusal("invalid", errors=[{"at": "body.fields", "why": "unknown_field"} for _ in unknown])
     id_ = opaque_id()
@@ -101,13 +102,15 @@ async def add_need_to_know(body: NeedToKnowBody, command: Officer) -> Response:
         await store.insert_need_to_know(
             tx, id_, body.group, body.stage, list(body.fields), dates, command.caller.client
         )
+        await handlers.watch_end(tx, id_, dates[1])
         return Reply(RuleView(id=id_), status=201)
 
     return await command.run_as_service("rule.need_to_know", work)
 
 
-@router.post("/rules/agreements", status_code=201)
+@router.post("/rules/agreements", status_code=201, response_model=RuleView)
 async def add_agreement(body: AgreementBody, command: Officer) -> Response:
+    """What one organisation may send another. Without such a rule nothing is told."""
     id_ = opaque_id()
 
     async def work(tx: Tx) -> Reply:
@@ -128,8 +131,9 @@ async def add_agreement(body: AgreementBody, command: Officer) -> Response:
     return await command.run_as_service("rule.agreement", work)
 
 
-@router.post("/rules/corridors", status_code=201)
+@router.post("/rules/corridors", status_code=201, response_model=RuleView)
 async def add_corridor(body: CorridorBody, command: Officer) -> Response:
+    """What may cross a border. Without such a rule nothing crosses it."""
     id_ = opaque_id()
 
     async def work(tx: Tx) -> Reply:
@@ -144,14 +148,12 @@ async def add_corridor(body: CorridorBody, command: Officer) -> Response:
     return await command.run_as_service("rule.corridor", work)
 
 
-@router.post("/rules/{kind}/{rule}/end")
+@router.post("/rules/{kind}/{rule}/end", response_model=RuleView)
 async def end_rule(kind: Kind, rule: UUID, command: Officer) -> Response:
-    """A rule ends now; open offers that it may have allowed are looked at again."""
+    """A rule ends now, and nothing more is told by it; whoever was asked or told because of it is looked at again."""
 
     async def work(tx: Tx) -> Reply:
-        if not await store.end(tx, TABLES[kind], rule):
-            raise Refusal("not-found")
-        await handlers.look_again(tx)
+        await handlers.end(tx, TABLES[kind], rule)
         return Reply(RuleView(id=rule))
 
     return await command.run_as_service("rule.end", work)

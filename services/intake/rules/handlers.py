@@ -1,20 +1,25 @@
 """When a rule ends, by a person or by its date: the same as any stop. The gate reads rules at each answer, so it is shut
-at that moment; what is left is to tell the network, which withdraws offers that are no longer allowed."""
+at that moment; what is left is to tell the network, and to ask for copies back, which the clock does.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
-from schemas.events import DisclosureStoppedV1
-from schemas.registry import HANDOFF
+from services.intake.consent import store as consents
+from services.intake.disclosure.handlers import Holder
+from services.intake.handoffs import stopping
 from services.intake.handoffs import store as handoffs
+from services.intake.rules import store
 from spean.clock import clear_due, set_due
 from spean.db import Database, Tx
-from spean.outbox import say
+from spean.problem import Refusal
 
-# Kind of due row: a rule's end date. Its subject is the rule.
+# Kind of due row: a rule's end. Its subject is the rule.
 ENDS = "rule-ends"
+# Hand-offs looked at in one transaction, which keeps them locked meanwhile.
+_AT_ONCE = 100
 
 
 async def watch_end(tx: Tx, rule: UUID, valid_until: datetime | None) -> None:
@@ -22,14 +27,23 @@ async def watch_end(tx: Tx, rule: UUID, valid_until: datetime | None) -> None:
         await set_due(tx, ENDS, rule, valid_until)
 
 
-async def ended(db: Database, rule: UUID) -> None:
-    """The clock: a rule's date has come."""
-    async with db.transaction("rule.ended") as tx:
-        await look_again(tx)
-        await clear_due(tx, ENDS, rule)
+async def end(tx: Tx, table: str, rule: UUID) -> None:
+    """A rule of a table ends now; who still reads by it is waited for. Raises Refusal `not-found`."""
+    await consents.lock_rules(tx)
+    if not await store.end(tx, table, rule):
+        raise Refusal("not-found")
+    await set_due(tx, ENDS, rule, tx.now)
 
 
-async def look_again(tx: Tx) -> None:
-    """Every hand-off with an offer that waits for an answer is offered anew, to whom the gate allows now."""
-    for handoff in await handoffs.offered(tx):
-        await say(tx, HANDOFF, handoff, DisclosureStoppedV1())
+async def ended(db: Database, holder: Holder, rule: UUID) -> None:
+    """The clock: a rule has ended. Every hand-off that it reached is looked at again."""
+    after = UUID(int=0)
+    while True:
+        async with db.transaction("rule.ended") as tx:
+            reach = await store.reach(tx, rule)
+            found = [] if reach is None else await handoffs.lock_reached(tx, reach, after, _AT_ONCE)
+            await stopping.look_again(tx, holder, found)
+            if len(found) < _AT_ONCE:
+                await clear_due(tx, ENDS, rule)
+                return
+            after = found[-1].id

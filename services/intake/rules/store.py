@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import asyncpg
 
 from schemas.vocabulary import DataCategory, Purpose, ServiceGroup
 from services.intake.disclosure.domain import Agreement, Corridor, NeedToKnow, Rules
+from services.intake.handoffs.store import Reach
 from spean.db import Tx
 
 Dates = tuple[datetime, datetime | None]
@@ -64,21 +66,38 @@ async def listed(tx: Tx, table: str, limit: int) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-async def in_force(tx: Tx, sender: UUID, group: ServiceGroup) -> Rules:
-    """The rules that stand now for what this sender discloses about this group of services."""
+async def reach(tx: Tx, id_: UUID) -> Reach | None:
+    """Whom a rule of any of the three tables is about."""
+    row = await tx.conn.fetchrow(
+        """
+        select sender, recipient, null as country, null as service_group from agreement where id = $1
+        union all select null, null, to_country, null from corridor where id = $1
+        union all select null, null, null, service_group from need_to_know where id = $1
+        """,
+        id_,
+    )
+    if row is None:
+        return None
+    group = row["service_group"] and ServiceGroup(row["service_group"])
+    return Reach(row["sender"], row["recipient"], row["country"], group)
+
+
+async def in_force(tx: Tx, groups: Collection[ServiceGroup], senders: Collection[UUID],
+                   recipients: Collection[UUID]) -> Rules:  # fmt: skip
+    """The rules that stand now for these kinds of service, between these organisations."""
     needs = await tx.conn.fetch(
         """
         select service_group, stage, fields from need_to_know
-        where service_group = $1 and valid_from <= $2 and (valid_until is null or valid_until > $2)
+        where service_group = any($1) and valid_from <= $2 and (valid_until is null or valid_until > $2)
         """,
-        group, tx.now,
+        list(groups), tx.now,
     )  # fmt: skip
     agreements = await tx.conn.fetch(
         """
-        select recipient, categories, purposes from agreement
-        where sender = $1 and valid_from <= $2 and (valid_until is null or valid_until > $2)
+        select sender, recipient, categories, purposes from agreement
+        where sender = any($1) and recipient = any($2) and valid_from <= $3 and (valid_until is null or valid_until > $3)
         """,
-        sender, tx.now,
+        list(senders), list(recipients), tx.now,
     )  # fmt: skip
     corridors = await tx.conn.fetch(
         """
@@ -96,7 +115,7 @@ def _need(row: asyncpg.Record) -> NeedToKnow:
 
 def _agreement(row: asyncpg.Record) -> Agreement:
     categories = frozenset(DataCategory(code) for code in row["categories"])
-    return Agreement(row["recipient"], categories, frozenset(Purpose(code) for code in row["purposes"]))
+    return Agreement(row["sender"], row["recipient"], categories, frozenset(Purpose(code) for code in row["purposes"]))
 
 
 def _corridor(row: asyncpg.Record) -> Corridor:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 import pycountry
 
@@ -152,12 +152,14 @@ class _Row:
         return None if value is None else codes[value]
 
 
-def read_row(values: tuple[str, ...], now: datetime) -> Reading:
-    """What a row of ten values, in the order of `Column`, says. Total: anything that is text has a reading."""
+# A file of ten coded columns repeats itself; a reading has codes only and is never changed.
+@lru_cache(maxsize=4_096)
+def read_row(values: tuple[str, ...], year: int) -> Reading:
+    """What a row of ten values, in the order of `Column`, says in this `year`. Total: any text has a reading."""
     row = _Row(values)
     if row.empty:
         return Reading(None, None, suppressed=False, findings=(Finding(None, Why.NOTHING),))
-    registered_at = _year(row, now)
+    registered_at = _year(row, year)
     row.code(Column.SOURCE, dict.fromkeys(_SOURCES))
     citizenship, suppressed = _citizenship(row)
     control = row.code(Column.CONTROL, _CONTROL)
@@ -174,11 +176,11 @@ def read_row(values: tuple[str, ...], now: datetime) -> Reading:
     return Reading(person, registered_at, suppressed, tuple(row.findings))
 
 
-def _year(row: _Row, now: datetime) -> datetime | None:
+def _year(row: _Row, latest: int) -> datetime | None:
     value = row.value(Column.YEAR)
     if value is None:
         return None
-    if not _YEAR.fullmatch(value) or not _EARLIEST_YEAR <= int(value) <= now.year:
+    if not _YEAR.fullmatch(value) or not _EARLIEST_YEAR <= int(value) <= latest:
         row.doubt(Column.YEAR, Why.NO_YEAR)
         return None
     return datetime(int(value), 1, 1, tzinfo=UTC)

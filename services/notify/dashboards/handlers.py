@@ -12,12 +12,11 @@ from services.notify.dashboards import store
 from spean.db import Tx
 from spean.event import Event
 
-# Event times in the tail are rounded to the minute: nearer would help somebody who watches a door.
 _Apply = Callable[[Tx, Event, Any], Awaitable[None]]
 
 
 async def _received(tx: Tx, event: Event, said: e.ReferralReceivedV1) -> None:
-    await store.insert_referral(tx, event.subject, said)
+    await store.save_referral(tx, event.subject, said)
 
 
 async def _offered(tx: Tx, event: Event, _: EventData) -> None:
@@ -33,7 +32,7 @@ async def _accepted(tx: Tx, event: Event, _: EventData) -> None:
 
 
 async def _ready(tx: Tx, event: Event, _: EventData) -> None:
-    await store.set_ready(tx, event.subject)
+    await store.set_settled(tx, event.subject, "ready", event.time)
 
 
 async def _arrived(tx: Tx, event: Event, said: e.ReferralArrivedV1) -> None:
@@ -45,7 +44,7 @@ async def _unroutable(tx: Tx, event: Event, _: EventData) -> None:
 
 
 async def _held(tx: Tx, event: Event, _: EventData) -> None:
-    await store.set_state(tx, event.subject, "on-hold")
+    await store.set_settled(tx, event.subject, "on-hold", event.time)
 
 
 async def _missing(tx: Tx, event: Event, _: EventData) -> None:
@@ -53,7 +52,7 @@ async def _missing(tx: Tx, event: Event, _: EventData) -> None:
 
 
 async def _reopened(tx: Tx, event: Event, _: EventData) -> None:
-    await store.set_reopened(tx, event.subject)
+    await store.set_settled(tx, event.subject, "requested", event.time)
 
 
 async def _completed(tx: Tx, event: Event, _: EventData) -> None:
@@ -119,8 +118,9 @@ async def project(tx: Tx, event: Event) -> None:
     short = event.type.removeprefix("org.spean.")
     await APPLY[short](tx, event, said)
     coordinator, area = await _whose(tx, event, said)
+    # Nearer than the minute would help somebody who watches a door.
     minute = event.time.replace(second=0, microsecond=0)
-    await store.append_tail(tx, coordinator, short, area and area[:2], minute)
+    await store.append_tail(tx, event.id, coordinator, short, area and area[:2], minute)
 
 
 async def _whose(tx: Tx, event: Event, said: EventData) -> tuple[UUID | None, str | None]:

@@ -10,18 +10,26 @@ import asyncpg
 from schemas import events as e
 from spean.db import Tx
 
-PROJECTIONS = ("referral_view", "capacity_view", "erasure_view", "tail")
+# Not the tail: its numbers are places in a stream that watchers have read already.
+PROJECTIONS = ("referral_view", "capacity_view", "erasure_view")
 
 
-async def insert_referral(tx: Tx, id_: UUID, said: e.ReferralReceivedV1) -> None:
+async def save_referral(tx: Tx, id_: UUID, said: e.ReferralReceivedV1) -> None:
+    """As it is when it is received, also where a replay says so again: what follows is said again too."""
     await tx.conn.execute(
         """
         insert into referral_view (id, network, coordinator, service_group, urgency, area, places, requested_at, deadline, state)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested') on conflict do nothing
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested')
+        on conflict (id) do update set state = 'requested', asked = 0, escalated = null, verified = null, answered_at = null,
+            arrived_at = null, ended_at = null
         """,
         id_, said.network, said.coordinator, said.group, said.urgency, said.area, said.places, said.requested_at,
         said.deadline,
     )  # fmt: skip
+
+
+# What it was escalated for is over; past its deadline it stays the coordinator's (as the network decides it).
+_SETTLED = "escalated = case when escalated is not null and $2 >= deadline then 'deadline-passed' end"
 
 
 async def set_state(tx: Tx, id_: UUID, state: str) -> None:
@@ -34,12 +42,12 @@ async def set_offered(tx: Tx, id_: UUID) -> None:
 
 async def set_answered(tx: Tx, id_: UUID, at: datetime) -> None:
     await tx.conn.execute(
-        "update referral_view set state = 'accepted', escalated = null, answered_at = $2 where id = $1", id_, at
+        f"update referral_view set state = 'accepted', {_SETTLED}, answered_at = $2 where id = $1", id_, at
     )
 
 
-async def set_ready(tx: Tx, id_: UUID) -> None:
-    await tx.conn.execute("update referral_view set state = 'ready', escalated = null where id = $1", id_)
+async def set_settled(tx: Tx, id_: UUID, state: str, at: datetime) -> None:
+    await tx.conn.execute(f"update referral_view set state = $3, {_SETTLED} where id = $1", id_, at, state)
 
 
 async def set_arrived(tx: Tx, id_: UUID, *, at: datetime, verified: bool) -> None:
@@ -55,10 +63,6 @@ async def set_ended(tx: Tx, id_: UUID, state: str, at: datetime) -> None:
     await tx.conn.execute(
         "update referral_view set state = $2, escalated = null, ended_at = $3 where id = $1", id_, state, at
     )
-
-
-async def set_reopened(tx: Tx, id_: UUID) -> None:
-    await tx.conn.execute("update referral_view set state = 'requested', escalated = null where id = $1", id_)
 
 
 async def set_escalated(tx: Tx, id_: UUID, reason: str) -> None:
@@ -86,14 +90,18 @@ async def save_erasure(tx: Tx, referral: UUID, offer: UUID, state: str, answer_b
     )  # fmt: skip
 
 
-async def append_tail(tx: Tx, coordinator: UUID | None, type_: str, area: str | None, at: datetime) -> None:
-    """Numbers are taken under the head row's lock: they commit in order."""
+async def append_tail(
+    tx: Tx, event: UUID, coordinator: UUID | None, type_: str, area: str | None, at: datetime
+) -> None:
+    """Numbers are taken under the head row's lock: they commit in order. What is said again has its number already."""
     await tx.conn.execute(
         """
-        with head as (update tail_head set next = next + 1 returning next - 1 as number)
-        insert into tail (number, coordinator, type, area, at) select number, $1, $2, $3, $4 from head
+        with head as (
+            update tail_head set next = next + 1 where not exists (select 1 from tail where event = $1)
+            returning next - 1 as number)
+        insert into tail (number, event, coordinator, type, area, at) select number, $1, $2, $3, $4, $5 from head
         """,
-        coordinator, type_, area, at,
+        event, coordinator, type_, area, at,
     )  # fmt: skip
 
 
@@ -110,7 +118,8 @@ async def tail_after(tx: Tx, number: int, limit: int) -> list[asyncpg.Record]:
 
 
 async def tail_end(tx: Tx) -> int:
-    number: int = await tx.conn.fetchval("select coalesce(max(number), 0) from tail")
+    """The last number that was given to anybody; 0 before the first."""
+    number: int = await tx.conn.fetchval("select next - 1 from tail_head")
     return number
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -23,6 +24,7 @@ from spean.outbox import say
 SEND = "delivery"
 # 5 s, 30 s, 2 min, 10 min, 1 h, 4 h: a mail server's bad hour passes; after that the inbox itself has long escalated.
 RETRY_S = (5, 30, 120, 600, 3_600, 14_400)
+# The whole conversation: less than the clock's claim, so that no second clock sends it as well.
 SMTP_LIMIT_S = 10
 NO_SERVER_LOOK_AGAIN_S = 3_600
 
@@ -36,10 +38,11 @@ class Mail:
     inbox: str
 
 
-async def something_waits(tx: Tx, event: Event, organisation: UUID) -> None:
-    """Prepare a delivery for an event, once, however often the event is said."""
+async def something_waits(tx: Tx, event: Event, organisation: UUID, until: datetime) -> None:
+    """Prepare a delivery for an event, once, however often the event is said. After `until` it is told to nobody: a log
+    that is read again, or a mail server that comes back after a week, must not send what nobody waits for."""
     id_ = opaque_id()
-    if await store.insert_delivery(tx, id_, event.id, organisation):
+    if await store.insert_delivery(tx, id_, event.id, organisation, until):
         await set_due(tx, SEND, id_, tx.now)
 
 
@@ -49,6 +52,10 @@ async def deliver(db: Database, mail: Mail, id_: UUID) -> None:
     async with db.transaction("delivery.look") as tx:
         row = await store.lock_delivery(tx, id_)
         if row is None or row["state"] != "waiting":
+            await clear_due(tx, SEND, id_)
+            return
+        if row["until"] < tx.now:
+            await store.set_delivery(tx, id_, "lapsed", row["tries"])
             await clear_due(tx, SEND, id_)
             return
         address = await store.find_address(tx, row["organisation"])
@@ -89,13 +96,18 @@ def message(mail: Mail, address: str) -> EmailMessage:
 
 
 async def _send(mail: Mail, address: str) -> bool:
+    """True when the server has taken it. `smtps://` is TLS from the start; a password never goes out without TLS; we greet
+    with the sender's domain, for this machine's name is nobody's business."""
     server = urlsplit(mail.server)
     try:
-        await aiosmtplib.send(
-            message(mail, address), hostname=server.hostname, port=server.port or 25, timeout=SMTP_LIMIT_S,
-            username=unquote(server.username) if server.username else None,
-            password=unquote(server.password) if server.password else None,
-        )  # fmt: skip
+        async with asyncio.timeout(SMTP_LIMIT_S):
+            await aiosmtplib.send(
+                message(mail, address), hostname=server.hostname, port=server.port,
+                local_hostname=mail.sender.rpartition("@")[2], use_tls=server.scheme == "smtps",
+                start_tls=True if server.username and server.scheme != "smtps" else None,
+                username=unquote(server.username) if server.username else None,
+                password=unquote(server.password) if server.password else None,
+            )  # fmt: skip
     except (aiosmtplib.SMTPException, OSError):
         return False
     return True

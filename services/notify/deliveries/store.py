@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -25,14 +26,14 @@ async def find_address(tx: Tx, organisation: UUID) -> str | None:
     return email
 
 
-async def insert_delivery(tx: Tx, id_: UUID, event: UUID, organisation: UUID) -> bool:
+async def insert_delivery(tx: Tx, id_: UUID, event: UUID, organisation: UUID, until: datetime) -> bool:
     """False where this event was told to this organisation before (a replay)."""
     status = await tx.conn.execute(
         """
-        insert into delivery (id, event, organisation, state, created_at) values ($1, $2, $3, 'waiting', $4)
+        insert into delivery (id, event, organisation, until, state, created_at) values ($1, $2, $3, $4, 'waiting', $5)
         on conflict (event, organisation) do nothing
         """,
-        id_, event, organisation, tx.now,
+        id_, event, organisation, until, tx.now,
     )  # fmt: skip
     return status == "INSERT 0 1"
 

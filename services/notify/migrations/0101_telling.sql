@@ -45,6 +45,7 @@ create table tail_head (single boolean primary key default true check (single), 
 insert into tail_head default values;
 create table tail (
     number bigint primary key,
+    event uuid not null unique,
     coordinator uuid,
     type text not null,
     area text,
@@ -60,12 +61,16 @@ create table address (
     changed_at timestamptz not null default now()
 );
 
--- One per event and organisation: a replay says the event again and finds it here.
+-- Organisations that the network has suspended: nothing is shown to them any more.
+create table suspended (organisation uuid primary key, at timestamptz not null);
+
+-- One per event and organisation: a replay says the event again and finds it here. After `until` nothing waits any more.
 create table delivery (
     id uuid primary key,
     event uuid not null,
     organisation uuid not null,
-    state text not null check (state in ('waiting', 'sent', 'parked')),
+    until timestamptz not null,
+    state text not null check (state in ('waiting', 'sent', 'parked', 'lapsed')),
     tries integer not null default 0,
     created_at timestamptz not null,
     sent_at timestamptz,
@@ -74,7 +79,8 @@ create table delivery (
 create index on delivery (state, created_at);
 
 do $$ declare t text; begin
-    foreach t in array array['referral_view', 'capacity_view', 'erasure_view', 'tail_head', 'tail', 'address', 'delivery']
+    foreach t in array array['referral_view', 'capacity_view', 'erasure_view', 'tail_head', 'tail', 'address', 'suspended',
+                             'delivery']
     loop
         execute format('alter table %I enable row level security', t);
         execute format('alter table %I force row level security', t);
@@ -85,9 +91,11 @@ end $$;
 create policy own on referral_view for select to spean_api using (coordinator = current_org());
 create policy own on capacity_view for select to spean_api using (coordinator = current_org());
 create policy own on tail for select to spean_api using (coordinator = current_org());
+create policy readable on tail_head for select to spean_api using (current_org() is not null);
+create policy own on suspended for select to spean_api using (organisation = current_org());
 create policy own on erasure_view for select to spean_api
     using (exists (select 1 from referral_view r where r.id = erasure_view.referral));
 create policy own on address to spean_api using (organisation = current_org()) with check (organisation = current_org());
 create policy own on delivery for select to spean_api using (organisation = current_org());
-grant select on referral_view, capacity_view, erasure_view, tail, delivery to spean_api;
+grant select on referral_view, capacity_view, erasure_view, tail, tail_head, suspended, delivery to spean_api;
 grant select, insert, update on address to spean_api;

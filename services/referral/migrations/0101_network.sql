@@ -77,18 +77,35 @@ create table referral (
     windows jsonb not null,
     state text not null check (state in ('requested', 'offered', 'accepted', 'ready', 'in-progress', 'completed',
                                          'unroutable', 'on-hold', 'missing', 'cancelled')),
-    wake_at timestamptz,
+    step_at timestamptz,
+    asked_from timestamptz not null,
+    stopped boolean not null default false,
+    ending boolean not null default false,
     offer uuid,
-    escalated text,
+    escalated text check (escalated in ('no-candidate', 'deadline-passed', 'not-ready', 'not-arrived', 'sharing-stopped',
+                                        'organisation-suspended', 'no-outcome')),
     taken_by text,
+    remind_at timestamptz,
+    reminded integer not null default 0,
+    wake_at timestamptz generated always as (least(step_at, remind_at)) stored,
     departed_at timestamptz,
     arrived_at timestamptz,
     arrival_verified boolean,
     ended_at timestamptz,
     version integer not null default 1,
-    -- No state without an owner: what is not final wakes somebody.
-    constraint waits_for_somebody check (state in ('completed', 'cancelled') or wake_at is not null),
-    constraint offer_where_there_must_be_one check (state not in ('offered', 'accepted', 'ready') or offer is not null)
+    -- No state without an owner: what is not final wakes somebody, what is final wakes nobody.
+    constraint waits_for_somebody check ((state in ('completed', 'cancelled')) = (wake_at is null)),
+    constraint ends_when_final check ((state in ('completed', 'cancelled')) = (ended_at is not null)),
+    constraint the_machine_has_a_step check (state not in ('requested', 'offered', 'ready') or step_at is not null),
+    constraint a_person_has_to_act check (state not in ('unroutable', 'on-hold', 'missing') or step_at is null),
+    constraint offer_where_there_must_be_one check (
+        state not in ('offered', 'accepted', 'ready', 'missing', 'in-progress', 'completed') or offer is not null),
+    constraint no_offer_where_there_is_none check (state not in ('requested', 'unroutable', 'cancelled') or offer is null),
+    constraint stays_after_arrival check ((arrived_at is not null and arrival_verified is not null)
+                                          or (arrived_at is null and arrival_verified is null and state <> 'in-progress')),
+    constraint nobody_arrives_before check (arrived_at is null or state in ('in-progress', 'completed')),
+    constraint escalated_is_told_again check (escalated is null or remind_at is not null),
+    constraint taken_where_escalated check (taken_by is null or escalated is not null)
 );
 create index on referral (coordinator, state) where escalated is not null;
 create index on referral (sender, requested_at);
@@ -104,7 +121,9 @@ create table offer (
     sent_at timestamptz not null,
     answer_by timestamptz not null,
     answered_at timestamptz,
-    version integer not null default 1
+    version integer not null default 1,
+    constraint answered_where_it_is_over check ((state in ('sent', 'seen')) = (answered_at is null)),
+    constraint says_why check ((state in ('rejected', 'expired', 'withdrawn')) = (reason is not null))
 );
 create unique index one_open_offer on offer (referral) where state in ('sent', 'seen', 'accepted');
 create index on offer (organisation, state, answer_by);
@@ -116,9 +135,35 @@ create table hold (
     places integer not null check (places > 0),
     state text not null check (state in ('held', 'staying', 'freed')),
     since timestamptz not null,
-    freed_at timestamptz
+    freed_at timestamptz,
+    constraint freed_at_a_time check ((state = 'freed') = (freed_at is not null))
 );
 create index on hold (place) where state <> 'freed';
+
+-- A state is left only as the tables in `referrals/domain.py` allow (a test holds the two equal).
+create function refuse_unless_listed() returns trigger language plpgsql as $$
+begin
+    if old.state || ' > ' || new.state <> all (tg_argv) then
+        raise check_violation using message = 'no such transition';
+    end if;
+    return new;
+end $$;
+create trigger moves before update of state on referral for each row when (old.state <> new.state)
+    execute function refuse_unless_listed(
+        'requested > offered', 'requested > unroutable', 'requested > on-hold', 'requested > cancelled',
+        'offered > accepted', 'offered > requested', 'offered > cancelled',
+        'accepted > ready', 'accepted > in-progress', 'accepted > on-hold', 'accepted > cancelled',
+        'ready > in-progress', 'ready > missing', 'ready > on-hold', 'ready > cancelled',
+        'missing > in-progress', 'missing > completed', 'missing > on-hold', 'missing > cancelled',
+        'in-progress > completed',
+        'unroutable > requested', 'unroutable > on-hold', 'unroutable > cancelled',
+        'on-hold > requested', 'on-hold > cancelled');
+create trigger moves before update of state on offer for each row when (old.state <> new.state)
+    execute function refuse_unless_listed(
+        'sent > seen', 'sent > accepted', 'sent > rejected', 'sent > expired', 'sent > withdrawn',
+        'seen > accepted', 'seen > rejected', 'seen > expired', 'seen > withdrawn', 'accepted > withdrawn');
+create trigger moves before update of state on hold for each row when (old.state <> new.state)
+    execute function refuse_unless_listed('held > staying', 'held > freed', 'staying > freed');
 
 -- Row-level security: an organisation sees what it sent, what it was offered, what it coordinates.
 do $$ declare t text; begin
@@ -151,6 +196,5 @@ create policy own on hold to spean_api
 grant select on network, organisation, member, client to spean_api;
 grant select, update on place, referral, offer to spean_api;
 grant select, insert, update on hold to spean_api;
-grant insert on offer to spean_api;
 grant select, insert, update, delete on network, organisation, member, client, used_assertion, place, referral, offer, hold
     to spean_worker;

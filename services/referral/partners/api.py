@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -11,7 +11,16 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from schemas.questions import Eligibility
-from schemas.vocabulary import GROUP_OF, Area, Country, OrganisationStatus, OrganisationType, ServiceGroup, ServiceType
+from schemas.vocabulary import (
+    GROUP_OF,
+    SCOPES,
+    Area,
+    Country,
+    OrganisationStatus,
+    OrganisationType,
+    ServiceGroup,
+    ServiceType,
+)
 from services.referral.partners import handlers, store
 from services.referral.partners.store import Client, Organisation
 from services.referral.places import handlers as places
@@ -22,20 +31,15 @@ from services.referral.referrals.domain import Windows
 from spean.auth import Caller, Signer
 from spean.db import Database, Tx
 from spean.geography import known_area
-from spean.http import Body, Command, Reply, View, caller_with, command_with
+from spean.http import Body, Command, Reply, View, caller_with, command_with, expect_version
 from spean.ids import opaque_id
 from spean.problem import Refusal
 
 SCOPE = "referral:admin"
 GRANT = "client_credentials"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-SCOPES = frozenset(
-    {
-        "intake:send", "intake:rules", "referral:send", "referral:receive", "referral:coordinate", "referral:admin",
-        "notify:watch", "notify:admin",
-    }
-)  # fmt: skip
 _LIST_MOST = 1_000
+_FIELDS_MOST = 20
 router = APIRouter(tags=["administration"])
 Admin = Annotated[Command, Depends(command_with(SCOPE))]
 
@@ -56,6 +60,7 @@ class OrganisationView(View):
     law_enforcement: bool
     status: OrganisationStatus
     sample: bool
+    version: int
 
 
 class OrganisationsView(View):
@@ -91,6 +96,25 @@ class ClientView(View):
     organisation: UUID
 
 
+class RevokedView(View):
+    id: str
+
+
+class TokenView(View):
+    """RFC 6749, section 5.1."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    scope: str
+
+
+class KeysView(View):
+    """A JSON Web Key Set (RFC 7517)."""
+
+    keys: tuple[dict[str, str], ...]
+
+
 class PlaceBody(Body):
     organisation: UUID
     network: UUID
@@ -112,11 +136,11 @@ async def list_organisations(request: Request, _: Annotated[Caller, Depends(call
 def _view(o: Organisation) -> OrganisationView:
     return OrganisationView(
         id=o.id, name=o.name, type=o.type, country=o.country, law_enforcement=o.law_enforcement, status=o.status,
-        sample=o.sample,
+        sample=o.sample, version=o.version,
     )  # fmt: skip
 
 
-@router.post("/organisations", status_code=201)
+@router.post("/organisations", status_code=201, response_model=OrganisationView)
 async def register_organisation(body: OrganisationBody, command: Admin) -> Response:
     """Register an organisation. Police, embassies and ministries are marked as such: nothing goes to them by default."""
     made = Organisation(
@@ -126,23 +150,25 @@ async def register_organisation(body: OrganisationBody, command: Admin) -> Respo
 
     async def work(tx: Tx) -> Reply:
         await handlers.register(tx, made)
-        return Reply(_view(made), status=201)
+        return Reply(_view(made), made.version, 201)
 
     return await command.run_as_service("organisation.register", work)
 
 
-@router.post("/organisations/{organisation}/suspend")
+@router.post("/organisations/{organisation}/suspend", response_model=OrganisationView)
 async def suspend_organisation(organisation: UUID, command: Admin) -> Response:
     """Shut an organisation out at once; what it has in hand passes on or goes to a coordinator."""
 
     async def work(tx: Tx) -> Reply:
-        await handlers.suspend(tx, organisation)
-        return Reply(IdView(id=organisation))
+        locked = await store.lock_organisation(tx, organisation)
+        expect_version(command, locked.version)
+        after = await handlers.suspend(tx, locked)
+        return Reply(_view(after), after.version)
 
     return await command.run_as_service("organisation.suspend", work)
 
 
-@router.post("/networks", status_code=201)
+@router.post("/networks", status_code=201, response_model=IdView)
 async def found_network(body: NetworkBody, command: Admin) -> Response:
     """A set of organisations that refer to each other, with its coordinator and its answer windows."""
     id_ = opaque_id()
@@ -154,8 +180,10 @@ async def found_network(body: NetworkBody, command: Admin) -> Response:
     return await command.run_as_service("network.found", work)
 
 
-@router.post("/networks/{network}/members")
+@router.post("/networks/{network}/members", response_model=IdView)
 async def join(network: UUID, body: Join, command: Admin) -> Response:
+    """An organisation joins a network: from now on it may ask there, and be asked."""
+
     async def work(tx: Tx) -> Reply:
         await handlers.join(tx, network, body.organisation)
         return Reply(IdView(id=network))
@@ -163,10 +191,10 @@ async def join(network: UUID, body: Join, command: Admin) -> Response:
     return await command.run_as_service("network.join", work)
 
 
-@router.post("/clients", status_code=201)
+@router.post("/clients", status_code=201, response_model=ClientView)
 async def register_client(body: ClientBody, command: Admin) -> Response:
     """Register a partner system's public key and what it may do."""
-    if not body.scopes <= SCOPES:
+    if not body.scopes <= SCOPES.keys():
         raise Refusal("invalid", errors=[{"at": "body.scopes", "why": "unknown_scope"}])
     client = Client(body.id, body.organisation, dict(body.public_key), body.scopes)
 
@@ -177,19 +205,19 @@ async def register_client(body: ClientBody, command: Admin) -> Response:
     return await command.run_as_service("client.register", work)
 
 
-@router.post("/clients/{client}/revoke")
+@router.post("/clients/{client}/revoke", response_model=RevokedView)
 async def revoke_client(client: str, command: Admin) -> Response:
     """This key opens nothing from now on (tokens it has got live five minutes at most)."""
 
     async def work(tx: Tx) -> Reply:
         if not await store.revoke_client(tx, client):
             raise Refusal("not-found")
-        return Reply(View())
+        return Reply(RevokedView(id=client))
 
     return await command.run_as_service("client.revoke", work)
 
 
-@router.post("/places", status_code=201)
+@router.post("/places", status_code=201, response_model=PlaceView)
 async def register_place(body: PlaceBody, command: Admin) -> Response:
     """A pool of equal places at an organisation; its province only, never an address."""
     groups = {GROUP_OF[service] for service in body.service_types}
@@ -215,7 +243,7 @@ async def register_place(body: PlaceBody, command: Admin) -> Response:
     return await command.run_as_service("place.register", work)
 
 
-@router.post("/oauth/token", tags=["sign-in"], openapi_extra={
+@router.post("/oauth/token", tags=["sign-in"], response_model=TokenView, openapi_extra={
     "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": {
         "type": "object",
         "required": ["grant_type", "client_assertion_type", "client_assertion"],
@@ -229,9 +257,12 @@ async def token(request: Request) -> Response:
     """Exchange a signed assertion (RFC 7523, one use) for an access token of five minutes. Takes no Idempotency-Key: an
     assertion works once by itself."""
     try:
-        form = {name: values[0] for name, values in parse_qs((await request.body()).decode("ascii")).items()}
+        sent = parse_qs((await request.body()).decode("ascii"), max_num_fields=_FIELDS_MOST)
     except ValueError:
         raise Refusal("bad-grant") from None
+    if any(len(values) > 1 for values in sent.values()):
+        raise Refusal("bad-grant")  # RFC 6749, 3.2: no parameter twice
+    form = {name: value for name, (value,) in sent.items()}
     assertion = form.get("client_assertion", "")
     if form.get("grant_type") != GRANT or form.get("client_assertion_type") != ASSERTION_TYPE or not assertion:
         raise Refusal("bad-grant")
@@ -243,7 +274,7 @@ async def token(request: Request) -> Response:
     return JSONResponse(granted)
 
 
-@router.get("/.well-known/jwks.json", tags=["sign-in"])
+@router.get("/.well-known/jwks.json", tags=["sign-in"], response_model=KeysView)
 async def jwks(request: Request) -> Response:
     """The public keys that access tokens and questions are signed with."""
     signer: Signer = request.app.state.signer

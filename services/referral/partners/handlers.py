@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -24,6 +26,7 @@ from spean.problem import Refusal
 
 # RFC 7523: an assertion is for one use, now. Longer lives only give a thief more time.
 ASSERTION_MOST_S = 300
+_JTI = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 async def register(tx: Tx, organisation: Organisation) -> None:
@@ -50,14 +53,15 @@ async def join(tx: Tx, network: UUID, organisation: UUID) -> None:
     await store.insert_member(tx, network, organisation)
 
 
-async def suspend(tx: Tx, id_: UUID) -> None:
-    """Shut an organisation out at once: its tokens are refused, its open work passes on. Raises Refusal `not-found`."""
-    organisation = await store.lock_organisation(tx, id_)
+async def suspend(tx: Tx, organisation: Organisation) -> Organisation:
+    """Shut a locked organisation out at once: its tokens are refused, its open work passes on. Saying it again changes
+    nothing."""
     if organisation.status is OrganisationStatus.SUSPENDED:
-        return
-    await store.set_status(tx, id_, OrganisationStatus.SUSPENDED)
-    await say(tx, ORGANISATIONS, id_, e.OrganisationSuspendedV1())
-    await referrals.suspend_work(tx, id_)
+        return organisation
+    await store.set_status(tx, organisation.id, OrganisationStatus.SUSPENDED)
+    await say(tx, ORGANISATIONS, organisation.id, e.OrganisationSuspendedV1())
+    await referrals.suspend_work(tx, organisation.id)
+    return replace(organisation, status=OrganisationStatus.SUSPENDED, version=organisation.version + 1)
 
 
 async def register_client(tx: Tx, client: Client) -> None:
@@ -83,13 +87,17 @@ async def sign_in(tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str]
     if client is None:
         raise Refusal("bad-client")
     try:
-        claims = auth.check(assertion, OKPKey.import_key(client.public_key), issuer=client.id, audience=audience)
+        key = OKPKey.import_key(client.public_key)
+        claims = auth.check(assertion, key, issuer=client.id, audience=audience, kind=None)
     except Refusal:
         raise Refusal("bad-client") from None
-    expires = datetime.fromtimestamp(claims["exp"], UTC)
-    if claims.get("sub") != client.id or (expires - tx.now).total_seconds() > ASSERTION_MOST_S:
+    # For us alone: an assertion that another server may use as well could be used here by that server.
+    for_us = claims["aud"] in (audience, [audience])
+    # Compared as numbers first: a time beyond the calendar is no time.
+    if claims.get("sub") != client.id or not for_us or claims["exp"] > tx.now.timestamp() + ASSERTION_MOST_S:
         raise Refusal("bad-client")
-    if not await store.use_assertion(tx, client.id, str(claims["jti"])[:200], expires):
+    expires = datetime.fromtimestamp(claims["exp"], UTC)
+    if not _JTI.fullmatch(claims["jti"]) or not await store.use_assertion(tx, client.id, claims["jti"], expires):
         raise Refusal("bad-client")
     await store.forget_assertions(tx)
     scopes = wanted or client.scopes
@@ -101,7 +109,8 @@ async def sign_in(tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str]
         "sub": client.id, "org": str(client.organisation), "scope": " ".join(sorted(scopes)), "networks": networks,
         "facts": facts.model_dump(mode="json"),
     }  # fmt: skip
-    token = signer.sign(sorted({scope.partition(":")[0] for scope in scopes}), auth.ACCESS_TOKEN_S, claims)
+    audiences = sorted({scope.partition(":")[0] for scope in scopes})
+    token = signer.sign(auth.Kind.ACCESS, audiences, auth.ACCESS_TOKEN_S, claims)
     return {
         "access_token": token,
         "token_type": "Bearer",

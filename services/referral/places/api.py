@@ -61,15 +61,16 @@ async def list_places(request: Request, caller: Annotated[Caller, Depends(caller
         return PlacesView(places=tuple(view(place) for place in await store.places_of(tx, caller.org)))
 
 
-@router.get("/places/{place}")
+@router.get("/places/{place}", response_model=PlaceView)
 async def read_place(request: Request, place: UUID, caller: Annotated[Caller, Depends(caller_with(SCOPE))]) -> Response:
+    """One pool of my places, with its version."""
     db: Database = request.app.state.door.db
     async with db.transaction("place.read", org=caller.org) as tx:
         found = await store.find_place(tx, place)
     return read_reply(Reply(view(found), found.version))
 
 
-@router.put("/places/{place}/count")
+@router.put("/places/{place}/count", response_model=PlaceView)
 async def count(place: UUID, body: Count, command: Annotated[Command, Depends(change_with(SCOPE))]) -> Response:
     """Say how many places there are and how many more people could come tonight."""
 

@@ -5,11 +5,10 @@ Lock order: referral, offer, place. What needs the holder's answer asks before t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import UUID
-
-import asyncpg
 
 from schemas import events as e
 from schemas import questions as q
@@ -18,29 +17,34 @@ from schemas.vocabulary import (
     FAMILY_OF,
     DeclineReason,
     EscalationReason,
-    OrganisationStatus,
-    OrganisationType,
     ReasonFamily,
-    ServiceType,
 )
+from services.referral.partners import store as partners
 from services.referral.places import handlers as places
-from services.referral.referrals import domain, store
+from services.referral.referrals import decisions, domain, store
+from services.referral.referrals.decisions import Decision
 from services.referral.referrals.domain import (
     Action,
-    Decision,
     IllegalTransition,
     Offer,
     OfferAction,
     OfferState,
+    Referral,
     State,
 )
-from spean.clock import clear_due
+from spean.ask import HolderSilent
+from spean.clock import clear_due, set_due
 from spean.db import Database, Tx
 from spean.ids import opaque_id
 from spean.outbox import say
 from spean.problem import Refusal
 
 AskNext = Callable[[str, q.NextCandidateQuestion], Awaitable[q.NextCandidateAnswer]]
+
+# Nearest first, twenty questions at most: beyond that a person should decide where to look.
+CANDIDATES_MOST = 1_000
+# All questions of one look together: less than the clock's claim, so that no second clock starts the same look.
+ASK_MOST_S = 10.0
 
 
 async def record(tx: Tx, decision: Decision) -> None:
@@ -58,133 +62,180 @@ async def tell(tx: Tx, decision: Decision) -> None:
 
 
 async def receive(tx: Tx, id_: UUID, holder: str, asked: e.HandoffRequestedV1) -> None:
-    """A hand-off was requested. Raises Refusal `unknown-network` where the sender is no member of it."""
+    """A hand-off was requested. Raises Refusal `unknown-network` where the sender is no member of it, `not-found` where
+    the id is another holder's."""
     network = await store.network_of(tx, asked.network, asked.sender)
     if network is None:
         raise Refusal("unknown-network")
-    decision = domain.received(id_, holder, asked, *network, tx.now)
-    if await store.insert_referral(tx, decision.referral):
-        await tell(tx, decision)
-
-
-async def cancel(tx: Tx, id_: UUID, reason: ReasonFamily) -> None:
-    """The sender or the person ended it. After arrival nothing is freed: the house speaks with the person."""
-    referral = await store.lock_referral(tx, id_)
-    if referral is None or (referral.state, Action.CANCEL) not in domain.REFERRAL:
+    decision = decisions.received(id_, holder, asked, *network, tx.now)
+    if not await store.insert_referral(tx, decision.referral):
+        await lock_of(tx, id_, holder)
         return
-    if referral.offer is not None:
-        offer = await store.lock_offer(tx, referral.offer)
-        await store.save_offer(tx, domain.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.STOPPED))
-        await say(tx, REFERRALS, id_, e.OfferWithdrawnV1(offer=offer.id))
-        await _free(tx, offer.id)
-    await record(tx, domain.cancelled(referral, reason, tx.now))
+    await tell(tx, decision)
+    # Looked at after the row is there: a suspension that runs at the same time sees the row, or is seen here.
+    if await partners.is_suspended(tx, asked.sender):
+        await record(tx, decisions.escalated(decision.referral, EscalationReason.ORGANISATION_SUSPENDED, tx.now))
 
 
-async def stop_disclosure(tx: Tx, id_: UUID) -> None:
-    """The gate changed. An open offer is withdrawn and the next is asked; an accepted place stays as it is."""
+async def lock_of(tx: Tx, id_: UUID, holder: str) -> Referral | None:
+    """Lock a referral that a holder speaks about; None where the network does not know it. Raises Refusal `not-found`
+    where it is another holder's: nobody speaks for somebody else's people."""
     referral = await store.lock_referral(tx, id_)
-    if referral is None or referral.state is not State.OFFERED or referral.offer is None:
+    if referral is not None and referral.holder != holder:
+        raise Refusal("not-found")
+    return referral
+
+
+async def cancel(tx: Tx, id_: UUID, holder: str, reason: ReasonFamily) -> None:
+    """The sender or the person ended it. After arrival nothing is freed: the house speaks with the person. Raises
+    Refusal `not-found`."""
+    referral = await lock_of(tx, id_, holder)
+    if referral is None:
+        return
+    if (referral.state, Action.CANCEL) not in domain.REFERRAL:
+        if referral.state is State.IN_PROGRESS:
+            await store.save_referral(tx, replace(referral, ending=True))
+        return
+    await withdraw(tx, referral, ReasonFamily.STOPPED)
+    await record(tx, decisions.cancelled(referral, reason, tx.now))
+
+
+async def withdraw(tx: Tx, referral: Referral, reason: ReasonFamily) -> None:
+    """Take a locked referral's offer back, if it has one, and free what was held for it."""
+    if referral.offer is None:
         return
     offer = await store.lock_offer(tx, referral.offer)
-    await store.save_offer(tx, domain.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.STOPPED))
-    await record(tx, domain.passed_on(referral, e.OfferWithdrawnV1(offer=offer.id), tx.now))
+    await store.save_offer(tx, decisions.answered(offer, OfferAction.WITHDRAW, tx.now, reason))
+    await say(tx, REFERRALS, referral.id, e.OfferWithdrawnV1(offer=offer.id))
+    await _free(tx, offer.id)
 
 
-async def release(tx: Tx, id_: UUID, offer: UUID) -> None:
-    """The packet was released for the accepted offer: ready."""
-    referral = await store.lock_referral(tx, id_)
+async def stop_disclosure(tx: Tx, id_: UUID, holder: str) -> None:
+    """The gate changed. An open offer is withdrawn and the next is asked; an accepted place stays as it is. Raises
+    Refusal `not-found`."""
+    referral = await lock_of(tx, id_, holder)
+    if referral is None:
+        return
+    if referral.state is State.REQUESTED:
+        # Whoever is being chosen now was chosen by the old gate: the version moves on, so the choice is made again.
+        await store.save_referral(tx, decisions.stopped(referral))
+    elif referral.state is State.OFFERED and referral.offer is not None:
+        offer = await store.lock_offer(tx, referral.offer)
+        await store.save_offer(tx, decisions.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.STOPPED))
+        said = e.OfferWithdrawnV1(offer=offer.id)
+        await record(tx, decisions.passed_on(decisions.stopped(referral), said, tx.now))
+
+
+async def release(tx: Tx, id_: UUID, holder: str, offer: UUID) -> None:
+    """The packet was released for the accepted offer: ready. Raises Refusal `not-found`."""
+    referral = await lock_of(tx, id_, holder)
     if referral is None or referral.offer != offer or (referral.state, Action.RELEASE) not in domain.REFERRAL:
         return
-    await record(tx, domain.released(referral, offer, tx.now))
+    await record(tx, decisions.released(referral, offer, tx.now))
 
 
 # --- the clock ----------------------------------------------------------------------------------------------------
 
 
 async def wake(db: Database, ask: AskNext, id_: UUID) -> None:
-    """A referral is due: do what its state asks for. One entry per state that is not final."""
-    async with db.transaction("referral.look") as tx:
-        referral = await store.find_referral(tx, id_)
-    if referral.state is State.REQUESTED:
-        await ask_next(db, ask, id_)
-        return
+    """A referral is due: tell the coordinator again, and take the step that its state asks for."""
     async with db.transaction("referral.wake") as tx:
-        locked = await store.lock_referral(tx, id_)
-        if locked is None or locked.version != referral.version or locked.wake_at is None or locked.wake_at > tx.now:
+        referral = await store.lock_referral(tx, id_)
+        if referral is None or referral.wake_at is None:
+            await clear_due(tx, store.WAKE, id_)
             return
-        await WAKE[locked.state](tx, locked)
+        if referral.remind_at is not None and referral.remind_at <= tx.now:
+            told = decisions.reminded(referral, tx.now)
+            await record(tx, told)
+            referral = told.referral
+        if referral.step_at is None or referral.step_at > tx.now:
+            return
+        if referral.state is not State.REQUESTED:
+            await STEP[referral.state](tx, referral)
+            return
+    await ask_next(db, ask, id_)
 
 
 async def ask_next(db: Database, ask: AskNext, id_: UUID) -> None:
-    """Ask the holder who may be asked next, then offer it there. The question is asked outside any transaction."""
+    """Ask the holder who may be asked next, then offer it there. The question is asked outside any transaction. Raises
+    HolderSilent."""
     async with db.transaction("referral.candidates") as tx:
         referral = await store.find_referral(tx, id_)
-        rows = await store.candidates(tx, referral, q.MAX_BATCH)
-    chosen: UUID | None = None
-    if rows:
-        question = q.NextCandidateQuestion(referral=id_, candidates=tuple(candidate(row) for row in rows))
-        chosen = (await ask(referral.holder, question)).place
+        rows = await store.candidates(tx, referral, CANDIDATES_MOST)
+    chosen = await _choose(ask, referral, rows)
     async with db.transaction("referral.offer") as tx:
         locked = await store.lock_referral(tx, id_)
-        if locked is None or locked.version != referral.version:
+        if locked is None or locked.version != referral.version or locked.state is not State.REQUESTED:
             return
-        row = next((row for row in rows if row["id"] == chosen), None)
-        if row is None:
-            await record(tx, domain.exhausted(locked, tx.now))
+        if chosen is None:
+            await record(tx, decisions.exhausted(locked, tx.now, refused=bool(rows)))
+        elif await store.candidate_place(tx, locked, chosen.place) is None:
+            await set_due(tx, store.WAKE, id_, tx.now)  # suspended or full by now: look again
         else:
-            await offer_to(tx, locked, row["organisation"], row["id"])
+            await offer_to(tx, locked, chosen)
 
 
-async def offer_to(tx: Tx, referral: domain.Referral, organisation: UUID, place: UUID) -> UUID:
+async def _choose(ask: AskNext, referral: Referral, candidates: list[q.Candidate]) -> q.Candidate | None:
+    """The first candidate that the holder allows, asked in batches. Raises HolderSilent."""
+    try:
+        async with asyncio.timeout(ASK_MOST_S):
+            for start in range(0, len(candidates), q.MAX_BATCH):
+                batch = tuple(candidates[start : start + q.MAX_BATCH])
+                chosen = (
+                    await ask(referral.holder, q.NextCandidateQuestion(referral=referral.id, candidates=batch))
+                ).place
+                if chosen is None:
+                    continue
+                for candidate in batch:
+                    if candidate.place == chosen:
+                        return candidate
+                raise HolderSilent  # an answer to another question is no answer
+    except TimeoutError:
+        raise HolderSilent from None
+    return None
+
+
+async def offer_to(tx: Tx, referral: Referral, to: q.Candidate) -> UUID:
     """Put a locked referral to one organisation. Returns the offer's id."""
-    decision = domain.offered(referral, opaque_id(), organisation, tx.now)
+    organisation = to.organisation.organisation
+    decision = decisions.offered(referral, opaque_id(), organisation, tx.now)
     id_ = decision.referral.offer
-    assert id_ is not None and decision.referral.wake_at is not None  # noqa: S101, PT018 (offered has both)
+    assert id_ is not None and decision.referral.step_at is not None  # noqa: S101, PT018 (offered has both)
     offer = Offer(
-        id=id_, referral=referral.id, organisation=organisation, coordinator=referral.coordinator, place=place,
-        state=OfferState.SENT, reason=None, sent_at=tx.now, answer_by=decision.referral.wake_at, answered_at=None, version=1,
+        id=id_, referral=referral.id, organisation=organisation, coordinator=referral.coordinator, place=to.place,
+        state=OfferState.SENT, reason=None, sent_at=tx.now, answer_by=decision.referral.step_at, answered_at=None, version=1,
     )  # fmt: skip
     await store.insert_offer(tx, offer)
     await record(tx, decision)
     return id_
 
 
-async def _expire(tx: Tx, referral: domain.Referral) -> None:
+async def _expire(tx: Tx, referral: Referral) -> None:
     assert referral.offer is not None  # noqa: S101 (CHECK offer_where_there_must_be_one)
     offer = await store.lock_offer(tx, referral.offer)
-    await store.save_offer(tx, domain.answered(offer, OfferAction.EXPIRE, tx.now, ReasonFamily.NO_ANSWER))
-    await record(tx, domain.passed_on(referral, e.OfferExpiredV1(offer=offer.id), tx.now))
+    await store.save_offer(tx, decisions.answered(offer, OfferAction.EXPIRE, tx.now, ReasonFamily.NO_ANSWER))
+    await record(tx, decisions.passed_on(referral, e.OfferExpiredV1(offer=offer.id), tx.now))
 
 
-async def _not_ready(tx: Tx, referral: domain.Referral) -> None:
-    await record(tx, domain.escalated(referral, EscalationReason.NOT_READY, tx.now))
+async def _not_ready(tx: Tx, referral: Referral) -> None:
+    await record(tx, decisions.overdue_step(referral, EscalationReason.NOT_READY, tx.now))
 
 
-async def _miss(tx: Tx, referral: domain.Referral) -> None:
+async def _miss(tx: Tx, referral: Referral) -> None:
     assert referral.offer is not None  # noqa: S101 (CHECK offer_where_there_must_be_one)
-    await record(tx, domain.missed(referral, referral.offer, tx.now))
+    await record(tx, decisions.missed(referral, referral.offer, tx.now))
 
 
-async def _no_outcome(tx: Tx, referral: domain.Referral) -> None:
-    await record(tx, domain.escalated(referral, EscalationReason.NO_OUTCOME, tx.now))
+async def _no_outcome(tx: Tx, referral: Referral) -> None:
+    await record(tx, decisions.overdue_step(referral, EscalationReason.NO_OUTCOME, tx.now))
 
 
-async def _remind(tx: Tx, referral: domain.Referral) -> None:
-    """Nobody has taken it since the last time: tell the coordinator again, for the same reason."""
-    reason = referral.escalated or EscalationReason.NO_CANDIDATE
-    if referral.state is State.ON_HOLD and referral.escalated is None:
-        reason = EscalationReason.SHARING_STOPPED
-    await record(tx, domain.escalated(referral, reason, tx.now))
-
-
-WAKE: dict[State, Callable[[Tx, domain.Referral], Awaitable[None]]] = {
+# The step that is due in each state in which the machine has one; a requested referral's is `ask_next`.
+STEP: dict[State, Callable[[Tx, Referral], Awaitable[None]]] = {
     State.OFFERED: _expire,
     State.ACCEPTED: _not_ready,
     State.READY: _miss,
     State.IN_PROGRESS: _no_outcome,
-    State.UNROUTABLE: _remind,
-    State.ON_HOLD: _remind,
-    State.MISSING: _remind,
 }
 
 
@@ -195,25 +246,28 @@ async def pass_deadline(db: Database, id_: UUID) -> None:
         await clear_due(tx, store.DEADLINE, id_)
         if referral is None or referral.state in {*domain.FINAL, State.IN_PROGRESS} or referral.escalated is not None:
             return
-        await record(tx, domain.escalated(referral, EscalationReason.DEADLINE_PASSED, tx.now))
+        await record(tx, decisions.escalated(referral, EscalationReason.DEADLINE_PASSED, tx.now))
 
 
 # --- the receiver's side, as commands -----------------------------------------------------------------------------
 
 
-async def see(tx: Tx, ids: list[UUID]) -> None:
-    """The organisation has these offers on its screen."""
-    for id_ in sorted(ids):
-        offer = await store.find_offer(tx, id_)
-        if await store.lock_referral(tx, offer.referral) is None:
-            continue
-        offer = await store.lock_offer(tx, id_)
+async def see(tx: Tx, ids: set[UUID]) -> dict[UUID, Offer]:
+    """The organisation has these offers on its screen. Returns those that changed, as they are now."""
+    found = [await store.find_offer(tx, id_) for id_ in ids]
+    changed: dict[UUID, Offer] = {}
+    for known in sorted(found, key=lambda offer: offer.referral):
+        await store.lock_referral(tx, known.referral)
+        offer = await store.lock_offer(tx, known.id)
         if (offer.state, OfferAction.SEE) in domain.OFFER:
-            await store.save_offer(tx, domain.answered(offer, OfferAction.SEE, tx.now))
-            await say(tx, REFERRALS, offer.referral, e.OfferSeenV1(offer=id_))
+            seen = decisions.answered(offer, OfferAction.SEE, tx.now)
+            await store.save_offer(tx, seen)
+            await say(tx, REFERRALS, offer.referral, e.OfferSeenV1(offer=offer.id))
+            changed[offer.id] = replace(seen, version=seen.version + 1)
+    return changed
 
 
-async def lock_open(tx: Tx, id_: UUID, organisation: UUID) -> tuple[domain.Referral, Offer]:
+async def lock_open(tx: Tx, id_: UUID, organisation: UUID) -> tuple[Referral, Offer]:
     """Lock an offer that this organisation may still answer, and its referral. Raises Refusal `not-found`,
     `no-longer-available` (the same words whatever ended it)."""
     offer = await store.find_offer(tx, id_)
@@ -221,27 +275,27 @@ async def lock_open(tx: Tx, id_: UUID, organisation: UUID) -> tuple[domain.Refer
         raise Refusal("not-found")
     referral = await store.lock_referral(tx, offer.referral)
     offer = await store.lock_offer(tx, id_)
-    if referral is None or referral.offer != id_ or not store.is_open(offer, tx.now):
+    if referral is None or referral.offer != id_ or not domain.may_be_answered(offer, tx.now):
         raise Refusal("no-longer-available")
     return referral, offer
 
 
-async def accept(tx: Tx, referral: domain.Referral, offer: Offer) -> None:
+async def accept(tx: Tx, referral: Referral, offer: Offer) -> None:
     """Accept a locked open offer and take its places, in one transaction. Raises Refusal `place-gone`."""
-    await store.save_offer(tx, domain.answered(offer, OfferAction.ACCEPT, tx.now))
+    await store.save_offer(tx, decisions.answered(offer, OfferAction.ACCEPT, tx.now))
     await places.hold(tx, offer.place, referral.places)
     await store.insert_hold(tx, offer, referral.places)
-    await record(tx, domain.accepted(referral, offer, tx.now))
+    await record(tx, decisions.accepted(referral, offer, tx.now))
 
 
-async def decline(tx: Tx, referral: domain.Referral, offer: Offer, reason: DeclineReason) -> None:
+async def decline(tx: Tx, referral: Referral, offer: Offer, reason: DeclineReason) -> None:
     """Decline a locked open offer; the network keeps the reason's family only."""
     family = FAMILY_OF[reason]
-    await store.save_offer(tx, domain.answered(offer, OfferAction.DECLINE, tx.now, family))
-    await record(tx, domain.passed_on(referral, e.OfferDeclinedV1(offer=offer.id, reason=family), tx.now))
+    await store.save_offer(tx, decisions.answered(offer, OfferAction.DECLINE, tx.now, family))
+    await record(tx, decisions.passed_on(referral, e.OfferDeclinedV1(offer=offer.id, reason=family), tx.now))
 
 
-async def lock_accepted(tx: Tx, id_: UUID, organisation: UUID) -> tuple[domain.Referral, Offer]:
+async def lock_accepted(tx: Tx, id_: UUID, organisation: UUID) -> tuple[Referral, Offer]:
     """Lock an offer that this organisation has accepted, and its referral. Raises Refusal `not-found`, `state`."""
     offer = await store.find_offer(tx, id_)
     if offer.organisation != organisation:
@@ -253,96 +307,64 @@ async def lock_accepted(tx: Tx, id_: UUID, organisation: UUID) -> tuple[domain.R
     return referral, offer
 
 
-async def arrive(tx: Tx, referral: domain.Referral, offer: Offer, *, verified: bool) -> None:
+async def arrive(tx: Tx, referral: Referral, offer: Offer, *, verified: bool) -> None:
     """The person is there; the promised places are taken. Raises Refusal `state`."""
-    decision = _legal(lambda: domain.arrived(referral, offer.id, tx.now, verified=verified))
+    decision = legal(lambda: decisions.arrived(referral, offer.id, tx.now, verified=verified))
     moved = await store.move_hold(tx, offer.id, "staying")
     if moved is not None:
         await places.occupy(tx, moved["place"], moved["places"])
     await record(tx, decision)
 
 
-async def depart(tx: Tx, id_: UUID, sender: UUID) -> domain.Referral:
-    """The sender says that the person has set out. Raises Refusal `not-found`, `state`."""
+async def lock_sent(tx: Tx, id_: UUID, sender: UUID) -> Referral:
+    """Lock a referral that this organisation has sent. Raises Refusal `not-found`."""
     referral = await store.lock_referral(tx, id_)
     if referral is None or referral.sender != sender:
         raise Refusal("not-found")
-    offer = referral.offer
-    if offer is None:
-        raise Refusal("state")
-    decision = _legal(lambda: domain.departed(referral, offer, tx.now))
-    await record(tx, decision)
-    return decision.referral
-
-
-async def complete(tx: Tx, referral: domain.Referral, offer: Offer) -> None:
-    """An outcome was recorded at the holder; the places are free again. Raises Refusal `state`."""
-    decision = _legal(lambda: domain.completed(referral, offer.id, tx.now))
-    await _free(tx, offer.id)
-    await record(tx, decision)
-
-
-# --- the coordinator's actions ------------------------------------------------------------------------------------
-
-
-async def lock_escalated(tx: Tx, id_: UUID, coordinator: UUID) -> domain.Referral:
-    """Lock a referral that is escalated to this coordinator. Raises Refusal `not-found`, `state`."""
-    referral = await store.lock_referral(tx, id_)
-    if referral is None or referral.coordinator != coordinator:
-        raise Refusal("not-found")
-    if referral.escalated is None:
-        raise Refusal("state")
     return referral
 
 
-async def take(tx: Tx, referral: domain.Referral, by: str) -> domain.Referral:
-    """Somebody named owns it now: no more reminders until the next step of its own is due."""
-    after = domain.taken(referral, by, tx.now)
-    await store.save_referral(tx, after)
-    return after
-
-
-async def ask_again(tx: Tx, referral: domain.Referral) -> domain.Referral:
-    decision = _legal(lambda: domain.reopened(referral, tx.now))
+async def depart(tx: Tx, referral: Referral) -> Referral:
+    """The sender says that the person has set out. Raises Refusal `state`."""
+    offer = referral.offer
+    if offer is None:
+        raise Refusal("state")
+    decision = legal(lambda: decisions.departed(referral, offer, tx.now))
     await record(tx, decision)
     return decision.referral
 
 
-async def ask_named(tx: Tx, referral: domain.Referral, organisation: UUID, place: UUID) -> UUID:
-    """Offer a locked escalated referral to a named place that the gate allows. Returns the offer. Raises Refusal `state`."""
-    decision = _legal(lambda: domain.reopened(referral, tx.now))
+async def complete(tx: Tx, referral: Referral, offer: Offer) -> None:
+    """An outcome was recorded at the holder; the places are free again. Raises Refusal `state`."""
+    decision = legal(lambda: decisions.completed(referral, offer.id, tx.now))
+    await _free(tx, offer.id)
     await record(tx, decision)
-    return await offer_to(tx, decision.referral, organisation, place)
-
-
-async def hand_back(tx: Tx, referral: domain.Referral) -> domain.Referral:
-    """The sender owns it again."""
-    decision = _legal(lambda: domain.paused(replace(referral, escalated=None), ReasonFamily.OTHER, tx.now))
-    await record(tx, decision)
-    return decision.referral
 
 
 # --- an organisation is suspended ---------------------------------------------------------------------------------
 
 
 async def suspend_work(tx: Tx, organisation: UUID) -> None:
-    """Its open offers go to the next; what it has accepted goes on hold and to a coordinator. Nobody is moved."""
-    for row in await store.open_offers_of(tx, organisation):
-        referral = await store.lock_referral(tx, row["referral"])
-        if referral is None or referral.offer is None:
+    """Its open offers go to the next; what it has accepted goes on hold and to a coordinator, and so does what it has
+    sent, for it cannot look after its hand-offs any more. Nobody is moved."""
+    for id_ in await store.in_hand(tx, organisation):
+        referral = await store.lock_referral(tx, id_)
+        if referral is None or referral.state in domain.FINAL:
+            continue
+        if referral.sender == organisation:
+            told = decisions.escalated(referral, EscalationReason.ORGANISATION_SUSPENDED, tx.now)
+            await record(tx, told)
+            continue
+        if referral.offer is None:
             continue
         offer = await store.lock_offer(tx, referral.offer)
         if offer.organisation != organisation:
             continue
         if offer.state in domain.OPEN:
-            await store.save_offer(tx, domain.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.CLOSED))
-            await record(tx, domain.passed_on(referral, e.OfferWithdrawnV1(offer=offer.id), tx.now))
-        elif referral.state in {State.ACCEPTED, State.READY}:
-            held = domain.paused(referral, ReasonFamily.CLOSED, tx.now)
-            told = domain.escalated(held.referral, EscalationReason.ORGANISATION_SUSPENDED, tx.now)
-            await record(tx, Decision(told.referral, (*held.events, *told.events)))
-        elif referral.state is State.IN_PROGRESS:
-            await record(tx, domain.escalated(referral, EscalationReason.ORGANISATION_SUSPENDED, tx.now))
+            await store.save_offer(tx, decisions.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.CLOSED))
+            await record(tx, decisions.passed_on(referral, e.OfferWithdrawnV1(offer=offer.id), tx.now))
+        else:
+            await record(tx, decisions.receiver_suspended(referral, tx.now))
 
 
 async def _free(tx: Tx, offer: UUID) -> None:
@@ -351,29 +373,9 @@ async def _free(tx: Tx, offer: UUID) -> None:
         await places.free(tx, moved["place"], moved["places"], before=moved["before"])
 
 
-def _legal(decide: Callable[[], Decision]) -> Decision:
+def legal(decide: Callable[[], Decision]) -> Decision:
+    """What was decided. Raises Refusal `state` where the tables have no such pair."""
     try:
         return decide()
     except IllegalTransition:
         raise Refusal("state") from None
-
-
-def candidate(row: asyncpg.Record) -> q.Candidate:
-    return q.Candidate(
-        place=row["id"],
-        organisation=facts(row),
-        area=row["area"],
-        service_types=tuple(ServiceType(code) for code in row["service_types"]),
-        eligibility=q.Eligibility.model_validate_json(row["eligibility"]),
-    )
-
-
-def facts(row: asyncpg.Record) -> q.OrganisationFacts:
-    """What the network vouches for about an organisation (columns organisation, type, country, law_enforcement, status)."""
-    return q.OrganisationFacts(
-        organisation=row["organisation"],
-        type=OrganisationType(row["type"]),
-        country=row["country"],
-        law_enforcement=row["law_enforcement"],
-        status=OrganisationStatus(row["status"]),
-    )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from schemas.vocabulary import EscalationReason, ReasonFamily, ServiceGroup, Urgency
-from services.referral.referrals.domain import OPEN, Offer, OfferState, Referral, State, Windows
+from schemas.questions import Candidate, Eligibility, OrganisationFacts
+from schemas.vocabulary import (
+    EscalationReason,
+    OrganisationStatus,
+    OrganisationType,
+    ReasonFamily,
+    ServiceGroup,
+    ServiceType,
+    Urgency,
+)
+from services.referral.referrals.domain import Offer, OfferState, Referral, State, Windows
 from spean.clock import clear_due, set_due
 from spean.db import Tx
 from spean.problem import Refusal
@@ -40,16 +46,33 @@ def _offer(row: asyncpg.Record) -> Offer:
     return Offer(**{**values, "state": OfferState(row["state"]), "reason": reason})
 
 
+def _candidate(row: asyncpg.Record) -> Candidate:
+    facts = OrganisationFacts(
+        organisation=row["organisation"],
+        type=OrganisationType(row["type"]),
+        country=row["country"],
+        law_enforcement=row["law_enforcement"],
+        status=OrganisationStatus(row["status"]),
+    )
+    return Candidate(
+        place=row["id"],
+        organisation=facts,
+        area=row["area"],
+        service_types=tuple(ServiceType(code) for code in row["service_types"]),
+        eligibility=Eligibility.model_validate_json(row["eligibility"]),
+    )
+
+
 async def insert_referral(tx: Tx, r: Referral) -> bool:
     """False where the network knows this referral already."""
     status = await tx.conn.execute(
         """
         insert into referral (id, network, holder, sender, coordinator, service_group, urgency, area, places, need_by,
-                              requested_at, deadline, windows, state, wake_at, version)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict do nothing
+                              requested_at, deadline, windows, state, step_at, asked_from, version)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) on conflict do nothing
         """,
         r.id, r.network, r.holder, r.sender, r.coordinator, r.service_group, r.urgency, r.area, r.places, r.need_by,
-        r.requested_at, r.deadline, r.windows.model_dump_json(), r.state, r.wake_at, r.version,
+        r.requested_at, r.deadline, r.windows.model_dump_json(), r.state, r.step_at, r.asked_from, r.version,
     )  # fmt: skip
     if status != "INSERT 0 1":
         return False
@@ -76,12 +99,13 @@ async def save_referral(tx: Tx, r: Referral) -> None:
     """Write what may change, one version on, and the due row that goes with it."""
     await tx.conn.execute(
         """
-        update referral set state = $2, wake_at = $3, offer = $4, escalated = $5, taken_by = $6, departed_at = $7,
-            arrived_at = $8, arrival_verified = $9, ended_at = $10, version = version + 1
+        update referral set state = $2, step_at = $3, asked_from = $4, stopped = $5, ending = $6, offer = $7,
+            escalated = $8, taken_by = $9, remind_at = $10, reminded = $11, departed_at = $12, arrived_at = $13,
+            arrival_verified = $14, ended_at = $15, version = version + 1
         where id = $1
         """,
-        r.id, r.state, r.wake_at, r.offer, r.escalated, r.taken_by, r.departed_at, r.arrived_at, r.arrival_verified,
-        r.ended_at,
+        r.id, r.state, r.step_at, r.asked_from, r.stopped, r.ending, r.offer, r.escalated, r.taken_by, r.remind_at,
+        r.reminded, r.departed_at, r.arrived_at, r.arrival_verified, r.ended_at,
     )  # fmt: skip
     if r.wake_at is None:
         await clear_due(tx, WAKE, r.id)
@@ -123,57 +147,73 @@ async def save_offer(tx: Tx, o: Offer) -> None:
     )  # fmt: skip
 
 
-async def offers_for(tx: Tx, organisation: UUID, states: list[str], limit: int) -> list[asyncpg.Record]:
-    """An organisation's offers, what is due first on top, with what the network knows of each referral."""
+async def offers_for(
+    tx: Tx, organisation: UUID, states: list[str], after: UUID | None, limit: int
+) -> list[asyncpg.Record]:
+    """An organisation's offers with what the network knows of each referral: the open ones first, what is due first on
+    top; `after` goes on behind that offer. Accepted ones are listed until their referral has ended."""
     return await tx.conn.fetch(
         """
-        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.urgency, r.area, r.need_by
+        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current
         from offer o join referral r on r.id = o.referral
-        where o.organisation = $1 and o.state = any($2) order by o.answer_by, o.id limit $3
+        where o.organisation = $1 and o.state = any($2) and (o.state <> 'accepted' or r.ended_at is null)
+          and ($3::uuid is null or (o.state = 'accepted', o.answer_by, o.id)
+               > (select l.state = 'accepted', l.answer_by, l.id from offer l where l.id = $3))
+        order by o.state = 'accepted', o.answer_by, o.id limit $4
         """,
-        organisation, states, limit,
+        organisation, states, after, limit,
     )  # fmt: skip
 
 
-async def open_offers_of(tx: Tx, organisation: UUID) -> list[asyncpg.Record]:
-    """Referrals that an organisation has in hand: (referral, offer state), ids ascending."""
-    return await tx.conn.fetch(
-        "select referral, state from offer where organisation = $1 and state in ('sent', 'seen', 'accepted') order by referral",
+async def in_hand(tx: Tx, organisation: UUID) -> list[UUID]:
+    """Referrals that an organisation has been offered, has accepted or has sent, and that have not ended, ids ascending."""
+    rows = await tx.conn.fetch(
+        """
+        select r.id from referral r
+        where r.ended_at is null and (r.sender = $1 or exists (
+            select 1 from offer o where o.id = r.offer and o.organisation = $1 and o.state in ('sent', 'seen', 'accepted')))
+        order by r.id
+        """,
         organisation,
-    )  # fmt: skip
+    )
+    return [row["id"] for row in rows]
 
 
-async def candidates(tx: Tx, r: Referral, limit: int) -> list[asyncpg.Record]:
-    """Places that could be asked next: of the network, of the group, free, not asked before; nearest first (the same
-    province, then the same country), then the freest. An offer withdrawn by a stop or a correction counts as not asked."""
-    return await tx.conn.fetch(
-        """
-        select p.id, p.area, p.service_types, p.eligibility, o.id as organisation, o.type, o.country, o.law_enforcement, o.status
-        from place p
-        join organisation o on o.id = p.organisation and o.status = 'active'
-        join member m on m.network = p.network and m.organisation = o.id
-        where p.network = $1 and p.service_group = $2 and p.usable - p.outside - p.held - p.staying >= $3
-          and o.id <> $4
-          and not exists (select 1 from offer f where f.referral = $5 and f.place = p.id and f.state in ('rejected', 'expired'))
-        order by (p.area = $6) desc, (left(p.area, 2) = left($6, 2)) desc,
+# Places with room, of active members of the referral's network ($1) other than its sender ($2), for so many ($3).
+_ROOM = """
+    select p.id, p.area, p.service_types, p.eligibility,
+           o.id as organisation, o.type, o.country, o.law_enforcement, o.status
+    from place p
+    join organisation o on o.id = p.organisation and o.status = 'active'
+    join member m on m.network = p.network and m.organisation = o.id
+    where p.network = $1 and o.id <> $2 and p.usable - p.outside - p.held - p.staying >= $3
+"""
+
+
+async def candidates(tx: Tx, r: Referral, limit: int) -> list[Candidate]:
+    """Places that could be asked next: with room, of the group, not asked before; nearest first (the same province, then
+    the same country), then the freest. Who declined is not asked for that place again, who did not answer for none; an
+    offer withdrawn by a stop or a correction counts as not asked."""
+    rows = await tx.conn.fetch(
+        f"""
+        {_ROOM} and p.service_group = $4
+          and not exists (
+            select 1 from offer f where f.referral = $5 and f.sent_at >= $6
+              and (f.place = p.id and f.state = 'rejected' or f.organisation = o.id and f.state = 'expired'))
+        order by (p.area = $7) desc, (left(p.area, 2) = left($7, 2)) desc,
                  p.usable - p.outside - p.held - p.staying desc, p.id
-        limit $7
+        limit $8
         """,
-        r.network, r.service_group, r.places, r.sender, r.id, r.area, limit,
+        r.network, r.sender, r.places, r.service_group, r.id, r.asked_from, r.area, limit,
     )  # fmt: skip
+    return [_candidate(row) for row in rows]
 
 
-async def candidate_place(tx: Tx, r: Referral, place: UUID) -> asyncpg.Record | None:
-    """One named place of the referral's network, whether or not it was asked before."""
-    return await tx.conn.fetchrow(
-        """
-        select p.id, p.area, p.service_types, p.eligibility, o.id as organisation, o.type, o.country, o.law_enforcement, o.status
-        from place p
-        join organisation o on o.id = p.organisation and o.status = 'active'
-        where p.id = $2 and p.network = $1 and p.usable - p.outside - p.held - p.staying >= $3
-        """,
-        r.network, place, r.places,
-    )  # fmt: skip
+async def candidate_place(tx: Tx, r: Referral, place: UUID) -> Candidate | None:
+    """One named place of the referral's network with room, whether or not it was asked before. Its organisation cannot
+    be suspended before this transaction ends."""
+    row = await tx.conn.fetchrow(f"{_ROOM} and p.id = $4 for key share of o", r.network, r.sender, r.places, place)
+    return None if row is None else _candidate(row)
 
 
 async def insert_hold(tx: Tx, offer: Offer, places: int) -> None:
@@ -195,12 +235,24 @@ async def move_hold(tx: Tx, offer: UUID, state: str) -> asyncpg.Record | None:
     )  # fmt: skip
 
 
-async def escalated_for(tx: Tx, coordinator: UUID, limit: int) -> list[Referral]:
+async def escalated_for(tx: Tx, coordinator: UUID, after: UUID | None, limit: int) -> list[Referral]:
+    """What needs a person: first what nobody has taken, the nearest deadline on top; `after` goes on behind that one."""
     rows = await tx.conn.fetch(
-        "select * from referral where coordinator = $1 and escalated is not null order by deadline, id limit $2",
-        coordinator, limit,
+        """
+        select r.* from referral r where r.coordinator = $1 and r.escalated is not null
+          and ($2::uuid is null or (r.taken_by is not null, r.deadline, r.id)
+               > (select l.taken_by is not null, l.deadline, l.id from referral l where l.id = $2))
+        order by r.taken_by is not null, r.deadline, r.id limit $3
+        """,
+        coordinator, after, limit,
     )  # fmt: skip
     return [_referral(row) for row in rows]
+
+
+async def was_accepted(tx: Tx, offer: UUID) -> bool:
+    """Did its organisation accept it once, whatever became of it?"""
+    found: bool = await tx.conn.fetchval("select exists (select 1 from hold where offer = $1)", offer)
+    return found
 
 
 async def offers_of(tx: Tx, referral: UUID) -> list[Offer]:
@@ -218,12 +270,3 @@ async def network_of(tx: Tx, network: UUID, sender: UUID) -> tuple[UUID, Windows
         network, sender,
     )  # fmt: skip
     return None if row is None else (row["coordinator"], Windows.model_validate_json(row["windows"]))
-
-
-def is_open(offer: Offer, now: datetime) -> bool:
-    """May it still be answered?"""
-    return offer.state in OPEN and now <= offer.answer_by
-
-
-def decoded(value: str) -> Any:
-    return json.loads(value)

@@ -1,0 +1,858 @@
+-- The whole schema of intake, as its migrations make it. Generated: `spean schemas write`.
+
+CREATE FUNCTION public.current_org() RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$ select nullif(current_setting('app.org', true), '')::uuid $$;
+
+CREATE FUNCTION public.due_clear(p_kind text, p_subject uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    delete from due where kind = p_kind and subject = p_subject
+$$;
+
+CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    insert into due (kind, subject, at) values (p_kind, p_subject, p_at)
+    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0
+$$;
+
+CREATE FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    with next as (
+        insert into aggregate as a values (p_aggregate, 1)
+        on conflict (id) do update set sequence = a.sequence + 1
+        returning sequence
+    )
+    insert into outbox (id, aggregatetype, aggregateid, type, payload, epoch, sequence, time, correlationid, causationid, traceparent)
+    select p_id, p_topic, p_aggregate, p_type, p_payload, (select epoch from life), next.sequence, p_time, p_correlation,
+           p_causation, p_traceparent
+    from next
+    returning sequence
+$$;
+
+CREATE TABLE public.aggregate (
+    id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    CONSTRAINT aggregate_sequence_check CHECK ((sequence > 0))
+);
+
+CREATE TABLE public.agreement (
+    id uuid NOT NULL,
+    sender uuid NOT NULL,
+    recipient uuid NOT NULL,
+    categories text[] NOT NULL,
+    purposes text[] NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY public.agreement FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.asked (
+    handoff uuid NOT NULL,
+    organisation uuid NOT NULL,
+    facts jsonb NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.asked FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public."case" (
+    id uuid NOT NULL,
+    entry uuid NOT NULL,
+    org uuid NOT NULL,
+    state text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT case_state_check CHECK ((state = ANY (ARRAY['open'::text, 'closed'::text])))
+);
+
+ALTER TABLE ONLY public."case" FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.consent (
+    id uuid NOT NULL,
+    entry uuid NOT NULL,
+    org uuid NOT NULL,
+    version integer NOT NULL,
+    decision text NOT NULL,
+    state text NOT NULL,
+    categories text[] NOT NULL,
+    purposes text[] NOT NULL,
+    recipients jsonb NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    expressed text NOT NULL,
+    language text NOT NULL,
+    notice text NOT NULL,
+    interpreter boolean NOT NULL,
+    guardian jsonb,
+    recorded_by text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    CONSTRAINT consent_check CHECK (((valid_until IS NULL) OR (valid_until > valid_from))),
+    CONSTRAINT consent_decision_check CHECK ((decision = ANY (ARRAY['service'::text, 'share_referral'::text]))),
+    CONSTRAINT consent_expressed_check CHECK ((expressed = ANY (ARRAY['spoken'::text, 'written'::text, 'thumbprint'::text]))),
+    CONSTRAINT consent_state_check CHECK ((state = ANY (ARRAY['given'::text, 'refused'::text, 'withdrawn'::text]))),
+    CONSTRAINT consent_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE ONLY public.consent FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.corridor (
+    id uuid NOT NULL,
+    from_country text NOT NULL,
+    to_country text NOT NULL,
+    categories text[] NOT NULL,
+    legal_basis text NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY public.corridor FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.detail (
+    number bigint NOT NULL,
+    handoff uuid NOT NULL,
+    org uuid NOT NULL,
+    offer uuid NOT NULL,
+    kind text NOT NULL,
+    sealed bytea NOT NULL,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT detail_kind_check CHECK ((kind = ANY (ARRAY['decline'::text, 'outcome'::text])))
+);
+
+ALTER TABLE ONLY public.detail FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.detail ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.detail_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.disclosure (
+    number bigint NOT NULL,
+    entry uuid NOT NULL,
+    handoff uuid NOT NULL,
+    org uuid NOT NULL,
+    recipient uuid NOT NULL,
+    stage text NOT NULL,
+    purpose text NOT NULL,
+    allowed text[] NOT NULL,
+    refused jsonb NOT NULL,
+    consent_version integer,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.disclosure FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.disclosure ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.disclosure_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.due (
+    kind text NOT NULL,
+    subject uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    claimed_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    tries integer DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.entry (
+    id uuid NOT NULL,
+    org uuid NOT NULL,
+    channel text NOT NULL,
+    happened_at timestamp with time zone NOT NULL,
+    area text NOT NULL,
+    screening uuid,
+    sealed bytea NOT NULL,
+    key_version integer NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    screening_row bigint,
+    CONSTRAINT entry_channel_check CHECK ((channel = ANY (ARRAY['hotline'::text, 'border_post'::text, 'case_manager'::text, 'screening'::text, 'other'::text]))),
+    CONSTRAINT entry_check CHECK (((screening IS NULL) = (screening_row IS NULL))),
+    CONSTRAINT entry_screening_row_check CHECK ((screening_row >= 0))
+);
+
+ALTER TABLE ONLY public.entry FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.exclusion (
+    number bigint NOT NULL,
+    entry uuid NOT NULL,
+    org uuid NOT NULL,
+    kind text NOT NULL,
+    value text NOT NULL,
+    lifted boolean DEFAULT false NOT NULL,
+    recorded_by text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    CONSTRAINT exclusion_kind_check CHECK ((kind = ANY (ARRAY['organisation'::text, 'organisation_type'::text, 'law_enforcement'::text])))
+);
+
+ALTER TABLE ONLY public.exclusion FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.exclusion ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.exclusion_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.fence (
+    entry uuid NOT NULL,
+    generation bigint DEFAULT 0 NOT NULL,
+    sharing_shut boolean DEFAULT false NOT NULL,
+    service_shut boolean DEFAULT false NOT NULL
+);
+
+ALTER TABLE ONLY public.fence FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.handoff (
+    id uuid NOT NULL,
+    org uuid NOT NULL,
+    network uuid NOT NULL,
+    service_type text NOT NULL,
+    urgency text NOT NULL,
+    area text NOT NULL,
+    places integer NOT NULL,
+    need_by timestamp with time zone,
+    requested_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    offer uuid,
+    sealed_code bytea,
+    code_tries integer DEFAULT 0 NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT handoff_code_tries_check CHECK (((code_tries >= 0) AND (code_tries <= 5))),
+    CONSTRAINT handoff_places_check CHECK (((places >= 1) AND (places <= 20))),
+    CONSTRAINT handoff_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'received'::text, 'offered'::text, 'accepted'::text, 'ready'::text, 'in-progress'::text, 'completed'::text, 'unroutable'::text, 'on-hold'::text, 'missing'::text, 'cancelled'::text])))
+);
+
+ALTER TABLE ONLY public.handoff FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.handoff_member (
+    handoff uuid NOT NULL,
+    entry uuid NOT NULL,
+    place_in_party integer NOT NULL
+);
+
+ALTER TABLE ONLY public.handoff_member FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.idempotency (
+    org uuid NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    status integer NOT NULL,
+    etag text,
+    body text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT idempotency_key_check CHECK (((length(key) >= 1) AND (length(key) <= 200)))
+);
+
+ALTER TABLE ONLY public.idempotency FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.last (
+    source text NOT NULL,
+    aggregate uuid NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL
+);
+
+CREATE TABLE public.life (
+    single boolean DEFAULT true NOT NULL,
+    epoch integer DEFAULT 1 NOT NULL,
+    CONSTRAINT life_epoch_check CHECK ((epoch > 0)),
+    CONSTRAINT life_single_check CHECK (single)
+);
+
+CREATE TABLE public.need_to_know (
+    id uuid NOT NULL,
+    service_group text NOT NULL,
+    stage text NOT NULL,
+    fields text[] NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT need_to_know_stage_check CHECK ((stage = ANY (ARRAY['offer'::text, 'packet'::text, 'placement'::text])))
+);
+
+ALTER TABLE ONLY public.need_to_know FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.outbox (
+    number bigint NOT NULL,
+    id uuid NOT NULL,
+    aggregatetype text NOT NULL,
+    aggregateid uuid NOT NULL,
+    type text NOT NULL,
+    payload text NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    "time" timestamp with time zone NOT NULL,
+    correlationid uuid NOT NULL,
+    causationid uuid,
+    traceparent text
+);
+
+ALTER TABLE public.outbox ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outbox_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.packet (
+    offer uuid NOT NULL,
+    handoff uuid NOT NULL,
+    organisation uuid NOT NULL,
+    facts jsonb NOT NULL,
+    released_at timestamp with time zone NOT NULL,
+    fetched_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    meeting_point bytea,
+    address bytea,
+    erasure text,
+    erasure_by timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT packet_erasure_check CHECK ((erasure = ANY (ARRAY['requested'::text, 'erased'::text, 'restricted'::text, 'retained_by_law'::text, 'nothing_held'::text])))
+);
+
+ALTER TABLE ONLY public.packet FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.parked (
+    number bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    source text NOT NULL,
+    aggregate uuid NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    type text NOT NULL,
+    headers jsonb NOT NULL,
+    value bytea NOT NULL,
+    reason text NOT NULL,
+    parked_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE public.parked ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.parked_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public."position" (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next bigint DEFAULT 0 NOT NULL,
+    last_id uuid,
+    CONSTRAINT position_next_check CHECK ((next >= 0))
+);
+
+CREATE TABLE public.said (
+    number bigint NOT NULL,
+    id uuid NOT NULL,
+    aggregatetype text NOT NULL,
+    aggregateid uuid NOT NULL,
+    type text NOT NULL,
+    payload text NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    "time" timestamp with time zone NOT NULL,
+    correlationid uuid NOT NULL,
+    causationid uuid,
+    traceparent text,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    said_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.screening (
+    id uuid NOT NULL,
+    org uuid NOT NULL,
+    area text NOT NULL,
+    source_digest text NOT NULL,
+    rows_done bigint DEFAULT 0 NOT NULL,
+    entries bigint DEFAULT 0 NOT NULL,
+    refused bigint DEFAULT 0 NOT NULL,
+    doubtful bigint DEFAULT 0 NOT NULL,
+    finished_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    suppressed bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT screening_check CHECK (((entries + refused) = rows_done))
+);
+
+ALTER TABLE ONLY public.screening FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.screening_finding (
+    number bigint NOT NULL,
+    screening uuid NOT NULL,
+    org uuid NOT NULL,
+    line bigint NOT NULL,
+    "column" text,
+    why text NOT NULL,
+    refused boolean NOT NULL,
+    CONSTRAINT screening_finding_line_check CHECK ((line > 0))
+);
+
+ALTER TABLE ONLY public.screening_finding FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.screening_finding ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.screening_finding_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.suspended (
+    organisation uuid NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.suspended FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY public.aggregate
+    ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.agreement
+    ADD CONSTRAINT agreement_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.asked
+    ADD CONSTRAINT asked_pkey PRIMARY KEY (handoff, organisation);
+
+ALTER TABLE ONLY public."case"
+    ADD CONSTRAINT case_entry_key UNIQUE (entry);
+
+ALTER TABLE ONLY public."case"
+    ADD CONSTRAINT case_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.consent
+    ADD CONSTRAINT consent_entry_version_key UNIQUE (entry, version);
+
+ALTER TABLE ONLY public.consent
+    ADD CONSTRAINT consent_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.corridor
+    ADD CONSTRAINT corridor_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.detail
+    ADD CONSTRAINT detail_offer_kind_key UNIQUE (offer, kind);
+
+ALTER TABLE ONLY public.detail
+    ADD CONSTRAINT detail_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.disclosure
+    ADD CONSTRAINT disclosure_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.due
+    ADD CONSTRAINT due_pkey PRIMARY KEY (kind, subject);
+
+ALTER TABLE ONLY public.entry
+    ADD CONSTRAINT entry_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.exclusion
+    ADD CONSTRAINT exclusion_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.fence
+    ADD CONSTRAINT fence_pkey PRIMARY KEY (entry);
+
+ALTER TABLE ONLY public.handoff_member
+    ADD CONSTRAINT handoff_member_pkey PRIMARY KEY (handoff, entry);
+
+ALTER TABLE ONLY public.handoff
+    ADD CONSTRAINT handoff_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.idempotency
+    ADD CONSTRAINT idempotency_pkey PRIMARY KEY (org, key);
+
+ALTER TABLE ONLY public.last
+    ADD CONSTRAINT last_pkey PRIMARY KEY (source, aggregate);
+
+ALTER TABLE ONLY public.life
+    ADD CONSTRAINT life_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY public.need_to_know
+    ADD CONSTRAINT need_to_know_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_aggregateid_epoch_sequence_key UNIQUE (aggregateid, epoch, sequence);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.packet
+    ADD CONSTRAINT packet_pkey PRIMARY KEY (offer);
+
+ALTER TABLE ONLY public.parked
+    ADD CONSTRAINT parked_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public."position"
+    ADD CONSTRAINT position_pkey PRIMARY KEY (topic, partition);
+
+ALTER TABLE ONLY public.said
+    ADD CONSTRAINT said_aggregateid_epoch_sequence_key UNIQUE (aggregateid, epoch, sequence);
+
+ALTER TABLE ONLY public.said
+    ADD CONSTRAINT said_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.said
+    ADD CONSTRAINT said_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.screening_finding
+    ADD CONSTRAINT screening_finding_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.screening
+    ADD CONSTRAINT screening_org_source_digest_key UNIQUE (org, source_digest);
+
+ALTER TABLE ONLY public.screening
+    ADD CONSTRAINT screening_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.suspended
+    ADD CONSTRAINT suspended_pkey PRIMARY KEY (organisation);
+
+CREATE INDEX agreement_sender_recipient_idx ON public.agreement USING btree (sender, recipient);
+
+CREATE INDEX consent_entry_decision_version_idx ON public.consent USING btree (entry, decision, version DESC);
+
+CREATE INDEX disclosure_entry_number_idx ON public.disclosure USING btree (entry, number);
+
+CREATE INDEX disclosure_handoff_number_idx ON public.disclosure USING btree (handoff, number);
+
+CREATE INDEX due_at_idx ON public.due USING btree (at);
+
+CREATE INDEX entry_org_created_at_idx ON public.entry USING btree (org, created_at);
+
+CREATE INDEX exclusion_entry_idx ON public.exclusion USING btree (entry);
+
+CREATE INDEX handoff_member_entry_idx ON public.handoff_member USING btree (entry);
+
+CREATE INDEX handoff_org_requested_at_idx ON public.handoff USING btree (org, requested_at DESC);
+
+CREATE INDEX idempotency_at_idx ON public.idempotency USING btree (at);
+
+CREATE UNIQUE INDEX one_entry_per_row ON public.entry USING btree (screening, screening_row) WHERE (screening IS NOT NULL);
+
+CREATE INDEX packet_handoff_idx ON public.packet USING btree (handoff);
+
+CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.parked USING btree (source, aggregate, epoch, sequence, "offset");
+
+CREATE INDEX parked_source_aggregate_number_idx ON public.parked USING btree (source, aggregate, number);
+
+CREATE INDEX screening_finding_screening_number_idx ON public.screening_finding USING btree (screening, number);
+
+ALTER TABLE ONLY public.asked
+    ADD CONSTRAINT asked_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public."case"
+    ADD CONSTRAINT case_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.consent
+    ADD CONSTRAINT consent_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.detail
+    ADD CONSTRAINT detail_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.disclosure
+    ADD CONSTRAINT disclosure_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.disclosure
+    ADD CONSTRAINT disclosure_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.exclusion
+    ADD CONSTRAINT exclusion_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.fence
+    ADD CONSTRAINT fence_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.handoff_member
+    ADD CONSTRAINT handoff_member_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.handoff_member
+    ADD CONSTRAINT handoff_member_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.packet
+    ADD CONSTRAINT packet_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.screening_finding
+    ADD CONSTRAINT screening_finding_screening_fkey FOREIGN KEY (screening) REFERENCES public.screening(id);
+
+ALTER TABLE public.agreement ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.asked ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public."case" ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.consent ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.corridor ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.detail ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.disclosure ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.entry ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.exclusion ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.fence ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.handoff ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.handoff_member ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.need_to_know ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own ON public.asked TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = asked.handoff)))) WITH CHECK ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = asked.handoff))));
+
+CREATE POLICY own ON public."case" TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.consent TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.detail TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.disclosure TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.entry TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.exclusion TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.fence TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.entry e
+  WHERE (e.id = fence.entry)))) WITH CHECK ((EXISTS ( SELECT 1
+   FROM public.entry e
+  WHERE (e.id = fence.entry))));
+
+CREATE POLICY own ON public.handoff TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.handoff_member TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = handoff_member.handoff)))) WITH CHECK ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = handoff_member.handoff))));
+
+CREATE POLICY own ON public.idempotency TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.packet TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = packet.handoff)))) WITH CHECK ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = packet.handoff))));
+
+CREATE POLICY own ON public.screening TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.screening_finding TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+ALTER TABLE public.packet ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY readable ON public.agreement FOR SELECT TO spean_api USING (((sender = public.current_org()) OR (recipient = public.current_org())));
+
+CREATE POLICY readable ON public.corridor FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
+
+CREATE POLICY readable ON public.need_to_know FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
+
+ALTER TABLE public.screening ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.screening_finding ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY service ON public.agreement TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.asked TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public."case" TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.consent TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.corridor TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.detail TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.disclosure TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.entry TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.exclusion TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.fence TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.handoff TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.handoff_member TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.idempotency TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.need_to_know TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.packet TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.screening TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.screening_finding TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.suspended TO spean_worker USING (true) WITH CHECK (true);
+
+ALTER TABLE public.suspended ENABLE ROW LEVEL SECURITY;
+
+GRANT CREATE ON SCHEMA public TO intake_owner;
+
+REVOKE ALL ON FUNCTION public.current_org() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.current_org() TO spean_api;
+GRANT ALL ON FUNCTION public.current_org() TO spean_worker;
+
+REVOKE ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_api;
+GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_worker;
+
+REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_api;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_worker;
+
+REVOKE ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_api;
+GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.agreement TO spean_worker;
+GRANT SELECT ON TABLE public.agreement TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.asked TO spean_worker;
+GRANT SELECT ON TABLE public.asked TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public."case" TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public."case" TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.consent TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.consent TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.corridor TO spean_worker;
+GRANT SELECT ON TABLE public.corridor TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.detail TO spean_worker;
+GRANT SELECT ON TABLE public.detail TO spean_api;
+
+GRANT USAGE ON SEQUENCE public.detail_number_seq TO spean_api;
+GRANT USAGE ON SEQUENCE public.detail_number_seq TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.disclosure TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.disclosure TO spean_api;
+
+GRANT USAGE ON SEQUENCE public.disclosure_number_seq TO spean_api;
+GRANT USAGE ON SEQUENCE public.disclosure_number_seq TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.entry TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.entry TO spean_api;
+
+GRANT UPDATE(sealed) ON TABLE public.entry TO spean_api;
+
+GRANT UPDATE(key_version) ON TABLE public.entry TO spean_api;
+
+GRANT UPDATE(version) ON TABLE public.entry TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.exclusion TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.exclusion TO spean_api;
+
+GRANT USAGE ON SEQUENCE public.exclusion_number_seq TO spean_api;
+GRANT USAGE ON SEQUENCE public.exclusion_number_seq TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.fence TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.fence TO spean_api;
+
+GRANT UPDATE(generation) ON TABLE public.fence TO spean_api;
+
+GRANT UPDATE(sharing_shut) ON TABLE public.fence TO spean_api;
+
+GRANT UPDATE(service_shut) ON TABLE public.fence TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.handoff TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.handoff TO spean_api;
+
+GRANT UPDATE(state) ON TABLE public.handoff TO spean_api;
+
+GRANT UPDATE(offer) ON TABLE public.handoff TO spean_api;
+
+GRANT UPDATE(changed_at) ON TABLE public.handoff TO spean_api;
+
+GRANT UPDATE(version) ON TABLE public.handoff TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.handoff_member TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.handoff_member TO spean_api;
+
+GRANT SELECT,INSERT ON TABLE public.idempotency TO spean_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.need_to_know TO spean_worker;
+GRANT SELECT ON TABLE public.need_to_know TO spean_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.outbox_number_seq TO spean_worker;
+GRANT USAGE ON SEQUENCE public.outbox_number_seq TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.packet TO spean_worker;
+GRANT SELECT ON TABLE public.packet TO spean_api;
+
+GRANT UPDATE(ended_at) ON TABLE public.packet TO spean_api;
+
+GRANT UPDATE(erasure) ON TABLE public.packet TO spean_api;
+
+GRANT UPDATE(erasure_by) ON TABLE public.packet TO spean_api;
+
+GRANT UPDATE(version) ON TABLE public.packet TO spean_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.parked TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_worker;
+GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public."position" TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.said TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.screening TO spean_worker;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.screening TO spean_api;
+
+GRANT SELECT,INSERT ON TABLE public.screening_finding TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.screening_finding TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.suspended TO spean_worker;

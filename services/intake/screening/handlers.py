@@ -1,0 +1,89 @@
+"""A screened group is taken in: chunk by chunk, each exactly once, as entries and never as consent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from services.intake.cases.domain import PersonFields
+from services.intake.cases.store import sealed_under
+from services.intake.keystore.store import KeyStore
+from services.intake.screening import store
+from services.intake.screening.domain import Finding, Reading, read_row
+from services.intake.screening.store import NewEntry, Screening
+from spean.db import Tx
+from spean.ids import opaque_id
+from spean.problem import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the file: its ten values, or what is wrong with the line."""
+
+    line: int
+    values: tuple[str, ...] | None
+    broken: Finding | None
+
+
+async def begin(tx: Tx, digest: str, area: str) -> tuple[Screening, bool]:
+    """The screening of this content, and whether it is new. The same content is one screening for an organisation,
+    whoever sends it and however often."""
+    made = await store.insert_screening(tx, opaque_id(), area, digest)
+    return await store.find_by_digest(tx, digest), made
+
+
+async def take_in(tx: Tx, keys: KeyStore, id_: UUID, from_row: int, rows: Sequence[Row]) -> Screening:
+    """Take in the rows from number `from_row` on (counted from 0), in one transaction with the count of what is done.
+    Rows that were taken in before change nothing. Raises Refusal `not-found`, and `state` where rows would be left out,
+    where only a part of them is new, or where the screening is finished."""
+    before = await store.lock_screening(tx, id_)
+    if from_row + len(rows) <= before.rows_done:
+        return before
+    if from_row != before.rows_done or before.finished_at is not None:
+        raise Refusal("state")
+    read = [_reading(row, tx) for row in rows]
+    found = [(row.line, finding) for row, reading in zip(rows, read, strict=True) for finding in reading.findings]
+    people = [(from_row + at, one, one.person) for at, one in enumerate(read) if one.person is not None]
+    await store.insert_entries(tx, before, await _sealed(tx, keys, people))
+    await store.insert_findings(tx, id_, found)
+    after = replace(
+        before,
+        rows_done=before.rows_done + len(rows),
+        entries=before.entries + len(people),
+        refused=before.refused + len(rows) - len(people),
+        doubtful=before.doubtful + sum(bool(one.findings) for _, one, _ in people),
+        suppressed=before.suppressed + sum(one.suppressed for one in read),
+        version=before.version + 1,
+    )
+    await store.save_counts(tx, after)
+    return after
+
+
+async def finish(tx: Tx, id_: UUID, rows: int) -> Screening:
+    """All rows of the file are there. Saying it twice changes nothing more. Raises Refusal `not-found`, and `state` where
+    there are more rows or fewer than that."""
+    before = await store.lock_screening(tx, id_)
+    if rows != before.rows_done:
+        raise Refusal("state")
+    if before.finished_at is not None:
+        return before
+    after = replace(before, finished_at=tx.now, version=before.version + 1)
+    await store.save_counts(tx, after)
+    return after
+
+
+def _reading(row: Row, tx: Tx) -> Reading:
+    if row.values is not None:
+        return read_row(row.values, tx.now.year)
+    assert row.broken is not None  # noqa: S101 (a row is one or the other)
+    return Reading(None, None, suppressed=False, findings=(row.broken,))
+
+
+async def _sealed(tx: Tx, keys: KeyStore, people: Sequence[tuple[int, Reading, PersonFields]]) -> list[NewEntry]:
+    """Each person's fields under a new key of their own; the keys are durable before the rows are written."""
+    ids = [opaque_id() for _ in people]
+    return [
+        NewEntry(id_, number, reading.registered_at or tx.now, sealed_under(key, id_, person))
+        for id_, key, (number, reading, person) in zip(ids, await keys.make_many(ids), people, strict=True)
+    ]

@@ -1,0 +1,333 @@
+"""The OpenAPI documents: current, well made, saying what a partner needs; and answers are what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.openapi.models import OpenAPI
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from schemas.vocabulary import SCOPES
+from services.cli import documents
+from services.cli.client import ApiProblem
+from tests.builders import Organisation, World, eventually
+
+DOCUMENTS: dict[str, dict[str, Any]] = {name: json.loads(documents.openapi(name)) for name in documents.API}
+Operation = tuple[str, str, str, dict[str, Any]]
+
+
+def operations() -> Iterator[Operation]:
+    """(service, method, path, operation)."""
+    for service, document in DOCUMENTS.items():
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                yield service, method, path, operation
+
+
+ALL = [pytest.param(*one, id=f"{one[1]} /{one[0]}{one[2]}") for one in operations()]
+each = pytest.mark.parametrize(("service", "method", "path", "operation"), ALL)
+
+
+def parameters(operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in operation.get("parameters", ())}
+
+
+@pytest.mark.parametrize("service", DOCUMENTS)
+def test_the_document_that_is_checked_in_is_current(service: str) -> None:
+    kept = documents.ROOT / "schemas" / "openapi" / f"{service}.json"
+    assert kept.read_text(encoding="utf-8") == documents.openapi(service), "run `spean schemas write`"
+
+
+async def test_a_running_service_shows_the_same_document(world: World) -> None:
+    async with httpx.AsyncClient(base_url=world.made.url) as client:
+        for service, document in DOCUMENTS.items():
+            assert (await client.get(f"/{service}/openapi.json")).json() == document
+
+
+@pytest.mark.parametrize("service", DOCUMENTS)
+def test_it_is_openapi_3_1(service: str) -> None:
+    document = DOCUMENTS[service]
+    OpenAPI.model_validate(document)
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"].keys() >= {"title", "version", "summary"}
+    assert document["servers"] == [{"url": f"/{service}"}]
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    # Every reference leads somewhere, and nothing is kept that nothing refers to.
+    named = set(re.findall(r'"\$ref": "#/components/(schemas|responses)/([^"]+)"', json.dumps(document)))
+    kept = {(part, name) for part in ("schemas", "responses") for name in document["components"][part]}
+    assert named == kept
+
+
+@each
+def test_an_operation_is_well_made(service: str, method: str, path: str, operation: dict[str, Any]) -> None:
+    assert operation["summary"]
+    assert not operation["summary"].endswith(".")
+    assert operation["description"], "what it does, in a sentence"
+    assert operation["tags"]
+    taken = parameters(operation)
+    assert set(re.findall(r"{(\w+)}", path)) == {name for name, one in taken.items() if one["in"] == "path"}
+    assert all(one["required"] for one in taken.values() if one["in"] == "path")
+    assert len(taken) == len(operation.get("parameters", ())), "no name twice"
+    assert len([status for status in operation["responses"] if status.startswith("2")]) == 1
+    if "requestBody" in operation:
+        assert operation["requestBody"]["required"] is True
+
+
+def test_operation_ids_are_readable_and_each_is_there_once() -> None:
+    ids = [operation["operationId"] for _, _, _, operation in operations()]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)+", one) for one in ids)
+    assert {"offers_accept", "consent_withdraw", "hand_offs_request_handoff", "coordinator_ask_named"} <= set(ids)
+
+
+OPEN = {"/oauth/token", "/.well-known/jwks.json"}
+
+
+@each
+def test_who_may_do_it_is_said(service: str, method: str, path: str, operation: dict[str, Any]) -> None:
+    schemes = DOCUMENTS[service]["components"].get("securitySchemes", {})
+    if path in OPEN:
+        assert "security" not in operation
+        return
+    (wanted,) = operation["security"]
+    ((scheme, scopes),) = wanted.items()
+    if scheme == "OAuth2":
+        (scope,) = scopes
+        assert scope.startswith(f"{service}:")
+        assert schemes[scheme]["flows"]["clientCredentials"]["scopes"][scope] == SCOPES[scope]
+    else:
+        assert (scheme, path.split("/")[1]) in {("Ticket", "packets"), ("Network", "questions")}
+        assert schemes[scheme]["type"] == "http"
+        assert scopes == []
+
+
+def test_every_scope_opens_something() -> None:
+    used = {
+        scope
+        for _, _, _, operation in operations()
+        for one in operation.get("security", ())
+        for scope in one.get("OAuth2", ())
+    }
+    assert used == set(SCOPES)
+
+
+@each
+def test_headers_that_are_needed_are_said(service: str, method: str, path: str, operation: dict[str, Any]) -> None:
+    taken = parameters(operation)
+    command = "OAuth2" in operation.get("security", [{}])[0] and method != "get"
+    if command and method == "post":
+        assert taken["Idempotency-Key"]["required"] is True
+        assert re.fullmatch(taken["Idempotency-Key"]["schema"]["pattern"], "7f9c-1")
+        assert taken["If-Match"]["required"] is False
+    elif command:
+        assert taken["If-Match"]["required"] is True
+        assert "Idempotency-Key" not in taken
+    else:
+        assert not {"Idempotency-Key", "If-Match"} & taken.keys()
+    for name in ("If-Match", "Idempotency-Key"):
+        assert name not in taken or taken[name]["schema"]["type"] == "string"
+
+
+@each
+def test_refusals_are_problems(service: str, method: str, path: str, operation: dict[str, Any]) -> None:
+    refused = {status: one for status, one in operation["responses"].items() if not status.startswith("2")}
+    assert refused["default"] == {"$ref": "#/components/responses/Problem"}
+    assert set(map(str, refused.values())) == {str(refused["default"])}
+    if "{" in path:
+        assert "404" in refused
+    if operation.get("security"):
+        assert {"401", "403"} <= refused.keys()
+    if "Idempotency-Key" in parameters(operation):
+        assert {"400", "409", "422"} <= refused.keys()
+    if parameters(operation).get("If-Match", {}).get("required"):
+        assert {"412", "428"} <= refused.keys()
+
+
+@each
+def test_an_answer_has_a_shape(service: str, method: str, path: str, operation: dict[str, Any]) -> None:
+    (done,) = (one for status, one in operation["responses"].items() if status.startswith("2"))
+    ((kind, said),) = done["content"].items()
+    assert kind in {"application/json", "text/event-stream"}
+    assert said["schema"], "an answer without a model"
+
+
+def test_a_code_unknown_is_shown_to_nobody() -> None:
+    for document in DOCUMENTS.values():
+        assert '"unknown"' not in json.dumps(document)
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+class Judge:
+    """Compares each answer with what the documents say of its operation. Holds what was called and every difference."""
+
+    def __init__(self) -> None:
+        self.called: set[str] = set()
+        self.differences: list[str] = []
+        self._routes = [
+            (service, method, re.compile(re.sub(r"{\w+}", "[^/]+", f"/{service}{path}")), operation)
+            for service, method, path, operation in operations()
+        ]
+
+    async def __call__(self, response: httpx.Response) -> None:
+        await response.aread()
+        path = response.request.url.path
+        for service, method, pattern, operation in self._routes:
+            if method == response.request.method.lower() and pattern.fullmatch(path):
+                self._compare(service, operation, response)
+
+    def _compare(self, service: str, operation: dict[str, Any], response: httpx.Response) -> None:
+        said = operation["responses"].get(str(response.status_code), operation["responses"]["default"])
+        name = f"{operation['operationId']} {response.status_code}"
+        if "$ref" in said:
+            said = DOCUMENTS[service]["components"]["responses"][said["$ref"].rpartition("/")[2]]
+        else:
+            self.called.add(operation["operationId"])
+            if "ETag" in said.get("headers", {}) and "ETag" not in response.headers:
+                self.differences.append(f"{name}: no ETag")
+        kind = response.headers["content-type"].partition(";")[0]
+        if kind not in said["content"]:
+            self.differences.append(f"{name}: {kind}")
+            return
+        whole = Resource(contents=DOCUMENTS[service], specification=DRAFT202012)
+        schema = self._from_here(said["content"][kind]["schema"])
+        validator = Draft202012Validator(schema, registry=Registry().with_resource("urn:document", whole))
+        self.differences += [
+            f"{name}: {error.json_path}: {error.message}" for error in validator.iter_errors(response.json())
+        ]
+
+    def _from_here(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {key: f"urn:document{value}" if key == "$ref" else value for key, value in schema.items()}
+
+
+def heard_by(judge: Judge, *partners: Any) -> None:
+    for partner in partners:
+        partner._http.event_hooks["response"].append(judge)
+
+
+async def test_answers_are_what_the_documents_say(world: World) -> None:
+    """A day of all roles, each answer compared with its operation's model; the list of what was called is complete."""
+    judge = Judge()
+    heard_by(judge, world.admin, world.sender.partner, world.coordinator.partner)
+    house = await world.house("House of answers")
+    heard_by(judge, house.partner)
+    sender = world.sender.partner
+
+    entry = await world.ready_person()
+    await sender.get(f"/intake/entries/{entry}")
+    await sender.put(f"/intake/entries/{entry}/person", {"age_years": 30, "sex": "female"}, version=1)
+    await sender.post(f"/intake/entries/{entry}/exclusions", {"kind": "law_enforcement", "value": "any"})
+    await sender.get(f"/intake/entries/{entry}/consents")
+    handoff = await world.handoff(entry)
+    offer = (await world.offer(house))["id"]
+    await house.partner.post(f"/referral/offers/{offer}/decline", {"reason": "no_capacity"})
+    await _escalation(world, handoff)
+    await _coordinator(world, handoff, world.places[house.id])
+    offer = (await world.offer(house))["id"]
+    await _receiver(world, house, handoff, offer)
+
+    await sender.get("/intake/handoffs")
+    for what in ("disclosures", "details"):
+        await sender.get(f"/intake/handoffs/{handoff}/{what}")
+    other = await world.handoff(await world.ready_person())
+    await sender.post(f"/intake/handoffs/{other}/cancel")
+    await sender.post(f"/intake/entries/{entry}/withdraw", {"what": "sharing"})
+    await _administrator(world, house)
+    await _refusals(world, house, offer)
+
+    assert judge.differences == []
+    never = {operation["operationId"] for _, _, _, operation in operations()} - judge.called
+    # Asked by services only, streamed, or part of another journey.
+    assert never == UNCALLED
+
+
+UNCALLED = {
+    "questions_next_candidate", "questions_readable_offers", "questions_may_accept", "questions_hand_over_code",
+    "questions_detail", "dashboard_changes", "screening_begin", "screening_read", "screening_send_rows",
+    "screening_finish", "screening_read_findings", "screening_read_entries", "packets_acknowledge_erasure",
+}  # fmt: skip
+
+
+async def _coordinator(world: World, handoff: str, place: str) -> None:
+    partner = world.coordinator.partner
+    await partner.get("/referral/escalations")
+    await _escalation(world, handoff)
+    await partner.post(f"/referral/escalations/{handoff}/take")
+    await partner.post(f"/referral/escalations/{handoff}/ask", {"place": place})
+    # No house here can nurse.
+    other = await world.handoff(await world.ready_person(needs=["nursing"]))
+    await _escalation(world, other)
+    await partner.post(f"/referral/escalations/{other}/ask-again")
+    await _escalation(world, other)
+    await partner.post(f"/referral/escalations/{other}/hand-back")
+    await partner.get("/notify/overview")
+
+
+async def _escalation(world: World, handoff: str) -> None:
+    """Wait until it is escalated (until then it is not the coordinator's to read)."""
+
+    async def look() -> bool:
+        try:
+            await world.coordinator.partner.get(f"/referral/escalations/{handoff}")
+        except ApiProblem as problem:
+            if problem.status != 404:
+                raise
+            return False
+        return True
+
+    await eventually(look)
+
+
+async def _receiver(world: World, house: Organisation, handoff: str, offer: str) -> None:
+    partner = house.partner
+    await partner.get(f"/referral/offers/{offer}")
+    await partner.post(f"/referral/offers/{offer}/accept")
+    await world.state(handoff, "ready")
+    await world.sender.partner.post(f"/referral/referrals/{handoff}/departed")
+    await partner.packet(offer)
+    await partner.tell(offer, "whereabouts", {"meeting_point": "gate"})
+    await partner.post(f"/referral/offers/{offer}/arrived", {})
+    await partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
+    (place,) = (await partner.get("/referral/places"))["places"]
+    place = await partner.get(f"/referral/places/{place['id']}")
+    await partner.put(f"/referral/places/{place['id']}/count", {"usable": 3, "more_tonight": 1}, place["version"])
+
+
+async def _administrator(world: World, house: Organisation) -> None:
+    admin = world.admin
+    await admin.get("/referral/organisations")
+    await admin.get("/referral/.well-known/jwks.json")
+    await admin.post("/notify/addresses", {"organisation": house.id, "email": "house@sample.invalid"})
+    await admin.post("/referral/networks", {"name": "Another", "coordinator": world.coordinator.id, "sample": True})
+    need = {"group": "livelihood", "stage": "offer", "fields": ["languages"]}
+    await admin.post("/intake/rules/need-to-know", need)
+    corridor = {"from_country": "KH", "to_country": "TH", "categories": ["functional_needs"], "legal_basis": "sample"}
+    rule = await admin.post("/intake/rules/corridors", corridor)
+    await admin.get("/intake/rules/corridors")
+    await admin.post(f"/intake/rules/corridors/{rule['id']}/end")
+    gone = await world.organisation("Organisation that goes", "ngo", ["referral:receive"])
+    await admin.post(f"/referral/clients/{gone.partner.client_id}/revoke")
+    await admin.post(f"/referral/organisations/{gone.id}/suspend")
+
+
+async def _refusals(world: World, house: Organisation, offer: str) -> None:
+    """Problems are compared as well."""
+    for ask in (
+        house.partner.post(f"/referral/offers/{offer}/accept"),
+        house.partner.post(f"/referral/offers/{offer}/decline", {"reason": "no_such_code"}),
+        house.partner.get(f"/referral/offers/{world.network}"),
+        house.partner.get("/referral/escalations"),
+        world.sender.partner.post("/intake/entries", {"channel": "border_post", "area": "KH-1", "secret": 1}),
+        world.sender.partner.put(f"/intake/entries/{world.network}/person", {}),
+    ):
+        with pytest.raises(ApiProblem):
+            await ask

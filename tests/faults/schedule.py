@@ -1,0 +1,198 @@
+"""Faults, one function each, and what it takes the line to get over them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import asyncpg
+
+from services.cli.installation import Installation
+from spean.outbox import RELAY_LOCK
+from tests.builders import network_in
+from tests.faults import checker
+from tests.faults.checker import Finding
+from tests.faults.cluster import MEMBERS, RELAYS, Cluster, passed
+from tests.faults.load import WINDOWS, Journal, Load
+from tests.faults.probe import Probe
+
+# Longer than every limit after which a frozen process loses its sessions, leases and locks.
+FROZEN_S = 5.0
+HOUSES = 4
+# Findings told one by one; the rest are counted.
+SHOWN = 20
+Fault = Callable[[Cluster, Probe], Awaitable[float]]
+
+
+async def killed(name: str, cluster: Cluster, probe: Probe) -> float:
+    """One process dies; where it has a twin the line must not wait for its return."""
+    await cluster.kill(name)
+    if name == "api":
+        return await _timed(_then(cluster.spawn(name), probe))
+    took = await probe.seconds()
+    await cluster.spawn(name)
+    return took
+
+
+async def frozen(name: str, cluster: Cluster, probe: Probe) -> float:
+    """One process stops for a while, with everything that it holds, and goes on as if nothing had been."""
+    cluster.freeze(name)
+    try:
+        return await _meanwhile(probe.seconds())
+    finally:
+        cluster.thaw(name)
+
+
+async def postgres_killed(cluster: Cluster, probe: Probe) -> float:
+    """The database dies under everybody; nobody else is started anew."""
+    await cluster.kill_postgres()
+    return await _timed(_then(cluster.start_postgres(), probe))
+
+
+async def all_killed(cluster: Cluster, probe: Probe) -> float:
+    """As if the machine had lost its power (but for its disk)."""
+    await asyncio.gather(*(cluster.kill(name) for name in MEMBERS))
+    await cluster.kill_postgres()
+
+    async def start() -> None:
+        await cluster.start_postgres()
+        await cluster.spawn_all()
+
+    return await _timed(_then(start(), probe))
+
+
+async def relay_killed_between_send_and_move(cluster: Cluster, probe: Probe) -> float:
+    """The log has the batch; the database still calls it unsent; the relay is no more."""
+    name = await cluster.paused(signal.SIGKILL, RELAYS)
+    took = await probe.seconds()
+    await cluster.spawn(name)
+    return took
+
+
+async def relay_frozen_between_send_and_move(cluster: Cluster, probe: Probe) -> float:
+    """The same, but it wakes up later, when the other relay has sent the batch again and gone on."""
+    name = await cluster.paused(signal.SIGSTOP, RELAYS)
+    try:
+        return await _meanwhile(probe.seconds())
+    finally:
+        cluster.thaw(name)
+
+
+async def locks_lost(cluster: Cluster, probe: Probe) -> float:
+    """The sessions that hold the relays' locks end, again and again: two relays are at work at once."""
+    conn = await asyncpg.connect(cluster.settings.postgres)
+    try:
+        for _ in range(10):
+            await conn.execute(
+                "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = $1", RELAY_LOCK
+            )
+            await passed(0.2)
+    finally:
+        await conn.close()
+    return await probe.seconds()
+
+
+FAULTS: Mapping[str, Fault] = {
+    **{f"kill {name}": partial(killed, name) for name in MEMBERS},
+    **{f"freeze {name}": partial(frozen, name) for name in MEMBERS},
+    "kill postgres": postgres_killed,
+    "kill everything": all_killed,
+    "kill relay between send and move": relay_killed_between_send_and_move,
+    "freeze relay between send and move": relay_frozen_between_send_and_move,
+    "end the relays' lock sessions": locks_lost,
+}
+
+
+async def _timed(work: Awaitable[object]) -> float:
+    began = time.monotonic()
+    await work
+    return time.monotonic() - began
+
+
+async def _then(first: Awaitable[object], probe: Probe) -> None:
+    await first
+    await probe.seconds()
+
+
+async def _meanwhile(probe: Awaitable[float]) -> float:
+    """Probe while somebody is frozen, who stays so for the whole time."""
+    took, _ = await asyncio.gather(_patient(probe), passed(FROZEN_S))
+    return took
+
+
+async def _patient(probe: Awaitable[float]) -> float:
+    return await probe
+
+
+@dataclass
+class Ground:
+    """A split installation, and what its partners have been told since it began."""
+
+    cluster: Cluster
+    made: Installation
+    journal: Journal
+    probe: Probe
+
+
+@dataclass
+class Report:
+    """What a run did and found. Times in seconds; `recovered` by fault, in the order of the schedule."""
+
+    findings: list[Finding] = field(default_factory=list)
+    recovered: list[tuple[str, float]] = field(default_factory=list)
+    usual_s: float = 0.0
+    took_s: float = 0.0
+    quiet_s: float = 0.0
+    handoffs: int = 0
+    events: int = 0
+    again: int = 0
+
+    def told(self) -> str:
+        lines = [
+            f"{self.handoffs} hand-offs, {self.events} events in {self.took_s:.0f} s "
+            f"({self.events / self.took_s:.0f}/s), {self.again} on the log more than once; "
+            f"quiet after {self.quiet_s:.1f} s; {len(self.findings)} findings",
+            f"  {self.usual_s:6.2f} s  through the line, nothing broken",
+            *(f"  {seconds:6.2f} s  {name}" for name, seconds in self.recovered),
+            *(f"  {count} × {rule}" for rule, count in Counter(one.rule for one in self.findings).items()),
+            *(f"  {one.rule}: {one.what}" for one in self.findings[:SHOWN]),
+        ]
+        return "\n".join(lines)
+
+
+async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, at_once: int) -> Report:
+    """Play up to `people` stories while these faults happen one after the other; then judge everything."""
+    await ground.cluster.spawn_all()
+    report, enough, began = Report(), asyncio.Event(), time.monotonic()
+    before = len(ground.journal.handoffs)
+    async with network_in(ground.made, ground.cluster.settings, windows=WINDOWS) as world:
+        for number in range(HOUSES):
+            await world.house(f"House {number}", 3 + people // (3 * HOUSES))
+        load = Load(world, ground.journal, seed)
+        async with asyncio.TaskGroup() as tasks:
+            playing = tasks.create_task(load.run(people, at_once, enough))
+            report.usual_s = await ground.probe.seconds()
+            for name in faults:
+                report.recovered.append((name, await FAULTS[name](ground.cluster, ground.probe)))
+            enough.set()
+            await playing
+    report.took_s = time.monotonic() - began
+    report.quiet_s = await checker.quiet(ground.made.cluster, ground.made.services)
+    async with checker.snapshot.opened(ground.made.cluster) as conns:
+        seen = await checker.snapshot.read(conns)
+    report.findings = checker.judge(seen, ground.journal, ground.made.services)
+    report.handoffs = len(ground.journal.handoffs) - before
+    report.events = len({one.event.id for one in seen.log})
+    report.again = len(seen.log) - report.events
+    return report
+
+
+def drawn(seed: int, count: int) -> list[str]:
+    """A random schedule of faults."""
+    return random.Random(seed).choices(list(FAULTS), k=count)  # noqa: S311

@@ -1,0 +1,40 @@
+"""Every role and PostgreSQL may die or freeze under load: nothing is lost, doubled, out of order, or left waiting."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.schedule import FAULTS, Ground, Report, drawn, suffer
+
+# A line that takes longer than this to carry a hand-off again has not recovered by itself.
+RECOVERED_S = 30.0
+
+
+def assert_sound(report: Report) -> None:
+    print(report.told())  # noqa: T201 (figures are part of the result)
+    assert report.findings == []
+    assert max(seconds for _, seconds in report.recovered) < RECOVERED_S
+
+
+async def test_one_of_each_role_dies_under_load(short_run: Report) -> None:
+    assert_sound(short_run)
+    assert short_run.handoffs >= 20
+    assert short_run.again, "the relay died before its batch was on the log: the window was not hit"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_under_load(ground: Ground, fault: str) -> None:
+    report = await suffer(ground, [fault], seed=len(fault), people=40, at_once=6)
+    assert_sound(report)
+    assert report.handoffs >= 6
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [7])
+async def test_a_random_schedule_of_faults_under_load(ground: Ground, seed: int) -> None:
+    report = await suffer(ground, drawn(seed, 24), seed=seed, people=600, at_once=6)
+    assert_sound(report)
+    assert report.handoffs >= 60

@@ -1,0 +1,356 @@
+"""Every operation of the running services, from their own documents, and how a valid request for each is built.
+
+The list of operations is never written down here: `operations` reads it. `RECIPES` says for each one who may and what is
+sent; an operation without a recipe fails the tests that use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from joserfc.jwk import OKPKey
+
+from schemas import questions as q
+from schemas.vocabulary import OrganisationStatus, OrganisationType
+from services.cli.installation import Installation
+from spean.auth import Kind, Signer
+from tests.builders import CATEGORIES, PURPOSES, Organisation, World, eventually
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+PARTNER_SCOPES = ("intake:send", "referral:send", "referral:receive", "referral:coordinate", "notify:watch")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`path` is the template below the service's prefix; `described` is its part of the document."""
+
+    service: str
+    method: str
+    path: str
+    described: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return f"{self.method} /{self.service}{self.path}"
+
+    @property
+    def template(self) -> str:
+        return f"/{self.service}{self.path}"
+
+
+def operations(made: Installation) -> list[Operation]:
+    """Every operation of every installed service, as its document says."""
+    return [
+        Operation(name, method.upper(), path, described)
+        for name, service in made.services.items()
+        for path, methods in service.app.openapi()["paths"].items()
+        for method, described in methods.items()
+    ]
+
+
+@dataclass(repr=False)
+class Stage:
+    """A network with one of everything in it. `objects`: ids by name; `people`: who may act, by role."""
+
+    world: World
+    client: httpx.AsyncClient
+    people: dict[str, Organisation]
+    objects: dict[str, str]
+    stranger: Organisation
+
+    @property
+    def signer(self) -> Signer:
+        signer: Signer = self.world.made.services["referral"].app.state.signer
+        return signer
+
+    @property
+    def holder(self) -> str:
+        return self.world.made.services["intake"].source.rpartition("/")[2]
+
+    def facts(self, organisation: str) -> q.OrganisationFacts:
+        return q.OrganisationFacts(
+            organisation=organisation, type=OrganisationType.SHELTER, country="KH", law_enforcement=False,
+            status=OrganisationStatus.ACTIVE,
+        )  # fmt: skip
+
+    def ticket(self, *, offer: str, referral: str, organisation: str, holder: str | None = None) -> str:
+        """A packet ticket as the network signs it."""
+        packet = q.PacketTicket(offer=offer, referral=referral, facts=self.facts(organisation))
+        claims = {"sub": organisation, "packet": packet.model_dump(mode="json")}
+        return self.signer.sign(Kind.TICKET, f"packet:{holder or self.holder}", 60, claims)
+
+    def question(self, *, holder: str | None = None, **claims: Any) -> str:
+        """A question token as the network signs it."""
+        said = {"scope": "question", "sub": "referral", **claims}
+        return self.signer.sign(Kind.QUESTION, f"holder:{holder or self.holder}", 60, said)
+
+    async def token(self, recipe: Recipe) -> str:
+        """Whoever may carry the operation out."""
+        if recipe.role == "network":
+            return self.question()
+        if recipe.role == "ticket":
+            house = self.people["receiver"].id
+            return self.ticket(offer=self.objects["accepted"], referral=self.objects["handoff"], organisation=house)
+        return await self.people[recipe.role].partner.token()
+
+
+Body = Callable[[Stage], Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`role` may carry it out with `scope`. `path`: which object each path parameter names. `foreign`: the object belongs
+    to one organisation, so for every other it does not exist. `status`: what a valid request gets."""
+
+    role: str
+    scope: str | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    foreign: bool = False
+    stream: bool = False
+    form: bool = False
+
+
+def _consent(stage: Stage) -> Any:
+    return {
+        "decision": "share_referral", "state": "given", "expressed": "spoken", "language": "khm", "notice": "1-khm",
+        "categories": CATEGORIES, "purposes": PURPOSES, "interpreter": True,
+        "recipients": {"classes": [{"type": "shelter"}], "organisations": [stage.people["sender"].id]},
+    }  # fmt: skip
+
+
+def _handoff(stage: Stage) -> Any:
+    return {
+        "network": stage.world.network, "service_type": "counselling", "urgency": "emergency", "area": "KH-1",
+        "members": [stage.objects["entry"]],
+    }  # fmt: skip
+
+
+def _entry(_: Stage) -> Any:
+    return {"channel": "border_post", "area": "KH-1", "person": _person(_)}
+
+
+def _person(_: Stage) -> Any:
+    return {"age_years": 24, "sex": "female", "needs": ["step_free"], "languages": ["khm"], "name": "Made Up"}
+
+
+def _agreement(stage: Stage) -> Any:
+    sender, receiver = stage.people["sender"].id, stage.people["receiver"].id
+    return {"sender": sender, "recipient": receiver, "categories": CATEGORIES, "purposes": PURPOSES}
+
+
+def _client(stage: Stage) -> Any:
+    key = {name: str(value) for name, value in OKPKey.generate_key("Ed25519").as_dict(private=False).items()}
+    return {"id": f"made-{uuid4().hex[:8]}", "organisation": stage.stranger.id, "public_key": key, "scopes": []}
+
+
+def _place(stage: Stage) -> Any:
+    return {
+        "organisation": stage.people["receiver"].id, "network": stage.world.network, "service_types": ["hiv_art"],
+        "area": "KH-1", "usable": 1, "eligibility": {"sexes": ["female"], "min_age": 18},
+    }  # fmt: skip
+
+
+def _asked(stage: Stage, **more: Any) -> Any:
+    facts = stage.facts(stage.people["receiver"].id).model_dump(mode="json")
+    return {"organisation": facts, "offer": stage.objects["accepted"], "referral": stage.objects["handoff"], **more}
+
+
+def _candidates(stage: Stage) -> Any:
+    receiver = stage.people["receiver"].id
+    candidate = {
+        "place": stage.objects["place"], "organisation": stage.facts(receiver).model_dump(mode="json"), "area": "KH-1",
+        "service_types": ["emergency_bed"], "eligibility": {},
+    }  # fmt: skip
+    return {"referral": stage.objects["handoff"], "candidates": [candidate]}
+
+
+def _offers(stage: Stage) -> Any:
+    reference = {"offer": stage.objects["accepted"], "referral": stage.objects["handoff"]}
+    return {"organisation": _asked(stage)["organisation"], "offers": [reference]}
+
+
+def _row(_: Stage) -> Any:
+    values = ["2015", "Hotline", "Female", "KHM", "1", "Debt bondage", "-99", "Forced labour", "-99", "21--23"]
+    return {"from_row": 0, "rows": [{"line": 2, "values": values}]}
+
+
+def _always(body: Any) -> Body:
+    return lambda _: body
+
+
+_SEND, _RECEIVE = {"role": "sender", "scope": "intake:send"}, {"role": "receiver", "scope": "referral:receive"}
+_COORDINATE = {
+    "role": "coordinator",
+    "scope": "referral:coordinate",
+    "path": {"referral": "escalated"},
+    "foreign": True,
+}
+_ENTRY = {**_SEND, "path": {"entry": "entry"}, "foreign": True}
+_HANDOFF = {**_SEND, "path": {"handoff": "handoff"}, "foreign": True}
+_SCREENING = {**_SEND, "path": {"screening": "screening"}, "foreign": True}
+_OPEN = {**_RECEIVE, "path": {"offer": "open"}, "foreign": True}
+_ACCEPTED = {**_RECEIVE, "path": {"offer": "accepted"}, "foreign": True}
+_PLACE = {**_RECEIVE, "path": {"place": "place"}, "foreign": True}
+_TICKET = {"role": "ticket", "path": {"offer": "accepted"}, "foreign": True}
+_ADMIN = {"role": "administrator", "scope": "referral:admin"}
+_RULES = {"role": "administrator", "scope": "intake:rules"}
+
+RECIPES: Mapping[str, Recipe] = {
+    "POST /intake/entries": Recipe(**_SEND, body=_entry),
+    "GET /intake/entries/{entry}": Recipe(**_ENTRY),
+    "PUT /intake/entries/{entry}/person": Recipe(**_ENTRY, body=_person),
+    "POST /intake/entries/{entry}/case": Recipe(**_ENTRY),
+    "POST /intake/entries/{entry}/consents": Recipe(**_ENTRY, body=_consent),
+    "GET /intake/entries/{entry}/consents": Recipe(**_ENTRY),
+    "POST /intake/entries/{entry}/exclusions": Recipe(
+        **_ENTRY, body=_always({"kind": "organisation_type", "value": "police"})
+    ),
+    "POST /intake/entries/{entry}/withdraw": Recipe(**_ENTRY, body=_always({"what": "sharing"})),
+    "POST /intake/handoffs": Recipe(**_SEND, body=_handoff),
+    "GET /intake/handoffs": Recipe(**_SEND),
+    "GET /intake/handoffs/{handoff}": Recipe(**_HANDOFF),
+    "GET /intake/handoffs/{handoff}/disclosures": Recipe(**_HANDOFF),
+    "GET /intake/handoffs/{handoff}/details": Recipe(**_HANDOFF),
+    "POST /intake/handoffs/{handoff}/cancel": Recipe(**_HANDOFF),
+    "POST /intake/screenings": Recipe(
+        **_SEND, body=lambda _: {"digest": sha256(uuid4().bytes).hexdigest(), "area": "KH-1"}
+    ),
+    "GET /intake/screenings/{screening}": Recipe(**_SCREENING),
+    "POST /intake/screenings/{screening}/rows": Recipe(**_SCREENING, body=_row),
+    "POST /intake/screenings/{screening}/finish": Recipe(**_SCREENING, body=_always({"rows": 0})),
+    "GET /intake/screenings/{screening}/findings": Recipe(**_SCREENING),
+    "GET /intake/screenings/{screening}/entries": Recipe(**_SCREENING),
+    "POST /intake/questions/next-candidate": Recipe("network", body=_candidates),
+    "POST /intake/questions/readable-offers": Recipe("network", body=_offers),
+    "POST /intake/questions/may-accept": Recipe(
+        "network", body=lambda stage: _asked(stage, place=stage.objects["place"], eligibility={})
+    ),
+    "POST /intake/questions/hand-over-code": Recipe("network", body=lambda stage: _asked(stage, code="123456")),
+    "POST /intake/questions/detail": Recipe("network", body=lambda stage: _asked(stage, decline="other_reviewed")),
+    "GET /intake/packets/{offer}": Recipe(**_TICKET),
+    "PUT /intake/packets/{offer}/whereabouts": Recipe(**_TICKET, body=_always({"meeting_point": "north gate"})),
+    "PUT /intake/packets/{offer}/erasure": Recipe(**_TICKET, body=_always({"answer": "erased"})),
+    "GET /intake/rules/{kind}": Recipe(**_RULES, path={"kind": "kind"}),
+    "POST /intake/rules/need-to-know": Recipe(
+        **_RULES, body=_always({"group": "other", "stage": "offer", "fields": ["needs"]})
+    ),
+    "POST /intake/rules/agreements": Recipe(**_RULES, body=_agreement),
+    "POST /intake/rules/corridors": Recipe(
+        **_RULES,
+        body=_always({"from_country": "KH", "to_country": "VN", "categories": ["health"], "legal_basis": "sample"}),
+    ),
+    "POST /intake/rules/{kind}/{rule}/end": Recipe(**_RULES, path={"kind": "kind", "rule": "rule"}),
+    "GET /referral/offers": Recipe(**_RECEIVE),
+    "GET /referral/offers/{offer}": Recipe(**_ACCEPTED),
+    "POST /referral/offers/{offer}/accept": Recipe(**_OPEN),
+    "POST /referral/offers/{offer}/decline": Recipe(**_OPEN, body=_always({"reason": "other_reviewed"})),
+    "POST /referral/offers/{offer}/ticket": Recipe(**_ACCEPTED),
+    "POST /referral/offers/{offer}/arrived": Recipe(**_ACCEPTED, body=_always({"code": "000000"})),
+    "POST /referral/offers/{offer}/outcome": Recipe(**_ACCEPTED, body=_always({"outcome": "needs_met"})),
+    "POST /referral/referrals/{referral}/departed": Recipe(
+        "sender", "referral:send", path={"referral": "handoff"}, foreign=True
+    ),
+    "GET /referral/escalations": Recipe("coordinator", "referral:coordinate"),
+    "GET /referral/escalations/{referral}": Recipe(**_COORDINATE),
+    "POST /referral/escalations/{referral}/take": Recipe(**_COORDINATE),
+    "POST /referral/escalations/{referral}/ask-again": Recipe(**_COORDINATE),
+    "POST /referral/escalations/{referral}/ask": Recipe(
+        **_COORDINATE, body=lambda stage: {"place": stage.objects["place"]}
+    ),
+    "POST /referral/escalations/{referral}/hand-back": Recipe(**_COORDINATE),
+    "GET /referral/places": Recipe(**_RECEIVE),
+    "GET /referral/places/{place}": Recipe(**_PLACE),
+    "PUT /referral/places/{place}/count": Recipe(**_PLACE, body=_always({"usable": 9, "more_tonight": 1})),
+    "GET /referral/organisations": Recipe(**_ADMIN),
+    "POST /referral/organisations": Recipe(**_ADMIN, body=_always({"name": "Made", "type": "ngo", "country": "KH"})),
+    "POST /referral/organisations/{organisation}/suspend": Recipe(**_ADMIN, path={"organisation": "organisation"}),
+    "POST /referral/networks": Recipe(
+        **_ADMIN, body=lambda stage: {"name": "Made", "coordinator": stage.people["coordinator"].id, "sample": True}
+    ),
+    "POST /referral/networks/{network}/members": Recipe(
+        **_ADMIN, path={"network": "network"}, body=lambda stage: {"organisation": stage.people["receiver"].id}
+    ),
+    "POST /referral/clients": Recipe(**_ADMIN, body=_client),
+    "POST /referral/clients/{client}/revoke": Recipe(**_ADMIN, path={"client": "client"}),
+    "POST /referral/places": Recipe(**_ADMIN, body=_place),
+    "POST /referral/oauth/token": Recipe("anybody", form=True),
+    "GET /referral/.well-known/jwks.json": Recipe("anybody"),
+    "GET /notify/overview": Recipe("coordinator", "notify:watch"),
+    "GET /notify/changes": Recipe("coordinator", "notify:watch", stream=True),
+    "POST /notify/addresses": Recipe(
+        "administrator",
+        "notify:admin",
+        body=lambda stage: {"organisation": stage.people["receiver"].id, "email": "inbox@sample.example"},
+    ),
+}
+
+
+async def send(stage: Stage, operation: Operation, token: str | None, *, method: str | None = None,
+               objects: Mapping[str, str] | None = None, body: Any = None,
+               headers: Mapping[str, str] | None = None) -> httpx.Response:  # fmt: skip
+    """A request for an operation, valid but for what is given. Of a stream only the beginning is read."""
+    recipe, known = RECIPES[operation.id], {**stage.objects, **(objects or {})}
+    path = operation.template.format(**{name: known[which] for name, which in recipe.path.items()})
+    verb = method or operation.method
+    all_headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    if verb == "POST":
+        all_headers["Idempotency-Key"] = str(uuid4())
+    if verb == "PUT":
+        all_headers["If-Match"] = '"v1"'
+    content = body if body is not None else (recipe.body(stage) if recipe.body else None)
+    request = stage.client.build_request(
+        verb,
+        path,
+        json=content if verb in {"POST", "PUT", "PATCH"} else None,
+        headers={**all_headers, **(headers or {})},
+    )
+    response = await stage.client.send(request, stream=recipe.stream)
+    if not recipe.stream:
+        return response
+    try:
+        if response.status_code >= 400:
+            await response.aread()
+    finally:
+        await response.aclose()
+    return response
+
+
+async def staged(world: World) -> Stage:
+    """Set the stage: an accepted hand-off, one with an open offer, one that nobody can take, and a stranger."""
+    house = await world.house("Stage house", places=9)
+    stranger = await world.organisation("Stranger", "shelter", list(PARTNER_SCOPES))
+    await world.admin.post(f"/referral/networks/{world.network}/members", {"organisation": stranger.id})
+    entry = await world.ready_person(health_notes="asthma")
+    handoff = await world.handoff(entry)
+    accepted = str((await world.offer(house))["id"])
+    await house.partner.post(f"/referral/offers/{accepted}/accept")
+    await world.state(handoff, "ready")
+    second = await world.handoff(await world.ready_person())
+
+    async def still_open() -> Any:
+        offers = (await house.partner.get("/referral/offers?state=sent&state=seen"))["offers"]
+        return offers and offers[0]["id"]
+
+    opened = str(await eventually(still_open))
+    nobody = await world.handoff(await world.ready_person(), service_type="representation")
+    await world.state(nobody, "unroutable")
+    rule = await world.admin.post("/intake/rules/corridors", RECIPES["POST /intake/rules/corridors"].body(None))
+    await world.admin.post("/notify/addresses", {"organisation": house.id, "email": "inbox@sample.example"})
+    screening = await world.sender.partner.post("/intake/screenings", {"digest": "ab" * 32, "area": "KH-1"})
+    objects = {
+        "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
+        "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],
+        "screening": screening["id"], "organisation": stranger.id, "client": stranger.partner.client_id,
+    }  # fmt: skip
+    people = {
+        "sender": world.sender, "receiver": house, "coordinator": world.coordinator,
+        "administrator": Organisation("", "Administrator", world.admin),
+    }  # fmt: skip
+    client = await world.stack.enter_async_context(httpx.AsyncClient(base_url=world.made.url, timeout=15))
+    return Stage(world, client, people, objects, stranger)

@@ -1,0 +1,459 @@
+"""The gate beside a naive judge, written from the rules on consent and disclosure field by field, in plain loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from schemas.questions import OrganisationFacts
+from schemas.vocabulary import (
+    ConsentDecision,
+    ConsentState,
+    DataCategory,
+    OrganisationStatus,
+    OrganisationType,
+    Purpose,
+    ServiceGroup,
+)
+from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
+from services.intake.disclosure.domain import (
+    ERASED,
+    Agreement,
+    Ask,
+    Consent,
+    Corridor,
+    Exclusion,
+    NeedToKnow,
+    Person,
+    RecipientClass,
+    Rule,
+    Rules,
+    allowed,
+    as_offer,
+    disclose,
+    together,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+US, THEM, OTHERS = UUID(int=1), UUID(int=2), UUID(int=3)
+FIELDS = (*PACKET_FIELDS, *PLACEMENT_FIELDS)
+_BELONGS = {
+    "functional_needs": ["age_band", "sex", "needs", "languages"],
+    "safety": ["safety_notes"],
+    "identity": ["name", "age_years", "citizenship"],
+    "contact": ["phone", "contact_notes"],
+    "family": ["family_notes"],
+    "health": ["health_notes"],
+    "account": ["account", "exploitation", "means_of_control"],
+    "alleged_offender": ["recruiter_notes"],
+    "legal_status": ["legal_notes"],
+    "documents_photo": ["documents"],
+    "placement": ["receiver", "arrival", "address"],
+}
+
+
+def judge(field: str, ask: Ask, person: Person, rules: Rules) -> bool:
+    """May this one field go? Everybody who has a say is heard in turn; the first no ends it."""
+    category = None
+    for name, members in _BELONGS.items():
+        if field in members:
+            category = name
+    if category is None:
+        return False
+    return (
+        _asker_is_fit(ask.recipient, person)
+        and _person_agrees(ask, person)
+        and _consent_covers(category, ask, person)
+        and _rules_agree(field, category, ask, rules)
+    )
+
+
+def _is_police(asker: OrganisationFacts) -> bool:
+    return asker.law_enforcement or asker.type == "police"
+
+
+def _asker_is_fit(asker: OrganisationFacts, person: Person) -> bool:
+    if asker.status != "active" or asker.type == "unknown":
+        return False
+    for never in person.exclusions:
+        if never.kind == "organisation" and never.value == str(asker.organisation):
+            return False
+        if never.kind == "organisation_type" and never.value == asker.type.value:
+            return False
+        if never.kind == "law_enforcement" and _is_police(asker):
+            return False
+    return True
+
+
+def _person_agrees(ask: Ask, person: Person) -> bool:
+    if person.sharing_shut:
+        return False
+    if person.service_shut:
+        return False
+    for decision in (person.service, person.sharing):
+        if decision is None or decision.state.value in {"refused", "withdrawn"}:
+            return False
+        if decision.valid_from > ask.now:
+            return False
+        if decision.valid_until is not None and ask.now >= decision.valid_until:
+            return False
+        if person.minor and not decision.guardian:
+            return False
+    return True
+
+
+def _consent_covers(category: str, ask: Ask, person: Person) -> bool:
+    sharing, asker = person.sharing, ask.recipient
+    assert sharing is not None
+    if category not in [one.value for one in sharing.categories]:
+        return False
+    if ask.purpose not in list(sharing.purposes):
+        return False
+    for organisation in sharing.organisations:
+        if organisation == asker.organisation:
+            return True
+    if _is_police(asker) or asker.type.value in {"embassy", "ministry"}:
+        return False
+    for kind in sharing.classes:
+        type_fits = kind.type is None or kind.type == asker.type
+        country_fits = kind.country is None or kind.country == asker.country
+        if type_fits and country_fits:
+            return True
+    return False
+
+
+def _rules_agree(field: str, category: str, ask: Ask, rules: Rules) -> bool:
+    needed = agreed = False
+    for need in rules.need_to_know:
+        same = need.group == ask.group and need.stage == ask.stage
+        if same and field in need.fields and ask.group.value != "unknown":
+            needed = True
+    for agreement in rules.agreements:
+        between = agreement.sender == ask.sender and agreement.recipient == ask.recipient.organisation
+        if between and ask.purpose in agreement.purposes and category in [one.value for one in agreement.categories]:
+            agreed = True
+    crosses = ask.recipient.country == ask.country
+    for corridor in rules.corridors:
+        way = (corridor.from_country, corridor.to_country)
+        if way == (ask.country, ask.recipient.country) and category in [one.value for one in corridor.categories]:
+            crosses = True
+    return needed and agreed and crosses
+
+
+# --- a case in which everything is allowed ------------------------------------------------------------------------
+
+
+def facts(**more: object) -> OrganisationFacts:
+    known = {
+        "organisation": THEM, "type": OrganisationType.SHELTER, "country": "KH", "law_enforcement": False,
+        "status": OrganisationStatus.ACTIVE,
+    }  # fmt: skip
+    return OrganisationFacts.model_validate({**known, **more})
+
+
+def consent(decision: ConsentDecision = ConsentDecision.SHARE_REFERRAL) -> Consent:
+    return Consent(
+        decision=decision, state=ConsentState.GIVEN, version=1, categories=frozenset(DataCategory),
+        purposes=frozenset(Purpose), organisations=frozenset(), classes=(RecipientClass(OrganisationType.SHELTER, "KH"),),
+        valid_from=NOW - HOUR, valid_until=NOW + HOUR, guardian=False,
+    )  # fmt: skip
+
+
+PERSON = Person(
+    minor=False, service=consent(ConsentDecision.SERVICE), sharing=consent(), exclusions=(), sharing_shut=False,
+    service_shut=False,
+)  # fmt: skip
+ASK = Ask(US, facts(), "packet", Purpose.SERVICE_PROVISION, ServiceGroup.SHELTER, "KH", NOW)
+RULES = Rules(
+    need_to_know=(NeedToKnow(ServiceGroup.SHELTER, "packet", frozenset(FIELDS)),),
+    agreements=(Agreement(US, THEM, frozenset(DataCategory), frozenset(Purpose)),),
+    corridors=(),
+)
+
+
+def verdict(field: str = "name", *, ask: Ask = ASK, person: Person = PERSON, rules: Rules = RULES) -> Rule:
+    found = disclose([field], ask, person, rules)[field]
+    assert (found is Rule.ALLOWED) == judge(field, ask, person, rules)
+    return found
+
+
+def sharing(**more: object) -> Person:
+    return replace(PERSON, sharing=replace(consent(), **more))  # type: ignore[arg-type]
+
+
+def service(**more: object) -> Person:
+    return replace(PERSON, service=replace(consent(ConsentDecision.SERVICE), **more))  # type: ignore[arg-type]
+
+
+def asking(**more: object) -> Ask:
+    return replace(ASK, recipient=facts(**more))
+
+
+def test_everything_is_allowed_where_every_rule_allows_it() -> None:
+    assert set(disclose(FIELDS, ASK, PERSON, RULES).values()) == {Rule.ALLOWED}
+
+
+REFUSED: list[tuple[Rule, dict[str, object]]] = [
+    (Rule.UNKNOWN_FIELD, {"field": "shoe_size"}),
+    (Rule.ORGANISATION_SUSPENDED, {"ask": asking(status=OrganisationStatus.SUSPENDED)}),
+    (Rule.ORGANISATION_SUSPENDED, {"ask": asking(status="a status of next year")}),
+    (Rule.ORGANISATION_UNKNOWN, {"ask": asking(type="a type of next year")}),
+    (Rule.EXCLUDED, {"person": replace(PERSON, exclusions=(Exclusion("organisation", str(THEM)),))}),
+    (Rule.EXCLUDED, {"person": replace(PERSON, exclusions=(Exclusion("organisation_type", "shelter"),))}),
+    (Rule.FENCED, {"person": replace(PERSON, sharing_shut=True)}),
+    (Rule.FENCED, {"person": replace(PERSON, service_shut=True)}),
+    (Rule.FENCED, {"person": ERASED}),
+    (Rule.SERVICE_CONSENT, {"person": replace(PERSON, service=None)}),
+    (Rule.SERVICE_CONSENT, {"person": service(state=ConsentState.WITHDRAWN)}),
+    (Rule.SERVICE_CONSENT, {"person": service(state=ConsentState.REFUSED)}),
+    (Rule.CONSENT_EXPIRED, {"person": service(valid_until=NOW)}),
+    (Rule.SHARING_CONSENT, {"person": replace(PERSON, sharing=None)}),
+    (Rule.SHARING_CONSENT, {"person": sharing(state=ConsentState.REFUSED)}),
+    (Rule.SHARING_CONSENT, {"person": sharing(valid_from=NOW + HOUR, valid_until=None)}),
+    (Rule.CONSENT_EXPIRED, {"person": sharing(valid_until=NOW)}),
+    (Rule.GUARDIAN, {"person": replace(PERSON, minor=True)}),
+    (Rule.CONSENT_PURPOSE, {"person": sharing(purposes=frozenset({Purpose.FOLLOW_UP}))}),
+    (Rule.CONSENT_CATEGORY, {"person": sharing(categories=frozenset(DataCategory) - {DataCategory.IDENTITY})}),
+    (Rule.CONSENT_RECIPIENT, {"person": sharing(classes=(RecipientClass(OrganisationType.CLINIC),))}),
+    (Rule.CONSENT_RECIPIENT, {"person": sharing(classes=(RecipientClass(country="TH"),))}),
+    (Rule.NEED_TO_KNOW, {"rules": replace(RULES, need_to_know=())}),
+    (Rule.NEED_TO_KNOW, {"ask": replace(ASK, stage="offer")}),
+    (Rule.NEED_TO_KNOW, {"ask": replace(ASK, group=ServiceGroup.HEALTH)}),
+    (Rule.AGREEMENT, {"rules": replace(RULES, agreements=())}),
+    (Rule.AGREEMENT, {"ask": replace(ASK, sender=OTHERS)}),
+    (Rule.AGREEMENT, {"rules": replace(RULES, agreements=(
+        Agreement(US, THEM, frozenset(DataCategory), frozenset({Purpose.REFERRAL})),))}),
+    (Rule.CORRIDOR, {"ask": replace(ASK, country="TH")}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "change"), REFUSED)
+def test_one_rule_that_refuses_is_enough_and_is_named(rule: Rule, change: dict[str, object]) -> None:
+    assert verdict(**change) is rule  # type: ignore[arg-type]
+
+
+def test_every_rule_but_that_of_a_party_is_met_above() -> None:
+    assert {rule for rule, _ in REFUSED} == set(Rule) - {Rule.ALLOWED, Rule.PARTY}
+
+
+def test_a_consent_ends_in_the_very_moment_that_it_names() -> None:
+    assert verdict(person=sharing(valid_until=NOW + timedelta(microseconds=1))) is Rule.ALLOWED
+    assert verdict(person=sharing(valid_until=NOW)) is Rule.CONSENT_EXPIRED
+
+
+@pytest.mark.parametrize("kind", ["police", "embassy", "ministry"])
+def test_authorities_are_covered_by_name_only(kind: str) -> None:
+    everybody = (RecipientClass(), RecipientClass(OrganisationType(kind)), RecipientClass(country="KH"))
+    assert verdict(ask=asking(type=kind), person=sharing(classes=everybody)) is Rule.CONSENT_RECIPIENT
+    named = sharing(classes=(), organisations=frozenset({THEM}))
+    assert verdict(ask=asking(type=kind), person=named) is Rule.ALLOWED
+
+
+def test_law_enforcement_is_covered_by_name_only_whatever_it_calls_itself() -> None:
+    shelter_of_the_police = asking(law_enforcement=True)
+    assert verdict(ask=shelter_of_the_police) is Rule.CONSENT_RECIPIENT
+    assert verdict(ask=shelter_of_the_police, person=sharing(organisations=frozenset({THEM}))) is Rule.ALLOWED
+
+
+@pytest.mark.parametrize("police", [{"type": "police"}, {"law_enforcement": True}])
+def test_never_law_enforcement_beats_even_its_name(police: dict[str, object]) -> None:
+    named = replace(sharing(organisations=frozenset({THEM})), exclusions=(Exclusion("law_enforcement", "any"),))
+    assert verdict(ask=asking(**police), person=named) is Rule.EXCLUDED
+
+
+def test_a_minor_needs_the_guardian_for_both_decisions() -> None:
+    guarded_service = replace(PERSON, minor=True, service=replace(consent(ConsentDecision.SERVICE), guardian=True))
+    guarded_sharing = replace(PERSON, minor=True, sharing=replace(consent(), guardian=True))
+    both = replace(guarded_service, sharing=guarded_sharing.sharing)
+    assert verdict(person=guarded_service) is Rule.GUARDIAN
+    assert verdict(person=guarded_sharing) is Rule.GUARDIAN
+    assert verdict(person=both) is Rule.ALLOWED
+
+
+def test_a_kind_of_service_that_is_not_known_needs_nothing() -> None:
+    anything = replace(RULES, need_to_know=(NeedToKnow(ServiceGroup.UNKNOWN, "packet", frozenset(FIELDS)),))
+    assert verdict(ask=replace(ASK, group=ServiceGroup.UNKNOWN), rules=anything) is Rule.NEED_TO_KNOW
+
+
+def test_a_corridor_leads_one_way_and_for_its_categories() -> None:
+    abroad = replace(ASK, country="TH")
+    there = Corridor("TH", "KH", frozenset({DataCategory.IDENTITY}))
+    assert verdict(ask=abroad, rules=replace(RULES, corridors=(there,))) is Rule.ALLOWED
+    assert verdict("phone", ask=abroad, rules=replace(RULES, corridors=(there,))) is Rule.CORRIDOR
+    back = replace(there, from_country="KH", to_country="TH")
+    assert verdict(ask=abroad, rules=replace(RULES, corridors=(back,))) is Rule.CORRIDOR
+
+
+# --- any case -----------------------------------------------------------------------------------------------------
+
+ORGANISATIONS = st.sampled_from([THEM, THEM, THEM, US, OTHERS])
+COUNTRIES = st.sampled_from(["KH", "KH", "TH"])
+TYPES = st.sampled_from([OrganisationType.SHELTER] * 6 + list(OrganisationType))
+CATEGORIES = st.one_of(st.just(frozenset(DataCategory)), st.frozensets(st.sampled_from(DataCategory)))
+PURPOSES = st.one_of(st.just(frozenset(Purpose)), st.frozensets(st.sampled_from(Purpose)))
+STATES = st.sampled_from([ConsentState.GIVEN] * 6 + list(ConsentState))
+BEGINS = st.sampled_from([NOW - HOUR, NOW - HOUR, NOW, NOW + HOUR])
+ENDS = st.sampled_from([None, NOW + HOUR, NOW + timedelta(microseconds=1), NOW, NOW - HOUR])
+CLASSES = st.lists(
+    st.builds(RecipientClass, st.one_of(st.none(), TYPES), st.one_of(st.none(), COUNTRIES)), min_size=1, max_size=3
+).map(tuple)
+MOSTLY_NOT = st.sampled_from([False] * 5 + [True])
+STAGES = st.sampled_from(["offer", "packet", "placement"])
+GROUPS = st.sampled_from([ServiceGroup.SHELTER] * 3 + [ServiceGroup.HEALTH, ServiceGroup.UNKNOWN])
+SOME_FIELDS = st.one_of(st.just(frozenset(FIELDS)), st.frozensets(st.sampled_from(FIELDS)))
+
+
+def consents(decision: ConsentDecision) -> st.SearchStrategy[Consent | None]:
+    made = st.builds(
+        Consent, st.just(decision), STATES, st.just(1), CATEGORIES, PURPOSES, st.frozensets(ORGANISATIONS, max_size=2),
+        CLASSES, BEGINS, ENDS, st.booleans(),
+    )  # fmt: skip
+    return st.one_of(made, made, made, st.none())
+
+
+EXCLUSIONS = st.one_of(
+    st.builds(Exclusion, st.just("organisation"), ORGANISATIONS.map(str)),
+    st.builds(Exclusion, st.just("organisation_type"), st.sampled_from(OrganisationType).map(str)),
+    st.just(Exclusion("law_enforcement", "any")),
+)
+PEOPLE = st.builds(
+    Person, minor=MOSTLY_NOT, service=consents(ConsentDecision.SERVICE), sharing=consents(ConsentDecision.SHARE_REFERRAL),
+    exclusions=st.one_of(st.just(()), st.just(()), st.lists(EXCLUSIONS, max_size=2).map(tuple)), sharing_shut=MOSTLY_NOT,
+    service_shut=MOSTLY_NOT,
+)  # fmt: skip
+ASKERS = st.builds(
+    OrganisationFacts, organisation=ORGANISATIONS, type=TYPES, country=COUNTRIES, law_enforcement=MOSTLY_NOT,
+    status=st.sampled_from([OrganisationStatus.ACTIVE] * 6 + list(OrganisationStatus)),
+)  # fmt: skip
+ASKS = st.builds(Ask, st.sampled_from([US, US, OTHERS]), ASKERS, STAGES, st.sampled_from(Purpose), GROUPS, COUNTRIES,
+                 st.just(NOW))  # fmt: skip
+RULEBOOKS = st.builds(
+    Rules,
+    st.lists(st.builds(NeedToKnow, GROUPS, STAGES, SOME_FIELDS), max_size=4).map(tuple),
+    st.lists(st.builds(Agreement, st.sampled_from([US, US, OTHERS]), ORGANISATIONS, CATEGORIES, PURPOSES), max_size=4)
+    .map(tuple),
+    st.lists(st.builds(Corridor, COUNTRIES, COUNTRIES, CATEGORIES), max_size=3).map(tuple),
+)  # fmt: skip
+
+
+@settings(max_examples=250, deadline=None)
+@given(ask=ASKS, person=PEOPLE, rules=RULEBOOKS)
+@example(ask=ASK, person=PERSON, rules=RULES)
+def test_the_gate_says_what_the_judge_says(ask: Ask, person: Person, rules: Rules) -> None:
+    told = disclose(FIELDS, ask, person, rules)
+    assert set(told) == set(FIELDS)
+    assert {field for field in FIELDS if judge(field, ask, person, rules)} == allowed(told)
+
+
+@settings(max_examples=250, deadline=None)
+@given(change=st.data())
+def test_the_gate_says_what_the_judge_says_near_what_is_allowed(change: st.DataObject) -> None:
+    """Two or three parts of the allowed case are drawn anew: here verdicts of both kinds are about equally many."""
+    parts: dict[str, st.SearchStrategy[object]] = {
+        "recipient": ASKERS, "stage": STAGES, "purpose": st.sampled_from(Purpose), "group": GROUPS, "country": COUNTRIES,
+        "service": consents(ConsentDecision.SERVICE), "sharing": consents(ConsentDecision.SHARE_REFERRAL),
+        "exclusions": st.lists(EXCLUSIONS, max_size=2).map(tuple), "minor": st.booleans(), "sharing_shut": st.booleans(),
+        "service_shut": st.booleans(), "need_to_know": st.lists(st.builds(NeedToKnow, GROUPS, STAGES, SOME_FIELDS)).map(tuple),
+        "agreements": st.lists(st.builds(Agreement, st.sampled_from([US, OTHERS]), ORGANISATIONS, CATEGORIES, PURPOSES)).map(tuple),
+        "corridors": st.lists(st.builds(Corridor, COUNTRIES, COUNTRIES, CATEGORIES)).map(tuple),
+    }  # fmt: skip
+    ask, person, rules = ASK, PERSON, RULES
+    for name in change.draw(st.lists(st.sampled_from(sorted(parts)), min_size=1, max_size=3, unique=True)):
+        drawn = {name: change.draw(parts[name], label=name)}
+        if name in Ask.__slots__:
+            ask = replace(ask, **drawn)  # type: ignore[arg-type]
+        elif name in Person.__slots__:
+            person = replace(person, **drawn)  # type: ignore[arg-type]
+        else:
+            rules = replace(rules, **drawn)  # type: ignore[arg-type]
+    told = disclose(FIELDS, ask, person, rules)
+    assert {field for field in FIELDS if judge(field, ask, person, rules)} == allowed(told)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    fields=st.lists(st.one_of(st.text(max_size=12), st.sampled_from(FIELDS))), ask=ASKS, person=PEOPLE, rules=RULEBOOKS
+)
+def test_the_gate_answers_every_field_that_is_asked_for(
+    fields: list[str], ask: Ask, person: Person, rules: Rules
+) -> None:
+    told = disclose(iter(fields), ask, person, rules)
+    assert set(told) == set(fields)
+    assert not allowed(told) - set(FIELDS)
+
+
+def _without_category(person: Person) -> Person:
+    given_ = person.sharing
+    return person if given_ is None else replace(person, sharing=replace(given_, categories=frozenset()))
+
+
+def _until_now(person: Person) -> Person:
+    given_ = person.service
+    return person if given_ is None else replace(person, service=replace(given_, valid_until=NOW))
+
+
+NARROWER: dict[str, Callable[[Person], Person]] = {
+    "an exclusion": lambda p: replace(p, exclusions=(*p.exclusions, Exclusion("organisation_type", "shelter"))),
+    "no law enforcement": lambda p: replace(p, exclusions=(*p.exclusions, Exclusion("law_enforcement", "any"))),
+    "sharing is shut": lambda p: replace(p, sharing_shut=True),
+    "service is shut": lambda p: replace(p, service_shut=True),
+    "no sharing": lambda p: replace(p, sharing=None),
+    "no service": lambda p: replace(p, service=None),
+    "no category": _without_category,
+    "expired": _until_now,
+    "a minor": lambda p: replace(p, minor=True),
+}
+
+
+@pytest.mark.parametrize("narrower", NARROWER)
+@settings(max_examples=50, deadline=None)
+@given(ask=ASKS, person=PEOPLE, rules=RULEBOOKS)
+@example(ask=ASK, person=PERSON, rules=RULES)
+def test_what_narrows_never_allows_more(narrower: str, ask: Ask, person: Person, rules: Rules) -> None:
+    after = disclose(FIELDS, ask, NARROWER[narrower](person), rules)
+    assert allowed(after) <= allowed(disclose(FIELDS, ask, person, rules))
+
+
+@settings(max_examples=50, deadline=None)
+@given(ask=ASKS, person=PEOPLE, rules=RULEBOOKS, which=st.integers(0, 2))
+@example(ask=ASK, person=PERSON, rules=RULES, which=1)
+def test_a_rule_that_ends_never_allows_more(ask: Ask, person: Person, rules: Rules, which: int) -> None:
+    name = ("need_to_know", "agreements", "corridors")[which]
+    fewer = replace(rules, **{name: getattr(rules, name)[1:]})
+    assert allowed(disclose(FIELDS, ask, person, fewer)) <= allowed(disclose(FIELDS, ask, person, rules))
+
+
+# --- a party ------------------------------------------------------------------------------------------------------
+
+VERDICTS = st.fixed_dictionaries({field: st.sampled_from([Rule.ALLOWED, Rule.ALLOWED, Rule.FENCED, Rule.GUARDIAN])
+                                  for field in OFFER_FIELDS})  # fmt: skip
+
+
+@settings(deadline=None)
+@given(party=st.lists(VERDICTS, min_size=1, max_size=4))
+def test_of_a_party_a_field_goes_where_every_member_allows_it(party: list[dict[str, Rule]]) -> None:
+    after = together(party)
+    for before, told in zip(party, after, strict=True):
+        for field in OFFER_FIELDS:
+            everybody = all(member[field] is Rule.ALLOWED for member in party)
+            own = before[field] if before[field] is not Rule.ALLOWED else Rule.PARTY
+            assert told[field] is (Rule.ALLOWED if everybody else own)
+
+
+@settings(deadline=None)
+@given(party=st.lists(VERDICTS, min_size=1, max_size=4))
+def test_an_offer_tells_nothing_of_anybody_where_one_members_needs_may_not_be_told(
+    party: list[dict[str, Rule]],
+) -> None:
+    after = as_offer(party)
+    yes = all(member["needs"] is Rule.ALLOWED for member in party)
+    assert all(told["needs"] is Rule.ALLOWED for told in after) == yes
+    if not yes:
+        assert not any(allowed(told) for told in after)

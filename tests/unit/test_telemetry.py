@@ -1,0 +1,165 @@
+"""Nothing that was said about anybody reaches a log line or a span."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from spean import telemetry
+from spean.telemetry import set_up_logs, span, traceparent
+
+CANARY = "canary-c41d"
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What the process would write to standard error."""
+    root = logging.getLogger()
+    before, level, hook = root.handlers[:], root.level, sys.excepthook
+    set_up_logs("DEBUG")
+    written = io.StringIO()
+    handler = root.handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+    yield written
+    root.handlers, sys.excepthook = before, hook
+    root.setLevel(level)
+    logging.getLogger("uvicorn.access").disabled = False
+
+
+def only(written: io.StringIO) -> dict[str, object]:
+    (line,) = written.getvalue().splitlines()
+    found: dict[str, object] = json.loads(line)
+    return found
+
+
+def test_an_exception_is_its_class_and_its_places(lines: io.StringIO) -> None:
+    try:
+        try:
+            raise KeyError(CANARY)
+        except KeyError as inner:
+            raise ValueError(CANARY, {"name": CANARY}) from inner
+    except ValueError:
+        logging.getLogger("spean.test").exception("it went wrong")
+    line = only(lines)
+    assert (line["message"], line["error_class"], line["level"]) == ("it went wrong", "ValueError", "error")
+    assert line["at"] == [f"test_an_exception_is_its_class_and_its_places:{place}" for place in _numbers(line)]
+    assert CANARY not in lines.getvalue()
+
+
+def _numbers(line: dict[str, object]) -> list[str]:
+    places = line["at"]
+    assert isinstance(places, list)
+    return [place.rpartition(":")[2] for place in places]
+
+
+def test_arguments_stay_out(lines: io.StringIO) -> None:
+    for logger in ("spean.test", "aiokafka.test", "services.test"):
+        logging.getLogger(logger).warning("a value: %s", CANARY)
+    told = [json.loads(line)["message"] for line in lines.getvalue().splitlines()]
+    assert told == ["a value: %s"] * 3
+    assert CANARY not in lines.getvalue()
+
+
+def test_another_librarys_finished_sentence_is_only_placed(lines: io.StringIO) -> None:
+    logging.getLogger("some.library").warning(f"a value: {CANARY}")  # noqa: G004 (as some libraries do)
+    logging.getLogger("some.library").warning(ValueError(CANARY))
+    logging.getLogger("spean.test").warning(ValueError(CANARY))
+    for line in lines.getvalue().splitlines():
+        assert json.loads(line)["message"].startswith("test_telemetry:")
+    assert CANARY not in lines.getvalue()
+
+
+def test_only_listed_attributes_and_plain_values(lines: io.StringIO) -> None:
+    id_ = uuid4()
+    more = {"error_class": "X", "name_of_person": CANARY, "holder": id_, "reason": ValueError(CANARY), "count": 3}
+    logging.getLogger("spean.test").info("done", extra=more)
+    line = only(lines)
+    assert (line["error_class"], line["holder"], line["reason"], line["count"]) == ("X", str(id_), "ValueError", 3)
+    assert CANARY not in lines.getvalue()
+
+
+def test_other_libraries_are_heard_from_warnings_upwards(lines: io.StringIO) -> None:
+    for logger in ("aiokafka.consumer", "asyncio", "uvicorn.error"):
+        logging.getLogger(logger).info("payload %s", CANARY)
+        logging.getLogger(logger).debug("payload %s", CANARY)
+    assert lines.getvalue() == ""
+    logging.getLogger("spean.test").info("ours")
+    assert only(lines)["message"] == "ours"
+    # Whatever the process is set to, aiokafka never speaks at DEBUG.
+    assert not logging.getLogger("aiokafka.producer").isEnabledFor(logging.DEBUG)
+
+
+async def test_a_task_that_nobody_asked_about(lines: io.StringIO) -> None:
+    """asyncio puts the whole exception into its message."""
+
+    async def fails() -> None:
+        raise ValueError(CANARY)
+
+    task = asyncio.create_task(fails())
+    await asyncio.wait({task})
+    del task
+    gc.collect()
+    line = only(lines)
+    assert (line["logger"], line["level"], line["error_class"]) == ("asyncio", "error", "ValueError")
+    assert CANARY not in lines.getvalue()
+
+
+def test_the_fault_that_ends_the_process_is_told_by_class() -> None:
+    program = f"from spean.telemetry import set_up_logs; set_up_logs(); raise ValueError('{CANARY}')"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert json.loads(ended.stderr)["error_class"] == "ValueError"
+    assert CANARY not in ended.stderr
+
+
+class TestSpans:
+    @pytest.fixture
+    def spans(self) -> InMemorySpanExporter:
+        """One for the process: OpenTelemetry lets it be set once."""
+        exporter = InMemorySpanExporter()
+        if not isinstance(trace.get_tracer_provider(), TracerProvider):
+            trace.set_tracer_provider(TracerProvider())
+        provider = trace.get_tracer_provider()
+        assert isinstance(provider, TracerProvider)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        return exporter
+
+    def test_an_attribute_that_is_not_listed_is_refused(self, spans: InMemorySpanExporter) -> None:
+        with pytest.raises(KeyError, match="person"), span("test", person=CANARY):
+            pass
+        assert spans.get_finished_spans() == ()
+
+    def test_an_error_is_its_class(self, spans: InMemorySpanExporter) -> None:
+        with pytest.raises(ValueError, match=CANARY), span("test", count=2):
+            raise ValueError(CANARY)
+        (done,) = spans.get_finished_spans()
+        assert dict(done.attributes or {}) == {"count": 2, "error_class": "ValueError"}
+        assert not done.events
+        assert CANARY not in done.to_json()
+
+    def test_a_trace_can_be_handed_on(self, spans: InMemorySpanExporter) -> None:
+        assert traceparent() is None
+        with span("test"):
+            handed = traceparent()
+        (done,) = spans.get_finished_spans()
+        assert handed is not None
+        version, trace_id, span_id, _ = handed.split("-")
+        assert (version, int(trace_id, 16), int(span_id, 16)) == ("00", done.context.trace_id, done.context.span_id)
+
+
+def test_no_id_of_a_person_is_among_what_is_listed() -> None:
+    assert not {"entry", "person", "case", "value", "body", "key", "email"} & telemetry.ALLOWED
