@@ -37,6 +37,9 @@ BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 SHOW_EVERY_S = 1.0
 # Longer than a round over all partitions with full batches takes.
 STALL_S = 15.0
+# Then nothing of that partition is read, for what was in between would be skipped; it is looked at again now and then.
+TRIMMED = "unread records are gone from the log: say them again with spean replay"
+BLOCKED_S = 2.0
 # A deadlock or a lock that is not to be had passes within a few tries; what has not is the event's own fault.
 TRIES_MOST = 8
 
@@ -47,10 +50,6 @@ class Poison(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class LogTrimmed(BusError):
-    """Records that this service has not read are gone from the log: only `spean replay` can say them again."""
 
 
 class _Moved(Exception):
@@ -70,6 +69,7 @@ class Consumer:
         self._topics, self._handlers = topics, handlers
         self._positions: dict[Partition, Position] = {}
         self._tries: Counter[tuple[Partition, int]] = Counter()
+        self._blocked: dict[Partition, float] = {}
         self._shown_at = self._looked_at = 0.0
         self._shown: dict[Partition, int] = {}
         self._seen: dict[Partition, int] = {}
@@ -99,8 +99,10 @@ class Consumer:
         assigned = subscription.assigned()
         for partition in self._positions.keys() - assigned:
             del self._positions[partition]
-        for partition in assigned - self._positions.keys():
-            await self._find_place(subscription, partition)
+        now = asyncio.get_running_loop().time()
+        for partition in sorted(assigned - self._positions.keys()):
+            if now >= self._blocked.get(partition, 0.0):
+                await self._find_place(subscription, partition)
         try:
             batches = await subscription.poll(timeout_s=POLL_S, max_records=BATCH_RECORDS)
         except OutOfRange:
@@ -141,7 +143,8 @@ class Consumer:
         self._seen = {partition: position.next for partition, position in self._positions.items()}
 
     async def _find_place(self, subscription: Subscription, partition: Partition) -> None:
-        """Load the position, make sure that this is still the log it belongs to, and seek to it."""
+        """Load the position, make sure that this is still the log it belongs to and that it holds what comes next, and seek
+        to it."""
         async with self._db.transaction("consumer.position") as tx:
             position = await order.load_position(tx, partition)
         start, end = (await self._bus.bounds(partition.topic))[partition]
@@ -152,9 +155,9 @@ class Consumer:
                     return
             position = Position(start, None)
         elif position.next < start:
-            log.error("unread records are gone from the log; say them again with spean replay",
-                      extra={"topic": partition.topic, "partition": partition.number})  # fmt: skip
-            raise LogTrimmed(partition.topic)
+            log.error(TRIMMED, extra={"service": self._group, "topic": partition.topic, "partition": partition.number})
+            self._blocked[partition] = asyncio.get_running_loop().time() + BLOCKED_S
+            return
         await subscription.seek(partition, position.next)
         self._positions[partition] = position
 

@@ -12,8 +12,8 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from schemas.registry import PREFIX
 from services.cli.connected import Connected, NotRunning, connected
 from spean import consumer, order
 from spean.order import Key
@@ -80,17 +80,21 @@ async def _listed() -> list[DeadLetter]:
 
 
 def _show(found: list[DeadLetter]) -> None:
-    console = Console(highlight=False)
+    """Whole lines, however narrow the terminal: what is to be typed next can be copied."""
+    console = Console(highlight=False, soft_wrap=True)
     if not found:
         console.print("[green]Nothing waits:[/] every event has taken effect.")
-        return
-    table = Table("service", "topic", "source", "aggregate", "events", "why", "first event", "since (UTC)")
     for one in found:
         since = one.since.strftime("%Y-%m-%d %H:%M")
-        cells = (one.service, one.topic, one.source, str(one.aggregate), str(one.count), one.reason, one.type, since)
-        table.add_row(*(escape(cell) for cell in cells))
-    console.print(table)
-    console.print("Mend the cause, then: spean retry SERVICE SOURCE AGGREGATE, or spean retry SERVICE --all")
+        first = one.type.removeprefix(PREFIX) or "a record that is no event"
+        console.print(
+            f"[bold]{one.service}[/]  [red]{escape(one.reason)}[/]  {escape(first)} on {escape(one.topic)}, "
+            f"{one.count} waiting since {since} UTC"
+        )
+        if one.source == order.NOBODY:
+            console.print("    no event of this topic's writer: it holds up nobody, and is kept to be looked at")
+        else:
+            console.print(f"    spean retry {one.service} {escape(one.source)} {one.aggregate}")
 
 
 def retry(

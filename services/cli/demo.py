@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path as FilePath
@@ -18,13 +18,14 @@ import typer
 from joserfc.jwk import OKPKey
 from rich.console import Console
 
-from services.cli import bootstrap, demo_people, demo_scenes, demo_show, demo_stage, screen, screen_import
+from services.cli import bootstrap, demo_people, demo_scenes, demo_show, demo_stage, screen, screen_file, screen_import
 from services.cli.client import ApiProblem, Partner
 from services.cli.demo_day import Day, Tell
 from services.cli.demo_result import Answer, Expectation, Path, Result
 from services.cli.demo_stage import NeverCame
-from services.cli.screen_file import NotThisLayout
 from spean.settings import Settings
+
+Scene = Callable[[Day], Awaitable[None]]
 
 AREA = "KH-1"
 NOT_AS_EXPECTED = 1
@@ -44,12 +45,11 @@ def demo(
     only if everything went as it should."""
     settings = Settings()
     admin_key = screen.private_key(key or bootstrap.key_file(settings))
-    console = Console(stderr=True)
-    with demo_show.Progress(console, quiet=as_json) as progress:
-        try:
-            result = asyncio.run(play(url or bootstrap.address(settings), admin_key, file=file, tell=progress.tell))
-        except NotThisLayout as wrong:
-            raise screen.CannotRead(f"{file} cannot be imported: {wrong}") from None
+    if file is not None:
+        with screen.reading(file):
+            screen_file.scan(file)
+    with demo_show.Progress(Console(stderr=True), quiet=as_json) as progress:
+        result = asyncio.run(play(url or bootstrap.address(settings), admin_key, file=file, tell=progress.tell))
     if as_json:
         typer.echo(json.dumps({**asdict(result), "ok": result.ok}))
     else:
@@ -58,7 +58,8 @@ def demo(
         raise typer.Exit(NOT_AS_EXPECTED)
 
 
-async def play(url: str, admin_key: OKPKey, *, file: FilePath | None = None, tell: Tell = lambda _: None) -> Result:
+async def play(url: str, admin_key: OKPKey, *, file: FilePath | None = None, tell: Tell = lambda _: None,
+               scenes: Sequence[Scene] = demo_scenes.SCENES) -> Result:  # fmt: skip
     """Play the day at the installation that answers at `url`; `tell` hears of every step.
 
     What does not go as expected stands in the result. Raises ApiProblem and httpx.TransportError where the stage itself
@@ -75,7 +76,7 @@ async def play(url: str, admin_key: OKPKey, *, file: FilePath | None = None, tel
         day = Day(stage, await _screened(stage.post.partner, result), result, tell)
         before.ended = "network founded, group screened"
         before.tell(tell, before.ended)
-        await asyncio.gather(*(_played(day, scene) for scene in demo_scenes.SCENES))
+        await asyncio.gather(*(_played(day, scene) for scene in scenes))
         await _ends(day)
         result.answers = await _answers(day)
     result.seconds = round(time.monotonic() - began, 2)
@@ -104,7 +105,7 @@ async def _screened(post: Partner, result: Result) -> dict[str, str]:
     return {person.name: listed["entries"][row]["entry"] for row, person in enumerate(demo_people.GROUP)}
 
 
-async def _played(day: Day, scene: Callable[[Day], Awaitable[None]]) -> None:
+async def _played(day: Day, scene: Scene) -> None:
     """A scene that breaks is an expectation that did not hold; the day goes on."""
     before = len(day.result.paths)
     try:

@@ -12,6 +12,8 @@ from rich.table import Table
 from services.cli.demo_result import Answer, Path, Result
 
 _STAGES = ("offered", "accepted", "ready", "arrived")
+# A column for a name and a few words.
+_NARROW = 20
 _ORDER = {"offer": 0, "packet": 1, "placement": 2}
 
 
@@ -62,18 +64,19 @@ def show(console: Console, result: Result) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=f"\n{title}", title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(title=f"\n{title}", title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold", max_width=_NARROW if column == "person" else None)
+    return made
 
 
 def _paths(result: Result) -> Table:
-    table = _table("Each person's path, and seconds from the request until …", "person", "path")
-    for stage in _STAGES:
-        table.add_column(stage, justify="right")
+    table = _table("Each person's path, and how long they waited after the request", "person", "path")
     for path in result.paths:
         steps = " → ".join(step.what for step in path.steps)
-        waits = (path.waits_s.get(stage) for stage in _STAGES)
-        shown = ("" if wait is None else f"{wait:.1f}" for wait in waits)
-        table.add_row(f"{path.person}\n[dim]{path.story}[/]", steps, *shown, end_section=True)
+        waits = ", ".join(f"{stage} {path.waits_s[stage]:.1f} s" for stage in _STAGES if stage in path.waits_s)
+        told = f"{steps}\n[cyan]waited: {waits}[/]" if waits else steps
+        table.add_row(f"{path.person}\n[dim]{path.story}[/]", told, end_section=True)
     return table
 
 

@@ -32,6 +32,7 @@ from spean.bus import BusError
 from spean.bus.connect import connect
 from spean.embedded import EmbeddedError
 from spean.settings import Settings, WrongSettings
+from spean.telemetry import set_up_logs
 
 ROOT = Path(__file__).parents[2]
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
@@ -61,6 +62,7 @@ def doctor(
 ) -> None:
     """Say what is wrong with this machine and how to mend it. Exit code 0: nothing is wrong (there may be warnings);
     1: something is wrong. Changes nothing: a trial database is made in a folder of its own and removed."""
+    set_up_logs("CRITICAL")  # what the parts would log is told as findings
     findings = list(_still())
     try:
         settings = Settings()

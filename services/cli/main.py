@@ -7,12 +7,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import clean, demo, doctor, schemas, screen, serve, token, up
+from services.cli import clean, dead_letters, demo, doctor, replay, schemas, screen, serve, token, trace, up, watch
 from services.cli.bootstrap import OtherKeys
 from services.cli.client import ApiProblem
+from services.cli.connected import NotRunning
 from services.cli.installation import CannotListen, PartEnded
 from services.cli.sample import NeverFinished
 from services.cli.screen import CannotRead
+from services.cli.trace import NoSuchReferral
 from spean.bus import BusError
 from spean.db import DatabaseProblem
 from spean.embedded import EmbeddedError
@@ -31,6 +33,11 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 app.command("token")(token.token)
+app.command("watch")(watch.watch)
+app.command("trace")(trace.trace)
+app.command("dead-letters")(dead_letters.dead_letters)
+app.command("retry")(dead_letters.retry)
+app.command("replay")(replay.replay)
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(screen.app, name="screen")
 
@@ -39,6 +46,7 @@ FAILED = 1
 TOLD = (
     WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
     OtherKeys, NeverFinished, CannotRead, ApiProblem,
+    NotRunning, NoSuchReferral,
 )  # fmt: skip
 # By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
 _HINTS = {

@@ -6,6 +6,8 @@ import asyncio
 import csv
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -72,21 +74,27 @@ def import_(
     path = report or file.with_name(f"{file.name}.report.csv")
     _expect_writable(path)
     signing = private_key(key or bootstrap.key_file(settings, as_))
-    console = Console(stderr=True)
-    with Progress(
+    progress = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemainingColumn(),
-        console=console, disable=as_json,
-    ) as progress:  # fmt: skip
-        try:
-            done = asyncio.run(_import(url or bootstrap.address(settings), as_, signing, file, area, path, progress))
-        except NotThisLayout as wrong:
-            raise CannotRead(f"{file} cannot be imported: {wrong}") from None
-        except OSError as error:
-            raise CannotRead(f"{file} cannot be read ({os.strerror(error.errno or 0)})") from None
+        console=Console(stderr=True), disable=as_json,
+    )  # fmt: skip
+    with reading(file), progress:
+        done = asyncio.run(_import(url or bootstrap.address(settings), as_, signing, file, area, path, progress))
     if as_json:
         typer.echo(json.dumps(result(done, path)))
     else:
         show(Console(), done, path)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Says in a sentence why a file cannot be taken in. Raises CannotRead."""
+    try:
+        yield
+    except NotThisLayout as wrong:
+        raise CannotRead(f"{file} cannot be imported: {wrong}") from None
+    except OSError as error:
+        raise CannotRead(f"{file} cannot be read ({os.strerror(error.errno or 0)})") from None
 
 
 def private_key(path: Path) -> OKPKey:

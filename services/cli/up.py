@@ -41,6 +41,8 @@ def until_told(work: Coroutine[object, object, None]) -> None:
                 task.cancel()
 
         for number in STOPS:
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # started with nohup: meant to outlive its terminal
             asyncio.get_running_loop().add_signal_handler(number, stop)
         await asyncio.wait({task})
         if not (told.is_set() and task.cancelled()):

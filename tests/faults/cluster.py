@@ -25,7 +25,7 @@ from spean.settings import Settings
 from tests.builders import eventually
 
 # Processes that start at once on a busy machine.
-READY_S = 60.0
+READY_S = 120.0
 STOP_S = 15.0
 # A process that is stopped, or has ended and has not been waited for.
 DOWN = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE})

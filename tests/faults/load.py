@@ -30,7 +30,7 @@ PLANS = {
 # What the coordinator does, in turn, about somebody whom nobody can take.
 ACTIONS = ("ask-again", "ask-again", "take", "hand-back")
 # Refusals that the stories may meet: somebody else was first.
-REFUSED = frozenset({"no-longer-available", "place-gone", "state"})
+REFUSED = frozenset({"no-longer-available", "place-gone", "state", "code-locked"})
 FINAL = frozenset({"completed", "cancelled", "closed"})
 # How long a house may think, in seconds: an offer that nobody answers is soon the next house's.
 WINDOWS = {"answer_s": dict.fromkeys(("immediate", "emergency", "urgent", "normal"), 3)}
@@ -58,6 +58,8 @@ class Journal:
     stopped: dict[str, datetime] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     repeats: Counter[str] = field(default_factory=Counter)
+    # Requests whose answer is not in hand: they may have happened or not.
+    doubts: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
 
@@ -171,7 +173,7 @@ class Load:
             case "cancel-early" | "cancel-late":
                 await self.cancel(handoff)
             case "cancel-race":
-                await asyncio.gather(self._arrive(handoff, leave=True), self.cancel(handoff))
+                await self._cross(handoff)
             case "stop-early":
                 await self._withdraw(party[0], "sharing")
                 await self.state(handoff, "unroutable", "on-hold", "answered", *FINAL)
@@ -195,8 +197,10 @@ class Load:
     async def person(self) -> str:
         person = {"age_years": 24, "sex": "female", "needs": [], "languages": ["khm"], "name": "Test Person"}
         body = {"channel": "border_post", "area": "KH-1", "person": person}
+        self.journal.doubts["entry"] += 1
         entry = str((await self._sender.post("/intake/entries", body))["id"])
         self.journal.entries.add(entry)
+        self.journal.doubts["entry"] -= 1
         said = {"state": "given", "expressed": "spoken", "language": "khm", "notice": "1-khm"}
         sharing = {
             "categories": CATEGORIES, "purposes": PURPOSES,
@@ -213,8 +217,10 @@ class Load:
             "network": self.world.network, "service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1",
             "members": party,
         }  # fmt: skip
+        self.journal.doubts["handoff"] += 1
         handoff = str((await self._sender.post("/intake/handoffs", body))["id"])
         self.journal.handoffs.add(handoff)
+        self.journal.doubts["handoff"] -= 1
         return handoff
 
     async def cancel(self, handoff: str) -> None:
@@ -260,6 +266,12 @@ class Load:
         await pause(self._random.random())
         await house.command("outcome", offer, f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
         await self.state(handoff, *FINAL)
+
+    async def _cross(self, handoff: str) -> None:
+        """They are at the door at the moment at which the sender takes the request back."""
+        if (door := await self._door(handoff)) is not None:
+            arrived = self._house_of[door[0]].command("arrive", door[0], f"/referral/offers/{door[0]}/arrived", {})
+            await asyncio.gather(arrived, self.cancel(handoff))
 
     # --- houses and the coordinator -------------------------------------------------------------------------------
 

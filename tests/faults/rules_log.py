@@ -8,7 +8,7 @@ from uuid import UUID
 
 from spean.service import Service
 from tests.faults.load import Journal
-from tests.faults.snapshot import BUS, Logged, Snapshot
+from tests.faults.snapshot import Logged, Snapshot
 
 Services = Mapping[str, Service]
 
@@ -73,9 +73,9 @@ def log_has_no_holes(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
     offsets: dict[tuple[str, int], list[int]] = defaultdict(list)
     for one in seen.log:
         offsets[one.topic, one.partition].append(one.offset)
-    for row in seen.of(BUS, "head"):
-        if offsets[row["topic"], row["partition"]] != list(range(row["start"], row["next"])):
-            yield f"{row['topic']}/{row['partition']} does not hold {row['start']} to {row['next']}"
+    for place, (start, end) in seen.bounds.items():
+        if offsets[place] != list(range(start, end)):
+            yield f"{place} does not hold {start} to {end}"
 
 
 def all_taken_in(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
@@ -97,13 +97,12 @@ def at_the_end(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
     last = {(one.topic, one.partition): one for one in seen.log}
     for name, service in services.items():
         positions = {(row["topic"], row["partition"]): row for row in seen.of(name, "position")}
-        for row in seen.of(BUS, "head"):
-            place = (row["topic"], row["partition"])
-            if row["topic"] not in service.reads:
+        for place, (_start, end) in seen.bounds.items():
+            if place.topic not in service.reads:
                 continue
             stands = positions.get(place)
-            if stands is None or stands["next"] != row["next"]:
-                yield f"{name} stands at {stands and stands['next']} of {place}, which ends at {row['next']}"
+            if stands is None or stands["next"] != end:
+                yield f"{name} stands at {stands and stands['next']} of {place}, which ends at {end}"
             elif place in last and stands["last_id"] != last[place].event.id:
                 yield f"{name} remembers another record at the end of {place}"
 

@@ -16,7 +16,7 @@ import asyncpg
 from services.cli.installation import Installation
 from spean.outbox import RELAY_LOCK
 from tests.builders import network_in
-from tests.faults import checker
+from tests.faults import checker, snapshot
 from tests.faults.checker import Finding
 from tests.faults.cluster import MEMBERS, RELAYS, Cluster, passed
 from tests.faults.load import WINDOWS, Journal, Load
@@ -43,10 +43,7 @@ async def killed(name: str, cluster: Cluster, probe: Probe) -> float:
 async def frozen(name: str, cluster: Cluster, probe: Probe) -> float:
     """One process stops for a while, with everything that it holds, and goes on as if nothing had been."""
     cluster.freeze(name)
-    try:
-        return await _meanwhile(probe.seconds())
-    finally:
-        cluster.thaw(name)
+    return await _until_thawed(name, cluster, probe)
 
 
 async def postgres_killed(cluster: Cluster, probe: Probe) -> float:
@@ -77,11 +74,7 @@ async def relay_killed_between_send_and_move(cluster: Cluster, probe: Probe) -> 
 
 async def relay_frozen_between_send_and_move(cluster: Cluster, probe: Probe) -> float:
     """The same, but it wakes up later, when the other relay has sent the batch again and gone on."""
-    name = await cluster.paused(signal.SIGSTOP, RELAYS)
-    try:
-        return await _meanwhile(probe.seconds())
-    finally:
-        cluster.thaw(name)
+    return await _until_thawed(await cluster.paused(signal.SIGSTOP, RELAYS), cluster, probe)
 
 
 async def locks_lost(cluster: Cluster, probe: Probe) -> float:
@@ -120,14 +113,14 @@ async def _then(first: Awaitable[object], probe: Probe) -> None:
     await probe.seconds()
 
 
-async def _meanwhile(probe: Awaitable[float]) -> float:
-    """Probe while somebody is frozen, who stays so for the whole time."""
-    took, _ = await asyncio.gather(_patient(probe), passed(FROZEN_S))
-    return took
-
-
-async def _patient(probe: Awaitable[float]) -> float:
-    return await probe
+async def _until_thawed(name: str, cluster: Cluster, probe: Probe) -> float:
+    """Probe while a process is frozen; it goes on after its time, whether or not the line could do without it."""
+    probing = asyncio.create_task(probe.seconds())
+    try:
+        await passed(FROZEN_S)
+    finally:
+        cluster.thaw(name)
+    return await probing
 
 
 @dataclass
@@ -183,9 +176,9 @@ async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, a
             enough.set()
             await playing
     report.took_s = time.monotonic() - began
-    report.quiet_s = await checker.quiet(ground.made.cluster, ground.made.services)
-    async with checker.snapshot.opened(ground.made.cluster) as conns:
-        seen = await checker.snapshot.read(conns)
+    async with snapshot.opened(ground.made.cluster) as sources:
+        report.quiet_s = await checker.quiet(sources, ground.made.services)
+        seen = await snapshot.read(sources)
     report.findings = checker.judge(seen, ground.journal, ground.made.services)
     report.handoffs = len(ground.journal.handoffs) - before
     report.events = len({one.event.id for one in seen.log})

@@ -11,9 +11,11 @@ from typing import Any
 
 import asyncpg
 
-from spean.bus import Record
+from spean.bus import Bounds, Bus, Partition, Record
 from spean.event import Event, parse
 from spean.provision import Cluster
+from spean.service import topics
+from spean.settings import Settings
 
 BUS, KEYS = "bus", "keys"
 KIT = ("aggregate", "outbox", "said", "position", "last", "parked", "due", "idempotency")
@@ -21,9 +23,10 @@ TABLES: Mapping[str, Sequence[str]] = {
     "intake": (*KIT, "entry", "case", "fence", "consent", "handoff", "handoff_member", "packet", "disclosure"),
     "referral": (*KIT, "place", "referral", "offer", "hold"),
     "notify": (*KIT, "referral_view", "capacity_view", "erasure_view", "tail", "delivery"),
-    BUS: ("head", "log"),
     KEYS: ("fence",),
 }
+# Records asked for at once where the log is read through its bus.
+AT_ONCE = 1_000
 Conn = Any  # asyncpg.Connection is generic to the type checker only
 Row = Mapping[str, Any]
 
@@ -40,58 +43,88 @@ class Logged:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`rows[database][table]`; the log in the order of its offsets; when it was read (the database's time)."""
+    """`rows[database][table]`; the log in the order of its offsets, and its bounds; when it was read (database's time)."""
 
     rows: Mapping[str, Mapping[str, list[Row]]]
     log: list[Logged]
+    bounds: Mapping[Partition, Bounds]
     at: datetime
 
     def of(self, database: str, table: str) -> list[Row]:
         return self.rows[database][table]
 
 
+@dataclass(frozen=True)
+class Sources:
+    """A superuser's connection to each database (row-level security does not apply to it). The log is read in its own
+    database where there is one, and through the bus where there is none (`bus`)."""
+
+    conns: Mapping[str, Conn]
+    bus: Bus | None
+
+    async def bounds(self) -> dict[Partition, Bounds]:
+        if self.bus is None:
+            rows = await self.conns[BUS].fetch("select topic, partition, start, next from head")
+            return {Partition(row["topic"], row["partition"]): Bounds(row["start"], row["next"]) for row in rows}
+        names = [spec.name for spec in topics([Settings().holder])]
+        return {place: bounds for name in names for place, bounds in (await self.bus.bounds(name)).items()}
+
+    async def log(self) -> list[Logged]:
+        if self.bus is None:
+            rows = await self.conns[BUS].fetch('select * from log order by topic, partition, "offset"')
+            return [
+                _logged(Partition(row["topic"], row["partition"]), row["offset"],
+                        Record(row["key"], json.loads(row["headers"]), row["value"]))
+                for row in rows
+            ]  # fmt: skip
+        found: list[Logged] = []
+        for place, bounds in sorted((await self.bounds()).items()):
+            next_ = bounds.start
+            while next_ < bounds.end:
+                batch = await self.bus.read(place, next_, limit=AT_ONCE)
+                found += [_logged(place, stored.offset, stored.record) for stored in batch]
+                next_ = batch[-1].offset + 1
+        return found
+
+
+def _logged(place: Partition, offset: int, record: Record) -> Logged:
+    return Logged(place.topic, place.number, offset, parse(record))
+
+
 @asynccontextmanager
-async def opened(cluster: Cluster) -> AsyncIterator[dict[str, Conn]]:
-    """A superuser's connection to each database (row-level security does not apply to it)."""
+async def opened(cluster: Cluster, bus: Bus | None = None) -> AsyncIterator[Sources]:
+    """`bus`: where the log is not in this PostgreSQL."""
     async with AsyncExitStack() as stack:
         conns = {}
-        for database in TABLES:
+        for database in (*TABLES, *([BUS] if bus is None else [])):
             conns[database] = await asyncpg.connect(cluster.dsn(database), timeout=10, command_timeout=30)
             stack.push_async_callback(conns[database].close)
-        yield conns
+        yield Sources(conns, bus)
 
 
-async def read(conns: Mapping[str, Conn]) -> Snapshot:
+async def read(sources: Sources) -> Snapshot:
     """What is there now. Each table is read by itself: the installation should be quiet."""
     rows: dict[str, dict[str, list[Row]]] = {}
     for database, tables in TABLES.items():
-        rows[database] = {table: await conns[database].fetch(f'select * from "{table}"') for table in tables}
-    log = [
-        Logged(row["topic"], row["partition"], row["offset"],
-               parse(Record(row["key"], json.loads(row["headers"]), row["value"])))
-        for row in sorted(rows[BUS]["log"], key=lambda row: (row["topic"], row["partition"], row["offset"]))
-    ]  # fmt: skip
-    return Snapshot(rows, log, await conns[BUS].fetchval("select clock_timestamp()"))
+        conn = sources.conns[database]
+        rows[database] = {table: await conn.fetch(f'select * from "{table}"') for table in tables}
+    at = await sources.conns["referral"].fetchval("select clock_timestamp()")
+    return Snapshot(rows, await sources.log(), await sources.bounds(), at)
 
 
-async def said_so_far(conns: Mapping[str, Conn]) -> int:
-    """How many records the log has ever been given."""
-    return int(await conns[BUS].fetchval("select sum(next) from head"))
-
-
-async def restless(conns: Mapping[str, Conn], reads: Mapping[str, Sequence[str]]) -> str | None:
+async def restless(sources: Sources, reads: Mapping[str, Sequence[str]]) -> str | None:
     """What still moves: something unsent, unread or due; None when nothing was, one place after the other. `reads` is
     topics by service."""
     for service in reads:
-        unsent = await conns[service].fetchval("select count(*) from outbox")
-        due = await conns[service].fetchval("select count(*) from due where at <= now()")
+        unsent = await sources.conns[service].fetchval("select count(*) from outbox")
+        due = await sources.conns[service].fetchval("select count(*) from due where at <= now()")
         if unsent or due:
             return f"{service}: {unsent} unsent, {due} due"
-    ends = {(row["topic"], row["partition"]): row["next"] for row in await conns[BUS].fetch("select * from head")}
-    for service, topics in reads.items():
-        positions = await conns[service].fetch("select topic, partition, next from position")
+    bounds = await sources.bounds()
+    for service, names in reads.items():
+        positions = await sources.conns[service].fetch("select topic, partition, next from position")
         at = {(row["topic"], row["partition"]): row["next"] for row in positions}
-        behind = sum(end - at.get(place, 0) for place, end in ends.items() if place[0] in topics)
+        behind = sum(end - at.get(place, start) for place, (start, end) in bounds.items() if place.topic in names)
         if behind:
             return f"{service}: {behind} unread"
     return None

@@ -270,19 +270,19 @@ async def a_fence_is_open_again(conns: Conns, _: Journal) -> None:
 async def test_the_checker_finds_a_break(ground: Ground, short_run: Report, rule: str, made: Break) -> None:
     assert short_run.findings == [], "what is broken before proves nothing"
     journal = deepcopy(ground.journal)
-    async with snapshot.opened(ground.made.cluster) as conns, AsyncExitStack() as undone:
-        for conn in conns.values():
+    async with snapshot.opened(ground.made.cluster) as sources, AsyncExitStack() as undone:
+        for conn in sources.conns.values():
             transaction = conn.transaction()
             await transaction.start()
             undone.push_async_callback(transaction.rollback)
             # No triggers and no foreign keys: the break is made whatever the schema forbids.
             await conn.execute("set local session_replication_role = replica")
-        await made(conns, journal)
-        findings = judge(await snapshot.read(conns), journal, ground.made.services)
+        await made(sources.conns, journal)
+        findings = judge(await snapshot.read(sources), journal, ground.made.services)
     assert rule in {finding.rule for finding in findings}
 
 
 async def test_undone_breaks_leave_nothing_and_every_invariant_was_broken(ground: Ground, short_run: Report) -> None:
     assert {rule for rule, _ in BREAKS} == {rule.__name__ for rule in (*LOG_RULES, *TRUTH_RULES)}
-    async with snapshot.opened(ground.made.cluster) as conns:
-        assert judge(await snapshot.read(conns), ground.journal, ground.made.services) == short_run.findings
+    async with snapshot.opened(ground.made.cluster) as sources:
+        assert judge(await snapshot.read(sources), ground.journal, ground.made.services) == short_run.findings

@@ -10,11 +10,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from services.cli import installation
+from services.cli.installation import Installation
 from spean.bus import TopicSpec
 from spean.bus.connect import connect
 from spean.embedded import Server
 from spean.service import PARTITIONS
 from tests.integration.kit import Kit, Line, kit
+from tests.integration.lived import Lived, living, settings_in
 from tests.integration.town import settled, town  # noqa: F401 (fixtures)
 
 
@@ -72,3 +75,18 @@ def writer(kits: list[Kit]) -> Kit:
 @pytest.fixture
 def reader(kits: list[Kit]) -> Kit:
     return kits[1]
+
+
+@pytest.fixture
+async def made(workspace: Path) -> AsyncIterator[Installation]:
+    """Installed in an embedded PostgreSQL of its own, nothing running yet."""
+    async with installation.installed(settings_in(workspace / f"lived-{uuid4().hex[:6]}")) as made:
+        yield made
+
+
+@pytest.fixture
+async def lived(made: Installation) -> AsyncIterator[Lived]:
+    """Running, and with some referrals in it."""
+    async with installation.running(made), living(made, made.settings) as found:
+        await found.lives()
+        yield found

@@ -14,7 +14,7 @@ import pytest
 from spean import embedded
 from spean.bus import Bus, Partition, Stored, TopicSpec, partition_of
 from spean.bus.connect import connect
-from spean.consumer import STALL_S, LogTrimmed
+from spean.consumer import STALL_S, TRIMMED
 from spean.db import IDLE_IN_TRANSACTION_MS, Tx
 from spean.embedded import Server
 from spean.event import Event
@@ -217,21 +217,25 @@ async def test_unread_records_that_are_gone_are_told_and_not_skipped(
     own = Line(bus)
     await bus.ensure_topics([TopicSpec(own.topic, PARTITIONS, 14)])
     aggregate = uuid4()
+    other = next(one for one in iter(uuid4, None) if number_of(one) != number_of(aggregate))
     await own.append(*(line.event(aggregate, n, source=own.source) for n in (1, 2, 3)))
     conn = await asyncpg.connect(postgres.dsn(name))
     await conn.execute("update log set at = at - interval '15 days' where \"offset\" < 2")
     now = await conn.fetchval("select now()")
-    await conn.close()
     assert await bus.trim(now) == 2
 
-    async def told() -> bool:
-        return any(getattr(record, "error_class", "") == LogTrimmed.__name__ for record in caplog.records)
-
     async with going(own.consumer(reader).run()):
-        await eventually(told)
+        await own.append(line.event(other, 1, source=own.source))
+        await eventually(in_all(reader, 1))
+        assert TRIMMED in caplog.text
+        assert await reader.effects(aggregate) == []
+        assert await reader.value('select next from position where "partition" = $1', number_of(aggregate)) == 0
+        # Once somebody has decided that it may go on without them, what follows waits as a gap.
+        await reader.rows('update position set next = 2 where "partition" = $1', number_of(aggregate))
+        await eventually(reader.parked)
+    assert await reader.parked() == [(3, "gap")]
+    await conn.close()
     await bus.close()
-    assert await reader.effects(aggregate) == []
-    assert await reader.value('select next from position where "partition" = $1', number_of(aggregate)) == 0
 
 
 @pytest.mark.long

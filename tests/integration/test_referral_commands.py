@@ -122,8 +122,9 @@ async def test_done_and_said_twice(town: Town, scene: Callable[[Town], Awaitable
     again = await made.run(key=key)
     assert (again.status_code, again.json(), again.headers["ETag"]) == (200, body, answer.headers["ETag"])
     assert await _effect(town, made) == effect
+    elsewhere = made.path.replace(made.offer if made.offer in made.path and made.offer else made.referral, str(uuid4()))
     with pytest.raises(ApiProblem, match="key-reused"):
-        await made.by.partner.request("POST", f"{made.path}?other=1", {"something": "else"}, key=key)
+        await made.by.partner.request("POST", elsewhere, made.body, key=key)
 
 
 async def _effect(town: Town, made: Scene) -> tuple[Any, ...]:
@@ -152,13 +153,12 @@ async def test_of_somebody_else_there_is_no_such_thing(town: Town, scene: Callab
     """The same command by another organisation of the same kind: not found, and nothing changes."""
     made = await scene(town)
     before = await _effect(town, made)
-    scopes = {
-        town.first: ["referral:receive"],
-        town.sender: ["referral:send"],
-        town.coordinator: ["referral:coordinate"],
-    }
-    kinds = {town.first: "shelter", town.sender: "border_post", town.coordinator: "coordination"}
-    other = await town.organisation("Stranger", kinds[made.by], scopes[made.by])
+    kind, scope = {
+        town.first.id: ("shelter", "referral:receive"),
+        town.sender.id: ("border_post", "referral:send"),
+        town.coordinator.id: ("coordination", "referral:coordinate"),
+    }[made.by.id]
+    other = await town.organisation("Stranger", kind, [scope])
     with pytest.raises(ApiProblem, match="404 not-found"):
         await other.partner.request("POST", made.path, made.body)
     assert await _effect(town, made) == before
@@ -170,6 +170,7 @@ async def test_of_somebody_else_there_is_no_such_thing(town: Town, scene: Callab
 async def declined_already(town: Town) -> Scene:
     scene = await decline(town)
     await scene.run()
+    await town.network_state(scene.referral, "offered")
     scene.path = f"/referral/offers/{scene.offer}/accept"
     scene.body = None
     return scene
@@ -178,6 +179,7 @@ async def declined_already(town: Town) -> Scene:
 async def accepted_already(town: Town) -> Scene:
     scene = await accept(town)
     await scene.run()
+    await town.network_state(scene.referral, "ready")
     scene.path, scene.body = f"/referral/offers/{scene.offer}/decline", {"reason": "house_conflict"}
     return scene
 
@@ -185,6 +187,7 @@ async def accepted_already(town: Town) -> Scene:
 async def accepted_twice(town: Town) -> Scene:
     scene = await accept(town)
     await scene.run()
+    await town.network_state(scene.referral, "ready")
     return scene
 
 

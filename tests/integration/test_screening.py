@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -142,6 +142,15 @@ async def test_another_organisation_has_a_screening_of_its_own(world: World, tmp
             await attempt
         assert (refused.value.status, refused.value.code) == (404, "not-found")
     assert (await world.sender.partner.get(f"/intake/screenings/{id_}"))["rows_done"] == 1
+
+
+async def test_the_report_is_hidden_by_the_database_itself(world: World, tmp_path: Path) -> None:
+    other = await world.organisation("Other post", "border_post", ["intake:send"])
+    mine = await screen_import.take_in(world.sender.partner, written(tmp_path, [MINOR]), "KH-1")
+    counted = "select count(*) from screening_finding where screening = $1"
+    for org, rows in ((world.sender.id, 1), (other.id, 0)):
+        async with world.made.services["intake"].db.transaction("test.findings", org=UUID(org)) as tx:
+            assert await tx.conn.fetchval(counted, UUID(mine.screening["id"])) == rows
 
 
 async def test_only_who_may_send_may_screen(world: World) -> None:

@@ -59,7 +59,7 @@ async def test_no_token(stage: Stage, before: None, header: str) -> None:
         MARK, "..", "...", "a.b.c", f"{MARK}.{MARK}.{MARK}", "e30.e30.e30", "e30..", ". .", "\xff\xfe", "é.é.é",
         f"{_b64([])}.{_b64({})}.x", f"{_b64('text')}.{_b64({})}.x", f"{_b64(b'[' * 20_000)}.{_b64({})}.x",
         f"{_b64({'alg': 'Ed25519', 'kid': {'a': 1}})}.{_b64({})}.x", f"{_b64({'alg': 'Ed25519', 'kid': 7})}.{_b64({})}.x",
-        f"{_b64({'alg': 'dir', 'enc': 'A256GCM'})}.a.b.c.d", "a" * 50_000, f"{_b64({'alg': 'Ed25519'})}.{'a' * 50_000}.x",
+        f"{_b64({'alg': 'dir', 'enc': 'A256GCM'})}.a.b.c.d", "a" * 25_000, f"{_b64({'alg': 'Ed25519'})}.{'a' * 25_000}.x",
         _b64(b'{"alg": "Ed25519", "kid": ' + b"9" * 5_000 + b"}") + ".e30.x",
     ],
     ids=lambda token: token[:30],

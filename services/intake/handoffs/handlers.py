@@ -43,6 +43,8 @@ async def request(tx: Tx, holder: Holder, handoff: Handoff, members: list[UUID])
         domain.may_request(person, tx.now)
     if open_cases != set(members):
         raise Refusal("party")
+    if opened.keys() != open_cases:
+        raise Destroyed
     if people.keys() != set(members):
         raise Destroyed
     await store.insert_handoff(tx, handoff, members)

@@ -1,0 +1,59 @@
+"""The same installation with its bus on a real Apache Kafka: the main line, traffic with the checker, and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from services.cli import bootstrap, demo, installation
+from services.cli.installation import Installation
+from spean import embedded
+from spean.settings import Settings
+from tests.builders import network_in, settings_for
+from tests.faults import checker, snapshot
+from tests.faults.load import WINDOWS, Journal, Load
+from tests.journeys import test_main_line
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+async def on_kafka(workspace: Path, kafka_address: str) -> AsyncIterator[tuple[Installation, Settings]]:
+    """All roles in this process; a PostgreSQL of its own, for its databases have the same names as everybody's."""
+    running = await embedded.start(workspace / "pg-k", password_file=workspace / "pg-k-password", fast_unsafe=True)
+    try:
+        settings = settings_for(workspace / "on-kafka", running.server.dsn("postgres"), bus=kafka_address)
+        async with installation.installed(settings) as made, installation.running(made):
+            yield made, settings
+    finally:
+        await running.stop()
+
+
+async def test_the_main_line(on_kafka: tuple[Installation, Settings]) -> None:
+    async with network_in(*on_kafka) as world:
+        await test_main_line.test_a_person_is_handed_to_a_shelter_and_the_loop_closes(world)
+
+
+async def test_traffic_leaves_every_invariant_whole(on_kafka: tuple[Installation, Settings]) -> None:
+    made, settings = on_kafka
+    journal = Journal()
+    async with network_in(made, settings, windows=WINDOWS) as world:
+        for number in range(3):
+            await world.house(f"House {number}", 5)
+        await Load(world, journal, seed=3).run(16, 4)
+    async with snapshot.opened(made.cluster, made.bus) as sources:
+        await checker.quiet(sources, made.services)
+        findings = checker.judge(await snapshot.read(sources), journal, made.services)
+    assert findings == []
+    assert len(journal.handoffs) == 16
+
+
+async def test_the_demo(on_kafka: tuple[Installation, Settings]) -> None:
+    made, settings = on_kafka
+    key = await bootstrap.administrator(made.services["referral"].db, settings)
+    result = await demo.play(made.url, key)
+    assert [one for one in asdict(result)["expectations"] if not one["held"]] == []
+    assert result.ok

@@ -1,0 +1,291 @@
+"""Hand-offs over the public API: requested, followed, cancelled, and what their sender may know of them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.builders import CATEGORIES, World
+from tests.integration.holder import Case, Holder, Pausing, Reader, database, refused, said, withdraw
+
+NO_PLACEMENT = [category for category in CATEGORIES if category != "placement"]
+
+
+def _body(world: World, *entries: str, **more: Any) -> dict[str, Any]:
+    return {
+        "network": world.network, "service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1",
+        "members": list(entries), **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+async def case(world: World) -> Case:
+    holder = Holder(world)
+    return await holder.released(await holder.house(), await world.ready_person())
+
+
+# --- request ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_hand_off_is_requested_and_the_network_hears_of_the_work_only(world: World) -> None:
+    entry = await world.ready_person(health_notes="asthma")
+    made = await world.sender.partner.post("/intake/handoffs", _body(world, entry))
+    assert (made["state"], made["places"], made["hand_over_code"]) == ("requested", 1, None)
+    (name, data), *_ = await said(world, made["id"])
+    assert name == "handoff.requested"
+    assert set(data) == {"network", "sender", "group", "urgency", "area", "places", "requested_at"}
+    assert data["group"] == "shelter"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"area": "KH-99"}, "unknown-area"),
+        ({"need_by": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}, "need-by-past"),
+        ({"network": str(uuid4())}, "unknown-network"),
+        ({"urgency": "at once"}, "invalid"),
+        ({"service_type": "a bed"}, "invalid"),
+        ({"members": []}, "invalid"),
+        ({"members": [str(uuid4())]}, "party"),
+    ],
+)
+async def test_a_hand_off_that_cannot_be_is_refused(world: World, change: dict[str, Any], code: str) -> None:
+    entry = await world.ready_person()
+    with refused(code):
+        await world.sender.partner.post("/intake/handoffs", _body(world, entry, **change))
+    assert (await world.sender.partner.get("/intake/handoffs"))["handoffs"] == []
+
+
+async def test_a_party_is_of_different_people_with_open_cases_of_ones_own(world: World) -> None:
+    entry, without_case = await world.ready_person(), await world.entry()
+    await world.consent(without_case, "service")
+    await world.consent(without_case, "share_referral")
+    other = (await world.organisation("Another post", "border_post", ["intake:send"])).partner
+    foreign = (await other.post("/intake/entries", {"channel": "border_post", "area": "KH-1"}))["id"]
+    for members in ((entry, entry), (entry, without_case), (entry, foreign)):
+        with refused("party"):
+            await world.handoff(*members)
+
+
+async def test_no_hand_off_without_both_consents_and_a_minors_guardian(world: World) -> None:
+    guardian = {"relationship": "state_guardian", "expressed": "written"}
+    girl = await world.entry(age_years=15)
+    await world.consent(girl, "service", guardian=guardian)
+    await world.sender.partner.post(f"/intake/entries/{girl}/case")
+    with refused("sharing-consent"):
+        await world.handoff(girl)
+    await world.consent(girl, "share_referral")
+    with refused("guardian"):
+        await world.handoff(girl)
+    await world.consent(girl, "share_referral", guardian=guardian)
+    await world.handoff(girl)
+    await withdraw(world, girl, "service")
+    with refused("service-consent"):
+        await world.handoff(girl)
+
+
+async def test_the_same_request_command_makes_one_hand_off(world: World) -> None:
+    body, key = _body(world, await world.ready_person()), str(uuid4())
+    first = await world.sender.partner.post("/intake/handoffs", body, key=key)
+    assert await world.sender.partner.post("/intake/handoffs", body, key=key) == first
+    assert len((await world.sender.partner.get("/intake/handoffs"))["handoffs"]) == 1
+
+
+async def test_a_withdrawal_beside_a_request_leaves_nothing_to_ask_for(world: World) -> None:
+    """Whichever comes first: the request is refused, or its hand-off is stopped."""
+    entry = await world.ready_person()
+    request = world.sender.partner.post("/intake/handoffs", _body(world, entry))
+    made, _ = await asyncio.gather(request, withdraw(world, entry), return_exceptions=True)
+    holder = Holder(world)
+    house = await holder.house()
+    if isinstance(made, dict):
+        assert await holder.next_candidate(made["id"], house) is None
+        assert [name for name, _ in await said(world, made["id"])][-1] == "disclosure.stopped"
+
+
+async def test_what_the_network_has_not_taken_is_shown_as_such_after_two_minutes(world: World) -> None:
+    handoff = await Holder(world).requested(await world.ready_person())
+    async with database(world) as db:
+        late = "update handoff set state = 'requested', requested_at = now() - make_interval(secs => $2) where id = $1"
+        for seconds, waits in ((110.0, False), (130.0, True)):
+            await db.execute(late, handoff, seconds)
+            shown = await world.sender.partner.get(f"/intake/handoffs/{handoff}")
+            assert shown["not_yet_with_network"] is waits
+
+
+# --- cancel -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_hand_off_ends_its_packet_and_asks_for_copies(case: Case) -> None:
+    await case.sender.post(f"/intake/handoffs/{case.handoff}/cancel")
+    assert (await case.said())[-2:] == ["handoff.cancelled", "erasure.requested"]
+    assert (await case.seen())["state"] in {"cancelled", "closed"}
+    with refused("no-longer-available"):
+        await case.packet()
+
+
+async def test_a_hand_off_that_has_ended_or_is_not_ones_own_is_not_cancelled(case: Case) -> None:
+    path = f"/intake/handoffs/{case.handoff}/cancel"
+    other = await case.holder.world.organisation("Another post", "border_post", ["intake:send"])
+    with refused("not-found"):
+        await other.partner.post(path)
+    await case.sender.post(path)
+    with refused("state"):
+        await case.sender.post(path)
+
+
+async def test_the_same_cancel_command_cancels_once(case: Case) -> None:
+    key = str(uuid4())
+    first = await case.sender.post(f"/intake/handoffs/{case.handoff}/cancel", key=key)
+    assert await case.sender.post(f"/intake/handoffs/{case.handoff}/cancel", key=key) == first
+    assert (await case.said()).count("handoff.cancelled") == 1
+
+
+async def test_a_cancel_on_top_of_an_older_reading_is_refused(case: Case) -> None:
+    with refused("version"):
+        await case.sender.post(f"/intake/handoffs/{case.handoff}/cancel", headers={"If-Match": '"v1"'})
+    version = (await case.seen())["version"]
+    await case.sender.post(f"/intake/handoffs/{case.handoff}/cancel", headers={"If-Match": f'"v{version}"'})
+
+
+async def test_a_kept_answer_to_a_cancel_says_nothing_that_the_gate_would_have_to_allow(world: World) -> None:
+    """After arrival the hand-off goes on: what its sender may see then is asked anew, never taken from a kept answer."""
+    house, entry = await world.house("Kept answer"), await world.ready_person()
+    handoff = await world.handoff(entry)
+    offer = (await world.offer(house))["id"]
+    await house.partner.post(f"/referral/offers/{offer}/accept")
+    await world.state(handoff, "ready")
+    await house.partner.tell(offer, "whereabouts", {"meeting_point": "north gate", "address": "secret street"})
+    await house.partner.post(f"/referral/offers/{offer}/arrived", {})
+    await world.state(handoff, "in-progress")
+    answer = await world.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
+    assert (answer["state"], answer["address"], answer["receiver"], answer["hand_over_code"]) == (
+        "answered", None, None, None,
+    )  # fmt: skip
+    async with database(world) as db:
+        assert not await db.fetchval("select count(*) from idempotency where body like '%secret street%'")
+    # The house still cares for the person: nothing is shut, nobody is asked to erase anything.
+    assert [name for name, _ in await said(world, handoff)][-1] == "handoff.cancelled"
+    assert (await house.partner.packet(offer))["members"][0]["name"] == "Test Person"
+
+
+# --- what the sender sees -----------------------------------------------------------------------------------------
+
+
+async def test_with_placement_the_sender_sees_where_and_without_it_only_that_somebody_answered(case: Case) -> None:
+    await case.packet("PUT", "/whereabouts", {"meeting_point": "north gate", "address": "secret street"})
+    shown = await case.seen()
+    assert (shown["state"], shown["receiver"], shown["address"]) == ("accepted", case.house.id, "secret street")
+    await case.holder.world.consent(case.entries[0], "share_referral", categories=NO_PLACEMENT)
+    shown = await case.seen()
+    assert (shown["state"], shown["receiver"], shown["address"]) == ("answered", None, None)
+    assert shown["meeting_point"] == "north gate"
+    assert len(shown["hand_over_code"]) == 6
+
+
+async def test_without_placement_no_number_tells_of_the_arrival_either(world: World) -> None:
+    house, entry = await world.house("Silent arrival"), await world.ready_person()
+    await world.consent(entry, "share_referral", categories=NO_PLACEMENT)
+    handoff = await world.handoff(entry)
+    offer = (await world.offer(house))["id"]
+    await house.partner.post(f"/referral/offers/{offer}/accept")
+    async with database(world) as db:
+        await _known_as(db, handoff, "ready")
+        before = await world.sender.partner.get(f"/intake/handoffs/{handoff}")
+        await house.partner.post(f"/referral/offers/{offer}/arrived", {})
+        await _known_as(db, handoff, "in-progress")
+    assert before["state"] == "answered"
+    assert await world.sender.partner.get(f"/intake/handoffs/{handoff}") == before
+    await house.partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
+    await world.state(handoff, "closed")
+    details = await world.sender.partner.get(f"/intake/handoffs/{handoff}/details")
+    assert details["details"] == []
+
+
+async def _known_as(db: Any, handoff: str, state: str) -> None:
+    async with asyncio.timeout(15):
+        while await db.fetchval("select state from handoff where id = $1", handoff) != state:
+            await db.execute("select pg_sleep(0.02)")
+
+
+async def test_who_read_what_is_shown_by_name_only_where_the_sender_may_know(case: Case) -> None:
+    stranger = await case.holder.house(agreed=False)
+    assert await case.holder.next_candidate(case.handoff, stranger) is None
+    path = f"/intake/handoffs/{case.handoff}/disclosures"
+    named = (await case.sender.get(path))["disclosures"]
+    assert {row["recipient"] for row in named} >= {case.house.id, stranger.id}
+    told = next(row for row in named if row["stage"] == "packet")
+    assert "name" in told["allowed"]
+    assert told["refused"]["recruiter_notes"] == "consent-category"
+    await case.holder.world.consent(case.entries[0], "share_referral", categories=NO_PLACEMENT)
+    unnamed = (await case.sender.get(path))["disclosures"]
+    assert {row["recipient"] for row in unnamed} == {None, stranger.id}
+    assert [row["number"] for row in (await case.sender.get(f"{path}?after={named[0]['number']}"))["disclosures"]] == [
+        row["number"] for row in unnamed[1:]
+    ]
+
+
+async def test_reading_where_somebody_is_is_written_down_like_any_other_reading(case: Case) -> None:
+    await case.seen()
+    rows = (await case.sender.get(f"/intake/handoffs/{case.handoff}/disclosures"))["disclosures"]
+    assert [(row["stage"], row["recipient"]) for row in rows][-1] == ("placement", case.holder.world.sender.id)
+    assert set(rows[-1]["allowed"]) == {"receiver", "arrival", "address"}
+
+
+async def test_why_houses_declined_is_the_senders_to_know(world: World) -> None:
+    holder = Holder(world)
+    entry = await world.ready_person()
+    await world.consent(entry, "share_referral", categories=NO_PLACEMENT)
+    case = await holder.released(await holder.house(), entry)
+    about = {"organisation": case.house.facts, "referral": case.handoff}
+    for kept in ({"decline": "no_capacity", "offer": str(uuid4())}, {"outcome": "needs_met", "offer": case.offer}):
+        assert (await holder.ask("detail", {**about, **kept}))["recorded"]
+    path = f"/intake/handoffs/{case.handoff}/details"
+    assert (await case.sender.get(path))["details"] == [{"kind": "decline", "code": "no_capacity"}]
+    await world.consent(entry, "share_referral")
+    assert {one["code"] for one in (await case.sender.get(path))["details"]} == {"no_capacity", "needs_met"}
+    async with database(world) as db:
+        for row in await db.fetch("select sealed from detail where handoff = $1", case.handoff):
+            assert b"needs_met" not in row["sealed"]
+
+
+async def test_a_foreign_hand_off_is_not_found_in_any_view(case: Case) -> None:
+    other = (await case.holder.world.organisation("Another post", "border_post", ["intake:send"])).partner
+    for view in ("", "/details", "/disclosures"):
+        with refused("not-found"):
+            await other.get(f"/intake/handoffs/{case.handoff}{view}")
+    assert (await other.get("/intake/handoffs"))["handoffs"] == []
+
+
+async def test_a_page_of_hand_offs_or_offers_takes_no_more_waits_than_one(case: Case) -> None:
+    world, holder = case.holder.world, case.holder
+    app, token = world.made.services["intake"].app, await case.sender.token()
+    cases = [case]
+
+    async def waits() -> tuple[int, int]:
+        offers = [{"offer": one.offer, "referral": one.handoff} for one in cases]
+        question = {"organisation": case.house.facts, "offers": offers}
+        page = Reader(app, "POST", "/questions/readable-offers", holder.question_token(), question)
+        return await _waits(Reader(app, "GET", "/handoffs", token)), await _waits(page)
+
+    await waits()
+    one = await waits()
+    cases += [
+        await holder.released(case.house, await world.ready_person(), await world.ready_person()) for _ in range(4)
+    ]
+    many = await waits()
+    assert many[0] <= one[0] + 3
+    assert many[1] <= one[1] + 3
+
+
+async def _waits(reader: Reader) -> int:
+    async def sent(_: bytes) -> None:
+        return None
+
+    counting = Pausing(reader.run(sent), at=0)
+    assert await counting == 200
+    return counting.passed

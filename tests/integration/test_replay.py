@@ -1,0 +1,144 @@
+"""`spean replay`: what coordinators see is built anew and is the same; nobody is told twice; nothing takes effect twice."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from services.cli import installation, replay
+from services.cli.installation import Installation
+from spean.consumer import TRIMMED
+from spean.service import PARTITIONS, Role
+from tests.builders import eventually
+from tests.integration.kit import going
+from tests.integration.lived import Lived, living
+
+
+async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None:
+    before = await lived.everything()
+    assert len(before["notify.referral_view"]) == 3
+    assert before["notify.erasure_view"]
+    assert before["notify.capacity_view"]
+    assert before["notify.delivery"]
+    said = await lived.rows("referral", "select id, epoch, sequence, time from said order by number")
+
+    told: list[tuple[int, int]] = []
+    done = await replay.say_again(lived.here, lambda *numbers: told.append(numbers))
+    assert done.taken_in
+    assert told[0][0] == 0
+    assert told[-1] == (done.said, done.said)
+    assert await lived.everything() == before
+    assert await lived.rows("referral", "select id, epoch, sequence, time from said order by number") == said
+    for service in lived.here.databases:
+        assert await lived.rows(service, "select reason from parked") == []
+
+
+async def test_what_was_wrong_in_a_projection_is_right_afterwards(lived: Lived) -> None:
+    before = await lived.everything()
+    async with lived.here.databases["notify"].transaction("test.spoil") as tx:
+        await tx.conn.execute("update referral_view set state = 'completed', asked = 99")
+        await tx.conn.execute("insert into erasure_view values (gen_random_uuid(), gen_random_uuid(), 'overdue')")
+        await tx.conn.execute("delete from capacity_view")
+        await tx.conn.execute("delete from tail where number % 2 = 0")
+    await replay.say_again(lived.here)
+    after = await lived.everything()
+    tails = [{row.split(",", 1)[1] for row in found.pop("notify.tail")} for found in (before, after)]
+    assert tails[0] == tails[1]
+    assert after == before
+
+
+async def test_while_people_work_nothing_is_lost(lived: Lived) -> None:
+    """Referrals go on during a replay, and between it and another: in the end the projections say what the network
+    knows, and nobody was told twice."""
+    waiting = await lived.world.offer(lived.house)
+    await lived.house.partner.post(f"/referral/offers/{waiting['id']}/accept")
+    await asyncio.gather(work(lived), replay.say_again(lived.here))
+    await replay.say_again(lived.here)
+    await eventually(lived.quiet, within_s=30)
+    truth = await lived.rows("referral", "select id, state from referral order by id")
+    assert len(truth) == 5
+    assert await lived.rows("notify", "select id, state from referral_view order by id") == truth
+    free = await lived.rows("referral", "select usable - outside - held - staying as free from place")
+    assert await lived.rows("notify", "select free from capacity_view") == free
+    told = await lived.rows("notify", "select event, organisation from delivery")
+    offers = await lived.rows("referral", "select id from offer")
+    assert len({row["event"] for row in told if str(row["organisation"]) == lived.house.id}) >= len(offers)
+    assert len({tuple(row.values()) for row in told}) == len(told)
+
+
+async def work(lived: Lived) -> None:
+    """Two more hand-offs, from the request to the packet."""
+    for _ in range(2):
+        await lived.answered(await lived.world.handoff(await lived.world.ready_person()))
+
+
+LOST = {
+    "emptied": ("truncate log", "update head set next = 0, start = 0"),
+    "deleted": ("truncate log, head, topic, lease, member, committed cascade",),
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_after_the_log_was_lost(lived: Lived, how: str) -> None:
+    """Everybody drops what has passed, the projections are the same, and the main line goes on."""
+    before = await lived.everything()
+    await lived.bus(*LOST[how])
+    done = await replay.say_again(lived.here)
+    assert done.taken_in
+    after = await lived.everything()
+    assert after == before
+    for name in lived.here.databases:
+        rows = await lived.rows(name, 'select aggregatetype, "partition", "offset" from said')
+        assert len({tuple(row.values()) for row in rows}) == len(rows)
+        for row in rows:
+            bounds = await lived.here.bus.bounds(row["aggregatetype"])
+            assert row["offset"] < max(end for _, end in bounds.values())
+    waiting = await lived.world.offer(lived.house)
+    await lived.house.partner.post(f"/referral/offers/{waiting['id']}/accept")
+    await lived.answered(await lived.world.handoff(await lived.world.ready_person()))
+
+
+WITHOUT_READERS: tuple[Role, ...] = ("api", "relay", "clock")
+
+
+async def test_what_nobody_had_read_before_it_was_gone(made: Installation, caplog: pytest.LogCaptureFixture) -> None:
+    """No consumer for longer than the log is kept: they read no further and say so; a replay lets them go on."""
+    async with installation.running(made, WITHOUT_READERS), living(made, made.settings) as lived:
+        handoff = await lived.world.handoff(await lived.world.ready_person())
+
+        async def sent() -> bool:
+            return bool(await lived.rows("intake", "select 1 from said where aggregateid = $1", UUID(handoff)))
+
+        async def found_their_places() -> bool:
+            """Of every partition of every topic that they read."""
+            found = [len(await lived.rows(name, "select 1 from position")) for name in made.services]
+            return found == [PARTITIONS * len(service.reads) for service in made.services.values()]
+
+        await eventually(sent)
+        await lived.bus("update log set at = at - interval '15 days'")
+        async with lived.here.databases["intake"].transaction("test.now") as tx:
+            now = tx.now
+        assert await lived.here.bus.trim(now) > 0
+        async with going(*(service.run(["consume"]) for service in made.services.values())):
+            await eventually(found_their_places)
+            assert TRIMMED in caplog.text
+            await replay.say_again(lived.here)
+            await lived.world.offer(lived.house)
+            await eventually(lived.quiet, within_s=30)
+
+
+@pytest.mark.long
+async def test_where_nobody_reads_for_notify_it_is_said_and_told(made: Installation) -> None:
+    async with installation.running(made, WITHOUT_READERS), living(made, made.settings) as lived:
+        others = [service for name, service in made.services.items() if name != "notify"]
+        async with going(*(service.run(["consume"]) for service in others)):
+            async with going(made.services["notify"].run(["consume"])):
+                await lived.lives()
+                before = await lived.everything()
+            done = await replay.say_again(lived.here)
+            assert not done.taken_in
+            assert await lived.rows("notify", "select 1 from referral_view") == []
+            async with going(made.services["notify"].run(["consume"])):
+                assert await lived.everything() == before
