@@ -24,7 +24,6 @@ from spean.db import Tx
 from spean.settings import Settings
 from spean.telemetry import set_up_logs
 
-
 # Where it goes into a file no line is folded.
 FILE_COLUMNS = 180
 

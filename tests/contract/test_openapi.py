@@ -331,3 +331,20 @@ async def _refusals(world: World, house: Organisation, offer: str) -> None:
     ):
         with pytest.raises(ApiProblem):
             await ask
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/intake/handoffs", {"service_type": "emergency_bed", "urgency": "whenever", "area": "KH-1"}, "urgency"),
+        ("/intake/handoffs", {"service_type": "emergency_bed", "urgency": "unknown", "area": "KH-1"}, "urgency"),
+    ],
+)
+async def test_a_wrong_code_is_an_error_of_the_caller(
+    world: World, path: str, body: dict[str, Any], field: str
+) -> None:
+    """Open lists are open between services; in a request a code that nobody knows is a mistake."""
+    with pytest.raises(ApiProblem) as refused:
+        await world.sender.partner.post(path, {**body, "network": world.network, "members": [world.network]})
+    assert (refused.value.status, refused.value.code) == (422, "invalid")
+    assert refused.value.problem["errors"] == [{"at": f"body.{field}", "why": "unknown_code"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import signal
 import time
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import asyncpg
 
@@ -21,38 +23,49 @@ from tests.faults.checker import Finding
 from tests.faults.cluster import MEMBERS, RELAYS, Cluster, passed
 from tests.faults.load import WINDOWS, Journal, Load
 from tests.faults.probe import Probe
+from tests.faults.snapshot import Sources
 
 # Longer than every limit after which a frozen process loses its sessions, leases and locks.
 FROZEN_S = 5.0
 HOUSES = 4
 # Findings told one by one; the rest are counted.
 SHOWN = 20
-Fault = Callable[[Cluster, Probe], Awaitable[float]]
 
 
-async def killed(name: str, cluster: Cluster, probe: Probe) -> float:
+class Recovery(NamedTuple):
+    """Seconds for what an operator (or a supervisor) does: starting again what died; and then until the line carried the
+    probe's hand-offs through."""
+
+    start_s: float
+    line_s: float
+
+
+Fault = Callable[[Cluster, Probe], Awaitable[Recovery]]
+
+
+async def killed(name: str, cluster: Cluster, probe: Probe) -> Recovery:
     """One process dies; where it has a twin the line must not wait for its return."""
     await cluster.kill(name)
     if name == "api":
-        return await _timed(_then(cluster.spawn(name), probe))
+        return await _started(cluster.spawn(name), probe)
     took = await probe.seconds()
     await cluster.spawn(name)
-    return took
+    return Recovery(0, took)
 
 
-async def frozen(name: str, cluster: Cluster, probe: Probe) -> float:
+async def frozen(name: str, cluster: Cluster, probe: Probe) -> Recovery:
     """One process stops for a while, with everything that it holds, and goes on as if nothing had been."""
     cluster.freeze(name)
     return await _until_thawed(name, cluster, probe)
 
 
-async def postgres_killed(cluster: Cluster, probe: Probe) -> float:
+async def postgres_killed(cluster: Cluster, probe: Probe) -> Recovery:
     """The database dies under everybody; nobody else is started anew."""
     await cluster.kill_postgres()
-    return await _timed(_then(cluster.start_postgres(), probe))
+    return await _started(cluster.start_postgres(), probe)
 
 
-async def all_killed(cluster: Cluster, probe: Probe) -> float:
+async def all_killed(cluster: Cluster, probe: Probe) -> Recovery:
     """As if the machine had lost its power (but for its disk)."""
     await asyncio.gather(*(cluster.kill(name) for name in MEMBERS))
     await cluster.kill_postgres()
@@ -61,23 +74,23 @@ async def all_killed(cluster: Cluster, probe: Probe) -> float:
         await cluster.start_postgres()
         await cluster.spawn_all()
 
-    return await _timed(_then(start(), probe))
+    return await _started(start(), probe)
 
 
-async def relay_killed_between_send_and_move(cluster: Cluster, probe: Probe) -> float:
+async def relay_killed_between_send_and_move(cluster: Cluster, probe: Probe) -> Recovery:
     """The log has the batch; the database still calls it unsent; the relay is no more."""
     name = await cluster.paused(signal.SIGKILL, RELAYS)
     took = await probe.seconds()
     await cluster.spawn(name)
-    return took
+    return Recovery(0, took)
 
 
-async def relay_frozen_between_send_and_move(cluster: Cluster, probe: Probe) -> float:
+async def relay_frozen_between_send_and_move(cluster: Cluster, probe: Probe) -> Recovery:
     """The same, but it wakes up later, when the other relay has sent the batch again and gone on."""
     return await _until_thawed(await cluster.paused(signal.SIGSTOP, RELAYS), cluster, probe)
 
 
-async def locks_lost(cluster: Cluster, probe: Probe) -> float:
+async def locks_lost(cluster: Cluster, probe: Probe) -> Recovery:
     """The sessions that hold the relays' locks end, again and again: two relays are at work at once."""
     conn = await asyncpg.connect(cluster.settings.postgres)
     try:
@@ -88,7 +101,7 @@ async def locks_lost(cluster: Cluster, probe: Probe) -> float:
             await passed(0.2)
     finally:
         await conn.close()
-    return await probe.seconds()
+    return Recovery(0, await probe.seconds())
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -102,25 +115,20 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-async def _timed(work: Awaitable[object]) -> float:
+async def _started(start: Awaitable[object], probe: Probe) -> Recovery:
     began = time.monotonic()
-    await work
-    return time.monotonic() - began
+    await start
+    return Recovery(time.monotonic() - began, await probe.seconds())
 
 
-async def _then(first: Awaitable[object], probe: Probe) -> None:
-    await first
-    await probe.seconds()
-
-
-async def _until_thawed(name: str, cluster: Cluster, probe: Probe) -> float:
+async def _until_thawed(name: str, cluster: Cluster, probe: Probe) -> Recovery:
     """Probe while a process is frozen; it goes on after its time, whether or not the line could do without it."""
     probing = asyncio.create_task(probe.seconds())
     try:
         await passed(FROZEN_S)
     finally:
         cluster.thaw(name)
-    return await probing
+    return Recovery(0, await probing)
 
 
 @dataclass
@@ -135,10 +143,11 @@ class Ground:
 
 @dataclass
 class Report:
-    """What a run did and found. Times in seconds; `recovered` by fault, in the order of the schedule."""
+    """What a run did and found. Times in seconds; `recovered` by fault, in the order of the schedule. `again`: events
+    that this run has put on the log more than once."""
 
     findings: list[Finding] = field(default_factory=list)
-    recovered: list[tuple[str, float]] = field(default_factory=list)
+    recovered: list[tuple[str, Recovery]] = field(default_factory=list)
     usual_s: float = 0.0
     took_s: float = 0.0
     quiet_s: float = 0.0
@@ -152,18 +161,25 @@ class Report:
             f"({self.events / self.took_s:.0f}/s), {self.again} on the log more than once; "
             f"quiet after {self.quiet_s:.1f} s; {len(self.findings)} findings",
             f"  {self.usual_s:6.2f} s  through the line, nothing broken",
-            *(f"  {seconds:6.2f} s  {name}" for name, seconds in self.recovered),
+            *(
+                f"  {took.line_s:6.2f} s  {name}" + f" (started in {took.start_s:.1f} s)" * bool(took.start_s)
+                for name, took in self.recovered
+            ),
             *(f"  {count} × {rule}" for rule, count in Counter(one.rule for one in self.findings).items()),
             *(f"  {one.rule}: {one.what}" for one in self.findings[:SHOWN]),
         ]
         return "\n".join(lines)
 
 
-async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, at_once: int) -> Report:
-    """Play up to `people` stories while these faults happen one after the other; then judge everything."""
+async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, at_once: int,
+                 for_s: float = math.inf) -> Report:  # fmt: skip
+    """Play up to `people` stories while these faults happen one after the other, none of them begun after `for_s`
+    seconds; then judge everything."""
     await ground.cluster.spawn_all()
     report, enough, began = Report(), asyncio.Event(), time.monotonic()
     before = len(ground.journal.handoffs)
+    async with snapshot.opened(ground.made.cluster) as sources:
+        events, records = await _said(sources)
     async with network_in(ground.made, ground.cluster.settings, windows=WINDOWS) as world:
         for number in range(HOUSES):
             await world.house(f"House {number}", 3 + people // (3 * HOUSES))
@@ -172,6 +188,8 @@ async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, a
             playing = tasks.create_task(load.run(people, at_once, enough))
             report.usual_s = await ground.probe.seconds()
             for name in faults:
+                if time.monotonic() - began > for_s:
+                    break
                 report.recovered.append((name, await FAULTS[name](ground.cluster, ground.probe)))
             enough.set()
             await playing
@@ -181,9 +199,15 @@ async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, a
         seen = await snapshot.read(sources)
     report.findings = checker.judge(seen, ground.journal, ground.made.services)
     report.handoffs = len(ground.journal.handoffs) - before
-    report.events = len({one.event.id for one in seen.log})
-    report.again = len(seen.log) - report.events
+    report.events = len({one.event.id for one in seen.log}) - events
+    report.again = len(seen.log) - records - report.events
     return report
+
+
+async def _said(sources: Sources) -> tuple[int, int]:
+    """How many events there are, and how many records of them on the log."""
+    log = await sources.log()
+    return len({one.event.id for one in log}), len(log)
 
 
 def drawn(seed: int, count: int) -> list[str]:

@@ -6,14 +6,15 @@ import pytest
 
 from tests.faults.schedule import FAULTS, Ground, Report, drawn, suffer
 
-# A line that takes longer than this to carry a hand-off again has not recovered by itself.
-RECOVERED_S = 60.0
+# A line that takes longer than this, once what died was started again, has not recovered by itself. On an idle machine
+# the longest is the lease of a frozen reader (4 s) with what had waited; a busy one takes several times that.
+RECOVERED_S = 45.0
 
 
 def assert_sound(report: Report) -> None:
     print(report.told())  # noqa: T201 (figures are part of the result)
     assert report.findings == []
-    assert max(seconds for _, seconds in report.recovered) < RECOVERED_S
+    assert max(took.line_s for _, took in report.recovered) < RECOVERED_S
 
 
 async def test_one_of_each_role_dies_under_load(short_run: Report) -> None:
@@ -35,6 +36,7 @@ async def test_a_fault_under_load(ground: Ground, fault: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [7])
 async def test_a_random_schedule_of_faults_under_load(ground: Ground, seed: int) -> None:
-    report = await suffer(ground, drawn(seed, 24), seed=seed, people=600, at_once=6)
+    report = await suffer(ground, drawn(seed, 100), seed=seed, people=600, at_once=6, for_s=180)
     assert_sound(report)
     assert report.handoffs >= 60
+    assert len(report.recovered) >= 6

@@ -18,6 +18,7 @@ from spean.embedded import Server
 from spean.service import PARTITIONS
 from tests.integration.kit import Kit, Line, kit
 from tests.integration.lived import Lived, living, settings_in
+from tests.integration.model import model_dsns  # noqa: F401 (a fixture)
 from tests.integration.town import settled, town  # noqa: F401 (fixtures)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -13,8 +15,8 @@ from services.intake.keystore.store import Destroyed, Fence, KeyStore, WrongKey
 from spean.crypto import Unopenable, seal, unseal
 from spean.provision import Roles, service_dsns
 from spean.service import Parts
-from tests.builders import World
-from tests.integration.holder import Case, Holder, database, erase, withdraw
+from tests.builders import World, eventually
+from tests.integration.holder import Case, Holder, database, erase, refused, withdraw
 
 
 def _dsn(world: World) -> str:
@@ -140,22 +142,36 @@ async def test_a_restored_database_does_not_open_the_gate_again(case: Case) -> N
     assert (await case.packet())["members"] == [{}]
 
 
+@asynccontextmanager
+async def _a_database_that_saves_no_fence(world: World) -> AsyncIterator[None]:
+    async with database(world) as db:
+        await db.execute(
+            """
+            create function no_fence() returns trigger language plpgsql as $$ begin raise exception 'full'; end $$;
+            create trigger no_fence before update on fence execute function no_fence();
+            """
+        )
+        try:
+            yield
+        finally:
+            await db.execute("drop trigger no_fence on fence; drop function no_fence")
+
+
 async def test_a_withdrawal_is_in_the_key_store_before_it_is_in_the_holder(case: Case) -> None:
-    """The transaction fails after the key store has it: shut too much at the next start, never too little."""
+    """Where the holder fails after that, nothing was acknowledged; the next start shuts it, too much rather than too
+    little, and the clock tells the network."""
     world, entry = case.holder.world, case.entries[0]
-    async with database(world) as db:
-        await db.execute("alter table fence add constraint no_more check (generation < 100) not valid")
-        await db.execute("alter table fence disable trigger all")
-        before = await db.fetchval("select generation from fence where entry = $1", entry)
-    keys = await _opened(world)
-    await keys.write_fence(UUID(entry), Fence(before + 1, sharing_shut=True, service_shut=False))
-    await keys.close()
-    async with database(world) as db:
-        await db.execute("alter table fence drop constraint no_more")
-        await db.execute("alter table fence enable trigger all")
+    async with _a_database_that_saves_no_fence(world):
+        with refused("fault"):
+            await withdraw(world, entry)
     assert (await case.packet())["members"][0]["name"] == "Test Person"
     await _started_again(world)
     assert (await case.packet())["members"] == [{}]
+
+    async def told() -> bool:
+        return (await case.said())[-2:] == ["disclosure.stopped", "erasure.requested"]
+
+    await eventually(told)
 
 
 async def test_what_was_given_again_stays_given_at_the_next_start(case: Case) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,8 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from schemas import events as e
 from schemas import registry
@@ -30,7 +27,6 @@ from services.notify.deliveries import handlers as deliveries
 from services.notify.deliveries import store
 from services.notify.deliveries.handlers import RETRY_S, SEND, Mail, message
 from services.notify.main import MIGRATIONS
-from spean import embedded
 from spean.clock import Clock
 from spean.consumer import handle
 from spean.db import Database
@@ -38,11 +34,12 @@ from spean.embedded import Server
 from spean.event import Event
 from spean.ids import event_id
 from spean.provision import Roles, prepare, service_dsns
-from tests.builders import eventually, settings_for
+from tests.builders import eventually
+from tests.integration.apart import installed_apart
+from tests.integration.mailbox import INBOX, AnyPort, Mailbox
 from tests.integration.town import found, settle
 
 ROLES = Roles(b"secret of the tests")
-INBOX = "https://spean.example.org/referral/"
 
 
 @pytest.fixture(scope="module")
@@ -188,40 +185,10 @@ def test_every_event_for_coordinators_has_its_effect() -> None:
 # --- mail -------------------------------------------------------------------------------------------------------------
 
 
-class Mailbox:
-    """A real SMTP server in a thread of its own. `answer` None: it takes every mail; else it says that."""
-
-    def __init__(self) -> None:
-        self.answer: str | None = None
-        self.mails: list[Envelope] = []
-        self.greeted: list[str] = []
-        self.server = ""
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's name)
-        del server
-        self.greeted.append(str(session.host_name))
-        if self.answer is not None:
-            return self.answer
-        self.mails.append(envelope)
-        return "250 taken"
-
-    @property
-    def mail(self) -> Mail:
-        return Mail(self.server, "no-reply@spean.example.org", INBOX)
-
-
-class _AnyPort(Controller):
-    """Lets the system choose the port, and looks at the one that was chosen."""
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
 @pytest.fixture
 async def mailbox() -> AsyncIterator[Mailbox]:
     made = Mailbox()
-    controller = _AnyPort(made, hostname="127.0.0.1", port=0)
+    controller = AnyPort(made, hostname="127.0.0.1", port=0)
     await asyncio.to_thread(controller.start)
     made.server = f"smtp://127.0.0.1:{controller.port}"
     try:
@@ -378,22 +345,9 @@ def test_the_mail_is_the_same_for_everybody() -> None:
 # --- a whole installation with a mail server ---------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _installation(folder: Path, **settings: Any) -> AsyncIterator[tuple[Any, Any]]:
-    running = await embedded.start(folder / "pg", password_file=folder / "pg-password", fast_unsafe=True)
-    try:
-        chosen = settings_for(folder / "main", running.server.dsn("postgres")).model_copy(update=settings)
-        async with installation.installed(chosen) as made:
-            yield made, chosen
-    finally:
-        await running.stop()
-
-
 async def test_a_house_is_told_and_addresses_are_the_administrators(workspace: Path, mailbox: Mailbox) -> None:
-    folder = workspace / f"mail-{uuid4().hex[:6]}"
-    folder.mkdir(mode=0o755)
     async with (
-        _installation(folder, smtp=mailbox.server) as (made, chosen),
+        installed_apart(workspace, smtp=mailbox.server) as (made, chosen),
         installation.running(made),
         settle(made, chosen) as settled,
     ):
@@ -405,7 +359,7 @@ async def test_a_house_is_told_and_addresses_are_the_administrators(workspace: P
         for wrong in ("nobody", "a@b\r\nBcc: c@d.org", "a b@c.org", '"x"@c.org', "a@b,c@d.org", "ä@c.org", ""):
             with pytest.raises(ApiProblem, match="422 invalid"):
                 await town.admin.post("/notify/addresses", {"organisation": town.first.id, "email": wrong})
-        with pytest.raises(ApiProblem, match="401 bad-token"):
+        with pytest.raises(ApiProblem, match="403 scope"):
             await town.coordinator.partner.post("/notify/addresses", body)
         handoff = await town.handoff(await town.ready_person())
 

@@ -27,9 +27,7 @@ STATE_AFTER: Mapping[str, str] = {
     "org.spean.referral.cancelled.v1": "cancelled",
 }
 # Events that end an offer; the network looks for another.
-OFFER_ENDS = frozenset(
-    {"org.spean.offer.declined.v1", "org.spean.offer.expired.v1", "org.spean.offer.withdrawn.v1"}
-)
+OFFER_ENDS = frozenset({"org.spean.offer.declined.v1", "org.spean.offer.expired.v1", "org.spean.offer.withdrawn.v1"})
 # From here the network looks anew: whoever had accepted before has no part in it any more.
 ANEW = frozenset({"org.spean.referral.reopened.v1"})
 BEFORE_ACCEPTANCE = frozenset({"requested", "received", "offered"})
@@ -53,9 +51,7 @@ def may_request(person: Person, now: datetime) -> None:
     if service is Rule.GUARDIAN:
         raise Refusal("guardian", rule=service)
     if service is not Rule.ALLOWED:
-        raise Refusal(
-            "service-consent", rule=Rule.SERVICE_CONSENT if service is Rule.SHARING_CONSENT else service
-        )
+        raise Refusal("service-consent", rule=Rule.SERVICE_CONSENT if service is Rule.SHARING_CONSENT else service)
     if person.sharing_shut:
         raise Refusal("sharing-consent", rule=Rule.FENCED)
     sharing = standing(person.sharing, person, now)

@@ -43,8 +43,6 @@ async def request(tx: Tx, holder: Holder, handoff: Handoff, members: list[UUID])
         domain.may_request(person, tx.now)
     if open_cases != set(members):
         raise Refusal("party")
-    if opened.keys() != open_cases:
-        raise Destroyed
     if people.keys() != set(members):
         raise Destroyed
     await store.insert_handoff(tx, handoff, members)
@@ -170,9 +168,7 @@ async def set_whereabouts(tx: Tx, holder: Holder, packet: Packet, meeting_point:
         name: None if text is None else seal(key, text.encode(), _place_context(packet.offer, name))
         for name, text in after.items()
     }
-    await store.set_whereabouts(
-        tx, packet.offer, sealed[HandoffChange.MEETING_POINT], sealed[HandoffChange.ADDRESS]
-    )
+    await store.set_whereabouts(tx, packet.offer, sealed[HandoffChange.MEETING_POINT], sealed[HandoffChange.ADDRESS])
     for change, text in after.items():
         if text != before[change]:
             await say(tx, HANDOFF, packet.handoff, e.HandoffChangedV1(offer=packet.offer, change=change))
@@ -235,12 +231,12 @@ async def seen_by_sender(tx: Tx, holder: Holder, ids: Sequence[UUID], sender: q.
     await disclosure.hold(tx, ids)
     found = {handoff.id: handoff for handoff in await store.find_all(tx, ids)}
     parties = await disclosure.load(tx, holder, [found[id_] for id_ in ids if id_ in found])
-    packets = {id_: some[-1] for id_, some in (await store.packets_of(tx, ids)).items() if _stands(found[id_], some[-1])}
+    packets = {
+        id_: some[-1] for id_, some in (await store.packets_of(tx, ids)).items() if _stands(found[id_], some[-1])
+    }
     receivers = {id_: packet.organisation for id_, packet in packets.items()}
     placement = await disclosure.placement(tx, holder, receivers, parties, sender)
-    return [
-        _seen(party, packets.get(party.handoff.id), frozenset(placement[party.handoff.id])) for party in parties
-    ]
+    return [_seen(party, packets.get(party.handoff.id), frozenset(placement[party.handoff.id])) for party in parties]
 
 
 def _stands(handoff: Handoff, packet: Packet) -> bool:

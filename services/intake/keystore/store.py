@@ -57,9 +57,7 @@ class KeyStore:
         """Raises DatabaseProblem, WrongKey."""
         kek = bytes.fromhex(private_file(kek_file, new_key().hex().encode()).decode())
         with plain_errors("keystore.open"):
-            pool = await asyncpg.create_pool(
-                dsn, min_size=1, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S
-            )
+            pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S)
             row = await pool.fetchrow("select person, version, wrapped from data_key where wrapped is not null limit 1")
         if row is not None and _unwrapped(kek, row) is None:
             await pool.close()

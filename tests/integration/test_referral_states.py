@@ -1,0 +1,138 @@
+"""Every state of a referral, one by one: the clock has it, and in the end a coordinator does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas import events as e
+from schemas.vocabulary import (
+    ReasonFamily,
+    ServiceGroup,
+    Urgency,
+)
+from services.referral.referrals import handlers, store
+from services.referral.referrals.domain import FINAL, State
+from tests.integration.model import HOLDER, Town, opened
+
+ARRIVED = {State.IN_PROGRESS, State.COMPLETED}
+
+
+async def _to(town: Town, state: State) -> UUID:
+    """A referral in this state, by the shortest way."""
+    if state in {State.UNROUTABLE, State.ON_HOLD}:
+        id_ = await town.request()
+        town.allowed[id_] = set()
+        if state is State.ON_HOLD:
+            await town.run(lambda tx: handlers.stop_disclosure(tx, id_, HOLDER))
+        await town.tick()
+        return id_
+    id_ = await town.request()
+    if state is State.REQUESTED:
+        return id_
+    await town.tick()
+    if state is State.OFFERED:
+        return id_
+    offer = await town.offer(id_)
+    assert await town.answer(offer, "accept") is None
+    if state is State.ACCEPTED:
+        return id_
+    if state is State.CANCELLED:
+        await town.run(lambda tx: handlers.cancel(tx, id_, HOLDER, ReasonFamily.OTHER))
+        return id_
+    await town.run(lambda tx: handlers.release(tx, id_, HOLDER, offer["id"]))
+    if state is State.MISSING:
+        while (await town.referral(id_))["state"] != State.MISSING:
+            await town.tick()
+    if state in ARRIVED:
+        assert await town.progress(offer, "verified") is None
+    if state is State.COMPLETED:
+        assert await town.progress(offer, "complete") is None
+    return id_
+
+
+@pytest.mark.parametrize("state", State)
+async def test_every_state_that_is_not_final_wakes_somebody(model_dsns: list[tuple[str, str]], state: State) -> None:
+    """The due row is there, and what the clock does with it moves the referral on or tells a coordinator, ever after."""
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1, 1, 1])
+        id_ = await _to(town, state)
+        assert (await town.referral(id_))["state"] == state
+        await town.check()
+        wakes = await town.rows("select * from due where kind = $1 and subject = $2", store.WAKE, id_)
+        if state in FINAL:
+            assert wakes == []
+            return
+        assert [row["at"] for row in wakes] == [(await town.referral(id_))["wake_at"]]
+        before = (await town.referral(id_))["version"]
+        for _ in range(30):
+            await town.tick()
+            await town.check()
+        after = await town.referral(id_)
+        assert after["version"] > before
+        # Nobody ever acts: in the end a coordinator has it, and is reminded no more than once in a day.
+        assert after["escalated"] is not None
+        assert (after["wake_at"] - await town.now()) > timedelta(hours=1)
+
+
+async def test_a_referral_of_another_holder_is_nobody_elses_to_end(model_dsns: list[tuple[str, str]]) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_ = await _to(town, State.ACCEPTED)
+        before = await town.referral(id_)
+        offer = before["offer"]
+        for act in (
+            lambda tx: handlers.cancel(tx, id_, "other", ReasonFamily.OTHER),
+            lambda tx: handlers.stop_disclosure(tx, id_, "other"),
+            lambda tx: handlers.release(tx, id_, "other", offer),
+        ):
+            assert await town.try_(act) == "not-found"
+        assert await town.referral(id_) == before
+
+
+async def test_a_hand_off_that_arrives_after_its_sender_was_suspended_is_the_coordinators(
+    model_dsns: list[tuple[str, str]],
+) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        before = await town.request()
+        await town.suspend(town.senders[0])
+        after, other = await town.request(), await town.request(sender=1)
+        reasons = [(await town.referral(id_))["escalated"] for id_ in (before, after, other)]
+        assert reasons == ["organisation-suspended", "organisation-suspended", None]
+        assert await town.coordinate(after, "hand_back") == "state", "the sender is shut out"
+        await town.tick()
+        assert {(await town.referral(id_))["state"] for id_ in (before, after, other)} >= {State.OFFERED}, (
+            "asked all the same"
+        )
+        await town.check()
+
+
+async def test_two_that_were_made_at_once_share_a_database(model_dsns: list[tuple[str, str]]) -> None:
+    """What is received twice is one referral."""
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_, asked = uuid4(), await _request(town)
+        await town.run(lambda tx: handlers.receive(tx, id_, HOLDER, asked))
+        town.allowed[id_] = set(town.places)
+        await town.tick()
+        before = await town.referral(id_)
+        await town.run(lambda tx: handlers.receive(tx, id_, HOLDER, asked))
+        assert await town.referral(id_) == before
+        assert await town.try_(lambda tx: handlers.receive(tx, id_, "other", asked)) == "not-found"
+        stranger = asked.model_copy(update={"sender": town.places[0]})
+        assert await town.try_(lambda tx: handlers.receive(tx, uuid4(), HOLDER, stranger)) == "unknown-network"
+        await town.check()
+
+
+async def _request(town: Town) -> e.HandoffRequestedV1:
+    return e.HandoffRequestedV1(
+        network=town.network, sender=town.senders[0], group=ServiceGroup.SHELTER, urgency=Urgency.URGENT, area="KH-1",
+        places=1, requested_at=await town.now(),
+    )  # fmt: skip
