@@ -14,8 +14,10 @@ from tests.faults.probe import Probe
 from tests.faults.schedule import Ground, Report, suffer
 
 SEED = 1
-# Each role once, the relay at its worst moment.
-SHORT = ["kill relay between send and move", "kill consume-1", "kill clock-1", "kill api"]
+# Each role once, the relay at its worst moment; and two relays at work at once, which says dozens of events twice.
+SHORT = [
+    "kill relay between send and move", "end the relays' lock sessions", "kill consume-1", "kill clock-1", "kill api",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="package")

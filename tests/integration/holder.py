@@ -16,9 +16,25 @@ import httpx
 import pytest
 
 from services.cli.client import ApiProblem, Partner
+from services.cli.installation import Installation
 from services.intake.keystore import store as keystore
 from spean.auth import QUESTION_TOKEN_S, TICKET_S, Kind, Signer
-from tests.builders import CATEGORIES, PURPOSES, World
+from spean.settings import Settings
+from tests.builders import CATEGORIES, PURPOSES, World, network_in
+
+
+@pytest.fixture(scope="module", name="world")
+async def shared_world(installed: tuple[Installation, Settings]) -> AsyncIterator[World]:
+    """One network for a module whose tests ask about people of their own, and which has no houses of its own."""
+    async with network_in(*installed) as found:
+        yield found
+
+
+@pytest.fixture(name="own")
+async def own_world(installed: tuple[Installation, Settings]) -> AsyncIterator[World]:
+    """A network for one test."""
+    async with network_in(*installed) as found:
+        yield found
 
 
 @dataclass

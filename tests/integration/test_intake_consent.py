@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.builders import CATEGORIES, World, eventually
-from tests.integration.holder import Case, Holder, database, refused, said, withdraw
+from tests.integration.holder import Case, Holder, database, own_world, refused, said, shared_world, withdraw  # noqa: F401 (fixtures)
 
 GIVEN = {"decision": "service", "state": "given", "expressed": "spoken", "language": "khm", "notice": "1-khm"}
 
@@ -222,18 +222,18 @@ async def test_a_suspended_senders_people_can_still_stop_while_its_token_lives(w
     assert stopped["what"] == "sharing"
 
 
-async def test_a_copy_is_asked_back_after_the_hand_off_has_ended_too(world: World) -> None:
-    house, entry = await world.house("Ended stay"), await world.ready_person()
-    handoff = await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
+async def test_a_copy_is_asked_back_after_the_hand_off_has_ended_too(own: World) -> None:
+    house, entry = await own.house("Ended stay"), await own.ready_person()
+    handoff = await own.handoff(entry)
+    offer = (await own.offer(house))["id"]
     await house.partner.post(f"/referral/offers/{offer}/accept")
-    await world.state(handoff, "ready")
+    await own.state(handoff, "ready")
     await house.partner.packet(offer)
     await house.partner.post(f"/referral/offers/{offer}/arrived", {})
     await house.partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
-    await world.state(handoff, "completed")
-    await withdraw(world, entry)
-    names = [name for name, _ in await said(world, handoff)]
+    await own.state(handoff, "completed")
+    await withdraw(own, entry)
+    names = [name for name, _ in await said(own, handoff)]
     assert names[-2:] == ["disclosure.stopped", "erasure.requested"]
 
 

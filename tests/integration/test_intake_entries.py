@@ -10,7 +10,7 @@ import pytest
 
 from services.cli.client import ApiProblem
 from tests.builders import World, eventually
-from tests.integration.holder import Holder, database, erase, refused, waits_for_a_lock
+from tests.integration.holder import Holder, database, erase, own_world, refused, shared_world, waits_for_a_lock  # noqa: F401 (fixtures)
 
 BODY = {"channel": "border_post", "area": "KH-1", "person": {"age_years": 24, "name": "Test Person"}}
 
@@ -107,12 +107,12 @@ async def test_who_is_found_to_be_a_minor_is_under_the_guardian_rule_at_once(wor
     assert (await case.said())[-1] == "disclosure.stopped"
 
 
-async def test_who_is_described_otherwise_is_put_to_the_network_anew(world: World) -> None:
-    house = await world.house("First house")
-    entry = await world.ready_person()
-    await world.handoff(entry)
-    before = await world.offer(house)
-    await world.sender.partner.put(
+async def test_who_is_described_otherwise_is_put_to_the_network_anew(own: World) -> None:
+    house = await own.house("First house")
+    entry = await own.ready_person()
+    await own.handoff(entry)
+    before = await own.offer(house)
+    await own.sender.partner.put(
         f"/intake/entries/{entry}/person", {"age_years": 24, "sex": "female", "needs": ["step_free"]}, 1
     )
 
@@ -194,11 +194,11 @@ async def test_of_an_erased_person_nothing_can_be_read_or_done(world: World) -> 
             await attempt
 
 
-async def test_an_erased_person_has_stopped_everything_and_the_rest_of_the_party_goes_on(world: World) -> None:
-    holder = Holder(world)
-    case = await holder.released(await holder.house(), await world.ready_person(), await world.ready_person())
+async def test_an_erased_person_has_stopped_everything_and_the_rest_of_the_party_goes_on(own: World) -> None:
+    holder = Holder(own)
+    case = await holder.released(await holder.house(), await own.ready_person(), await own.ready_person())
     await case.packet("PUT", "/whereabouts", {"meeting_point": "north gate"})
-    await erase(world, case.entries[0])
+    await erase(own, case.entries[0])
     mother, child = (await case.packet())["members"]
     assert mother == {}
     assert child["name"] == "Test Person"
@@ -207,7 +207,7 @@ async def test_an_erased_person_has_stopped_everything_and_the_rest_of_the_party
     assert await holder.next_candidate(case.handoff, case.house) is None
     seen = await case.seen()
     assert (seen["hand_over_code"], seen["meeting_point"], seen["receiver"]) == (None, None, None)
-    shown = await world.sender.partner.get("/intake/handoffs")
+    shown = await own.sender.partner.get("/intake/handoffs")
     assert [one["id"] for one in shown["handoffs"]] == [case.handoff]
     code = {"organisation": case.house.facts, "offer": case.offer, "referral": case.handoff, "code": "123456"}
     assert (await holder.ask("hand-over-code", code))["result"] == "locked"
@@ -217,15 +217,15 @@ async def test_an_erased_person_has_stopped_everything_and_the_rest_of_the_party
         await case.packet("PUT", "/whereabouts", {"meeting_point": "south gate"})
 
 
-async def test_a_person_erased_before_the_acceptance_is_never_released(world: World) -> None:
-    house = await world.house("Late house")
-    entry = await world.ready_person()
-    handoff = await world.handoff(entry)
-    offer = await world.offer(house)
-    await erase(world, entry)
+async def test_a_person_erased_before_the_acceptance_is_never_released(own: World) -> None:
+    house = await own.house("Late house")
+    entry = await own.ready_person()
+    handoff = await own.handoff(entry)
+    offer = await own.offer(house)
+    await erase(own, entry)
     with pytest.raises(ApiProblem, match="no-longer-available"):
         await house.partner.post(f"/referral/offers/{offer['id']}/accept")
-    async with database(world) as db:
+    async with database(own) as db:
         assert not await waits_for_a_lock(db)
         assert not await db.fetchval("select count(*) from packet where handoff = $1", handoff)
 

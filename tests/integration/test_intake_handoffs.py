@@ -10,7 +10,18 @@ from uuid import uuid4
 import pytest
 
 from tests.builders import CATEGORIES, World
-from tests.integration.holder import Case, Holder, Pausing, Reader, database, refused, said, withdraw
+from tests.integration.holder import (  # noqa: F401 (fixtures)
+    Case,
+    Holder,
+    Pausing,
+    Reader,
+    database,
+    own_world,
+    refused,
+    said,
+    shared_world,
+    withdraw,
+)
 
 NO_PLACEMENT = [category for category in CATEGORIES if category != "placement"]
 
@@ -53,11 +64,11 @@ async def test_a_hand_off_is_requested_and_the_network_hears_of_the_work_only(wo
         ({"members": [str(uuid4())]}, "party"),
     ],
 )
-async def test_a_hand_off_that_cannot_be_is_refused(world: World, change: dict[str, Any], code: str) -> None:
-    entry = await world.ready_person()
+async def test_a_hand_off_that_cannot_be_is_refused(own: World, change: dict[str, Any], code: str) -> None:
+    entry = await own.ready_person()
     with refused(code):
-        await world.sender.partner.post("/intake/handoffs", _body(world, entry, **change))
-    assert (await world.sender.partner.get("/intake/handoffs"))["handoffs"] == []
+        await own.sender.partner.post("/intake/handoffs", _body(own, entry, **change))
+    assert (await own.sender.partner.get("/intake/handoffs"))["handoffs"] == []
 
 
 async def test_a_party_is_of_different_people_with_open_cases_of_ones_own(world: World) -> None:
@@ -88,11 +99,11 @@ async def test_no_hand_off_without_both_consents_and_a_minors_guardian(world: Wo
         await world.handoff(girl)
 
 
-async def test_the_same_request_command_makes_one_hand_off(world: World) -> None:
-    body, key = _body(world, await world.ready_person()), str(uuid4())
-    first = await world.sender.partner.post("/intake/handoffs", body, key=key)
-    assert await world.sender.partner.post("/intake/handoffs", body, key=key) == first
-    assert len((await world.sender.partner.get("/intake/handoffs"))["handoffs"]) == 1
+async def test_the_same_request_command_makes_one_hand_off(own: World) -> None:
+    body, key = _body(own, await own.ready_person()), str(uuid4())
+    first = await own.sender.partner.post("/intake/handoffs", body, key=key)
+    assert await own.sender.partner.post("/intake/handoffs", body, key=key) == first
+    assert len((await own.sender.partner.get("/intake/handoffs"))["handoffs"]) == 1
 
 
 async def test_a_withdrawal_beside_a_request_leaves_nothing_to_ask_for(world: World) -> None:
@@ -152,24 +163,24 @@ async def test_a_cancel_on_top_of_an_older_reading_is_refused(case: Case) -> Non
     await case.sender.post(f"/intake/handoffs/{case.handoff}/cancel", headers={"If-Match": f'"v{version}"'})
 
 
-async def test_a_kept_answer_to_a_cancel_says_nothing_that_the_gate_would_have_to_allow(world: World) -> None:
+async def test_a_kept_answer_to_a_cancel_says_nothing_that_the_gate_would_have_to_allow(own: World) -> None:
     """After arrival the hand-off goes on: what its sender may see then is asked anew, never taken from a kept answer."""
-    house, entry = await world.house("Kept answer"), await world.ready_person()
-    handoff = await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
+    house, entry = await own.house("Kept answer"), await own.ready_person()
+    handoff = await own.handoff(entry)
+    offer = (await own.offer(house))["id"]
     await house.partner.post(f"/referral/offers/{offer}/accept")
-    await world.state(handoff, "ready")
+    await own.state(handoff, "ready")
     await house.partner.tell(offer, "whereabouts", {"meeting_point": "north gate", "address": "secret street"})
     await house.partner.post(f"/referral/offers/{offer}/arrived", {})
-    await world.state(handoff, "in-progress")
-    answer = await world.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
+    await own.state(handoff, "in-progress")
+    answer = await own.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
     assert (answer["state"], answer["address"], answer["receiver"], answer["hand_over_code"]) == (
         "answered", None, None, None,
     )  # fmt: skip
-    async with database(world) as db:
+    async with database(own) as db:
         assert not await db.fetchval("select count(*) from idempotency where body like '%secret street%'")
     # The house still cares for the person: nothing is shut, nobody is asked to erase anything.
-    assert [name for name, _ in await said(world, handoff)][-1] == "handoff.cancelled"
+    assert [name for name, _ in await said(own, handoff)][-1] == "handoff.cancelled"
     assert (await house.partner.packet(offer))["members"][0]["name"] == "Test Person"
 
 
@@ -187,22 +198,22 @@ async def test_with_placement_the_sender_sees_where_and_without_it_only_that_som
     assert len(shown["hand_over_code"]) == 6
 
 
-async def test_without_placement_no_number_tells_of_the_arrival_either(world: World) -> None:
-    house, entry = await world.house("Silent arrival"), await world.ready_person()
-    await world.consent(entry, "share_referral", categories=NO_PLACEMENT)
-    handoff = await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
+async def test_without_placement_no_number_tells_of_the_arrival_either(own: World) -> None:
+    house, entry = await own.house("Silent arrival"), await own.ready_person()
+    await own.consent(entry, "share_referral", categories=NO_PLACEMENT)
+    handoff = await own.handoff(entry)
+    offer = (await own.offer(house))["id"]
     await house.partner.post(f"/referral/offers/{offer}/accept")
-    async with database(world) as db:
+    async with database(own) as db:
         await _known_as(db, handoff, "ready")
-        before = await world.sender.partner.get(f"/intake/handoffs/{handoff}")
+        before = await own.sender.partner.get(f"/intake/handoffs/{handoff}")
         await house.partner.post(f"/referral/offers/{offer}/arrived", {})
         await _known_as(db, handoff, "in-progress")
     assert before["state"] == "answered"
-    assert await world.sender.partner.get(f"/intake/handoffs/{handoff}") == before
+    assert await own.sender.partner.get(f"/intake/handoffs/{handoff}") == before
     await house.partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
-    await world.state(handoff, "closed")
-    details = await world.sender.partner.get(f"/intake/handoffs/{handoff}/details")
+    await own.state(handoff, "closed")
+    details = await own.sender.partner.get(f"/intake/handoffs/{handoff}/details")
     assert details["details"] == []
 
 
@@ -261,8 +272,9 @@ async def test_a_foreign_hand_off_is_not_found_in_any_view(case: Case) -> None:
     assert (await other.get("/intake/handoffs"))["handoffs"] == []
 
 
-async def test_a_page_of_hand_offs_or_offers_takes_no_more_waits_than_one(case: Case) -> None:
-    world, holder = case.holder.world, case.holder
+async def test_a_page_of_hand_offs_or_offers_takes_no_more_waits_than_one(own: World) -> None:
+    world, holder = own, Holder(own)
+    case = await holder.released(await holder.house(), await own.ready_person())
     app, token = world.made.services["intake"].app, await case.sender.token()
     cases = [case]
 

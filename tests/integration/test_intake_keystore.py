@@ -16,7 +16,15 @@ from spean.crypto import Unopenable, seal, unseal
 from spean.provision import Roles, service_dsns
 from spean.service import Parts
 from tests.builders import World, eventually
-from tests.integration.holder import Case, Holder, database, erase, refused, withdraw
+from tests.integration.holder import (
+    Case,
+    Holder,
+    database,
+    erase,
+    refused,
+    shared_world,  # noqa: F401 (fixtures)
+    withdraw,
+)
 
 
 def _dsn(world: World) -> str:

@@ -12,7 +12,7 @@ from services.cli.client import ApiProblem
 from services.intake.handoffs.stopping import ERASURE_DUE
 from spean.auth import Kind
 from tests.builders import World, eventually
-from tests.integration.holder import Case, Holder, database, refused, withdraw
+from tests.integration.holder import Case, Holder, database, own_world, refused, said, shared_world, withdraw  # noqa: F401 (fixtures)
 
 
 @pytest.fixture
@@ -107,16 +107,16 @@ async def test_a_packet_read_after_service_ended_is_gone_and_says_nothing_to_the
     assert await case.said() == before
 
 
-async def test_an_acceptance_heard_after_service_ended_is_refused_to_the_network(world: World) -> None:
+async def test_an_acceptance_heard_after_service_ended_is_refused_to_the_network(own: World) -> None:
     """The acceptance is on its way while the person ends the service: no packet, and the network hears it."""
-    house, entry = await world.house("Too late"), await world.ready_person()
-    handoff = await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
-    async with database(world) as db, db.transaction():
+    house, entry = await own.house("Too late"), await own.ready_person()
+    handoff = await own.handoff(entry)
+    offer = (await own.offer(house))["id"]
+    async with database(own) as db, db.transaction():
         await db.execute("select * from handoff where id = $1 for no key update", handoff)
         await house.partner.post(f"/referral/offers/{offer}/accept")
         await db.execute("update handoff set state = 'cancelled', offer = null where id = $1", handoff)
-    case = Case(Holder(world), await Holder(world).house(), [entry], handoff)
+    case = Case(Holder(own), await Holder(own).house(), [entry], handoff)
 
     async def told() -> bool:
         return "packet.refused" in await case.said()
@@ -280,3 +280,27 @@ async def test_a_hand_off_that_the_holder_does_not_know_has_no_candidate_and_no_
     assert await case.holder.next_candidate(unknown.handoff, case.house) is None
     assert not await unknown.may_accept()
     assert not (await unknown.content())["readable"]
+
+
+# --- the network looks anew ---------------------------------------------------------------------------------------
+
+
+async def test_who_had_accepted_reads_no_more_once_the_network_asks_others(own: World) -> None:
+    house, entry = await own.house("Suspended house"), await own.ready_person()
+    handoff = await own.handoff(entry)
+    offer = (await own.offer(house))["id"]
+    await house.partner.post(f"/referral/offers/{offer}/accept")
+    await own.state(handoff, "ready")
+    assert (await house.partner.packet(offer))["members"][0]["name"] == "Test Person"
+    await own.admin.post(f"/referral/organisations/{house.id}/suspend")
+    await own.state(handoff, "on-hold")
+    await own.coordinator.partner.post(f"/referral/escalations/{handoff}/ask-again")
+
+    async def asked_back() -> bool:
+        return [name for name, _ in await said(own, handoff)][-1] == "erasure.requested"
+
+    await eventually(asked_back)
+    async with database(own) as db:
+        assert await db.fetchval("select ended_at is not null from packet where offer = $1", offer)
+    shown = await own.state(handoff, "unroutable")
+    assert (shown["receiver"], shown["hand_over_code"]) == (None, None)

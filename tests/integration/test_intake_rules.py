@@ -9,7 +9,13 @@ from uuid import uuid4
 import pytest
 
 from tests.builders import CATEGORIES, PURPOSES, World, eventually
-from tests.integration.holder import Case, Holder, database, refused
+from tests.integration.holder import (
+    Case,
+    Holder,
+    database,
+    refused,
+    shared_world,  # noqa: F401 (fixtures)
+)
 
 
 def _agreement(sender: str, recipient: str, **more: Any) -> dict[str, Any]:

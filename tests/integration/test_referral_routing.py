@@ -137,6 +137,7 @@ async def test_an_offer_on_the_screen_is_seen_and_its_version_is_the_new_one(tow
 
 
 async def test_the_inbox_shows_what_waits_first_and_forgets_what_has_ended(town: Town) -> None:
+    await town.full(town.second)
     _, stay = await town.ready(town.first)
     await town.first.partner.post(f"/referral/offers/{stay}/arrived", {})
     await town.handoff(await town.ready_person())

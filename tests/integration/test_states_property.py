@@ -259,7 +259,7 @@ async def _leave(context: contextlib.AbstractAsyncContextManager[Any]) -> None:
 
 
 async def test_any_order_of_what_may_happen_keeps_every_rule(model_dsns: list[tuple[str, str]]) -> None:
-    await asyncio.to_thread(_run, model_dsns, 30, 40, derandomize=True)
+    await asyncio.to_thread(_run, model_dsns, 15, 40, derandomize=True)
 
 
 @pytest.mark.long

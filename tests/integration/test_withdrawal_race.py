@@ -13,7 +13,16 @@ import pytest
 
 from spean.gated import SEND_LIMIT_S
 from tests.builders import World, eventually
-from tests.integration.holder import Case, Holder, Pausing, Reader, database, waits_for_a_lock, withdraw
+from tests.integration.holder import (
+    Case,
+    Holder,
+    Pausing,
+    Reader,
+    database,
+    shared_world,  # noqa: F401 (fixtures)
+    waits_for_a_lock,
+    withdraw,
+)
 
 # What a loaded machine may add to a wait of SEND_LIMIT_S.
 SLACK_S = 2.0
@@ -225,7 +234,10 @@ async def test_a_withdrawal_waits_only_for_those_who_read_before_it(case: Case) 
 
 async def test_stuck_readers_leave_a_connection_for_the_withdrawal(case: Case) -> None:
     stuck = [Slow() for _ in range(20)]
-    reading = [asyncio.create_task((await _packet(case)).run(one.sent)) for one in stuck]
+    builders = (_packet, _placement)
+    reading = [
+        asyncio.create_task((await builders[number % 2](case)).run(one.sent)) for number, one in enumerate(stuck)
+    ]
     await stuck[0].reached.wait()
     began = time.monotonic()
     await withdraw(case.holder.world, case.entries[0])
@@ -233,7 +245,8 @@ async def test_stuck_readers_leave_a_connection_for_the_withdrawal(case: Case) -
     for one in stuck:
         one.go.set()
     await asyncio.gather(*reading)
-    assert all(not any(told["members"]) for one in stuck for told in one.told)
+    told = [answer for one in stuck for answer in one.told]
+    assert not any(any(answer.get("members", ())) or answer.get("receiver") for answer in told)
 
 
 async def test_two_members_withdraw_while_both_orders_of_them_are_read(world: World) -> None:

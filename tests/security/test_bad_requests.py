@@ -122,12 +122,15 @@ def _addresses() -> Iterator[tuple[str, str]]:
         )
     for query in (f"before={MARK}", "before=2024-01-01", "before=2024-02-30T00:00:00Z", "before=%00"):
         yield f"/intake/handoffs?{query}", "invalid"
+    # Values that only the database refuses: beyond its calendar, beyond its numbers.
+    yield "/intake/handoffs?before=0001-01-01T00:00:00%2B14:00", "invalid"
+    yield f"/intake/screenings/{{screening}}/findings?after={10**30}", "invalid"
     yield f"/intake/rules/{MARK}", "scope"
 
 
 @pytest.mark.parametrize(("path", "code"), [pytest.param(*one, id=one[0][:60]) for one in _addresses()])
 async def test_an_address_that_leads_nowhere(stage: Stage, before: None, path: str, code: str) -> None:
-    found = code_of(await get(stage, path))
+    found = code_of(await get(stage, path.replace("{screening}", stage.objects["screening"])))
     assert found in {code, "invalid"} if path.endswith("..") else found == code
 
 
@@ -152,6 +155,11 @@ async def test_a_method_that_is_not_taken(stage: Stage, before: None, method: st
         return
     assert code_of(response) == "no-such-operation"
     assert response.headers["allow"] == "GET"
+
+
+async def test_a_name_that_the_database_cannot_hold(stage: Stage, before: None) -> None:
+    response = await post(stage, "/referral/clients/a%00b/revoke", b"", role="administrator", kind=None)
+    assert code_of(response) in {"invalid", "not-found"}
 
 
 async def test_health_takes_nothing_else(stage: Stage, before: None) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -26,8 +26,12 @@ import pytest
 from deploy.kafka import local
 from services.cli.client import ApiProblem, Partner
 from services.cli.installation import BUS_DATABASE
+from services.intake.cases.store import _context
 from services.intake.keystore.store import DATABASE as KEYS
+from services.intake.keystore.store import KeyStore
 from spean.bus import Partition, Record, TopicSpec
+from spean.crypto import seal
+from spean.provision import Roles, service_dsns
 from spean.service import topics
 from spean.telemetry import ALLOWED as ALLOWED_ATTRIBUTES
 from tests.builders import Organisation, World, eventually, network_in
@@ -173,9 +177,24 @@ async def _faults(run: Run, world: World, house: Organisation, fields: dict[str,
 
     await eventually(parked)
     await run.sql("intake", _UNTRIP)
+    await _unreadable_record(run, world, fields)
     await run.sql("intake", "select pg_terminate_backend(pid) from pg_stat_activity where usename like 'intake%'")
     again = await eventually(lambda: _answered(sender, f"/intake/handoffs/{waiting}"))
     assert again["id"] == waiting
+
+
+async def _unreadable_record(run: Run, world: World, fields: dict[str, Any]) -> None:
+    """A record that a newer version has sealed: the error's own text, which is logged, says what was in it."""
+    entry = UUID(await world.entry(**fields))
+    roles = Roles.load(run.settings.keys)
+    keys = await KeyStore.open(service_dsns(run.made.cluster, roles, KEYS)[1], run.settings.keys / "intake" / "kek-1")
+    try:
+        newer = json.dumps({**fields, "age_years": fields["name"], "a_new_field": fields["account"]}).encode()
+        sealed = seal(await keys.key(entry), newer, _context(entry))
+    finally:
+        await keys.close()
+    await run.sql("intake", f"update entry set sealed = '\\x{sealed.hex()}' where id = '{entry}'")
+    await run.refused(world.sender.partner.get(f"/intake/entries/{entry}"), "fault")
 
 
 async def _answered(sender: Partner, path: str) -> Any:

@@ -343,7 +343,7 @@ RULEBOOKS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ask=ASKS, person=PEOPLE, rules=RULEBOOKS)
 @example(ask=ASK, person=PERSON, rules=RULES)
 def test_the_gate_says_what_the_judge_says(ask: Ask, person: Person, rules: Rules) -> None:
@@ -352,7 +352,7 @@ def test_the_gate_says_what_the_judge_says(ask: Ask, person: Person, rules: Rule
     assert {field for field in FIELDS if judge(field, ask, person, rules)} == allowed(told)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(change=st.data())
 def test_the_gate_says_what_the_judge_says_near_what_is_allowed(change: st.DataObject) -> None:
     """Two or three parts of the allowed case are drawn anew: here verdicts of both kinds are about equally many."""
