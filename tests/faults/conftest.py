@@ -14,10 +14,8 @@ from tests.faults.probe import Probe
 from tests.faults.schedule import Ground, Report, suffer
 
 SEED = 1
-# Each role once, the relay at its worst moment; and two relays at work at once, which says dozens of events twice.
-SHORT = [
-    "kill relay between send and move", "end the relays' lock sessions", "kill consume-1", "kill clock-1", "kill api",
-]  # fmt: skip
+# Each role once, the relay at its worst moment; then most of what was said comes again, in its old order.
+SHORT = ["kill relay between send and move", "kill consume-1", "kill clock-1", "kill api", "say old events again"]
 
 
 @pytest.fixture(scope="package")

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import asyncpg
 
 from services.cli.installation import Installation
-from spean.outbox import RELAY_LOCK
+from spean.outbox import RELAY_LOCK, append_all
+from spean.service import PARTITIONS
 from tests.builders import network_in
 from tests.faults import checker, snapshot
 from tests.faults.checker import Finding
@@ -28,6 +29,8 @@ from tests.faults.snapshot import Sources
 # Longer than every limit after which a frozen process loses its sessions, leases and locks.
 FROZEN_S = 5.0
 HOUSES = 4
+# Events of each service that an old relay says again: about half of those of a short run.
+AGAIN = 300
 # Findings told one by one; the rest are counted.
 SHOWN = 20
 
@@ -104,6 +107,19 @@ async def locks_lost(cluster: Cluster, probe: Probe) -> Recovery:
     return Recovery(0, await probe.seconds())
 
 
+async def said_again(_: Cluster, probe: Probe) -> Recovery:
+    """A relay without its lock, as one that was frozen for long: what it had read comes again, behind all that followed.
+    Not from each beginning: whoever takes it in again as a whole ends where he was, and nobody would see it."""
+    for service in probe.world.made.services.values():
+        async with service.db.transaction("faults.said") as tx:
+            rows = await tx.conn.fetch("select * from said where sequence in (2, 3) order by number limit $1", AGAIN)
+        producer = await service.bus.producer(service.source)
+        if rows:
+            await append_all(producer, rows, service.source, PARTITIONS)
+        await producer.close()
+    return Recovery(0, await probe.seconds())
+
+
 FAULTS: Mapping[str, Fault] = {
     **{f"kill {name}": partial(killed, name) for name in MEMBERS},
     **{f"freeze {name}": partial(frozen, name) for name in MEMBERS},
@@ -112,6 +128,7 @@ FAULTS: Mapping[str, Fault] = {
     "kill relay between send and move": relay_killed_between_send_and_move,
     "freeze relay between send and move": relay_frozen_between_send_and_move,
     "end the relays' lock sessions": locks_lost,
+    "say old events again": said_again,
 }
 
 

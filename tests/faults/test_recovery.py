@@ -20,7 +20,7 @@ def assert_sound(report: Report) -> None:
 async def test_one_of_each_role_dies_under_load(short_run: Report) -> None:
     assert_sound(short_run)
     assert short_run.handoffs >= 20
-    assert short_run.again, "the relay died before its batch was on the log: the window was not hit"
+    assert short_run.again >= 50
 
 
 @pytest.mark.long

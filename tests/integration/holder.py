@@ -183,8 +183,14 @@ async def withdraw(world: World, entry: str, what: str = "sharing", **more: Any)
     return await world.sender.partner.post(f"/intake/entries/{entry}/withdraw", {"what": what}, **more)
 
 
+async def waiting(db: asyncpg.Connection[asyncpg.Record]) -> int:
+    """How many sessions wait for a lock."""
+    found: int = await db.fetchval("select count(*) from pg_locks where not granted")
+    return found
+
+
 async def waits_for_a_lock(db: asyncpg.Connection[asyncpg.Record]) -> bool:
-    return bool(await db.fetchval("select exists (select 1 from pg_locks where not granted)"))
+    return await waiting(db) > 0
 
 
 class Pausing:

@@ -9,7 +9,9 @@ import pytest
 
 from services.cli import installation, replay
 from services.cli.installation import Installation
+from spean.bus import Partition
 from spean.consumer import TRIMMED
+from spean.event import parse
 from spean.service import PARTITIONS, Role
 from tests.builders import eventually
 from tests.integration.kit import going
@@ -24,6 +26,7 @@ async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None
     assert before["notify.delivery"]
     said = await lived.rows("referral", "select id, epoch, sequence, time from said order by number")
 
+    ends = {topic: await lived.here.bus.bounds(topic) for topic in ("spean.referral", "spean.place")}
     told: list[tuple[int, int]] = []
     done = await replay.say_again(lived.here, lambda *numbers: told.append(numbers))
     assert done.taken_in
@@ -33,6 +36,12 @@ async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None
     assert await lived.rows("referral", "select id, epoch, sequence, time from said order by number") == said
     for service in lived.here.databases:
         assert await lived.rows(service, "select reason from parked") == []
+    # Where it is said to be on the bus, there it is: the youngest copy, which is kept longest.
+    for row in await lived.rows("referral", "select * from said where aggregatetype = any($1)", list(ends)):
+        at = Partition(row["aggregatetype"], row["partition"])
+        assert row["offset"] >= ends[at.topic][at].end
+        (stored,) = await lived.here.bus.read(at, row["offset"], limit=1)
+        assert parse(stored.record).id == row["id"]
 
 
 async def test_what_was_wrong_in_a_projection_is_right_afterwards(lived: Lived) -> None:

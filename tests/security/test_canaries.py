@@ -226,9 +226,14 @@ async def _follow(run: Run, watcher: Partner) -> bytes:
 # --- proofs -------------------------------------------------------------------------------------------------------
 
 
+def _databases(bus: str) -> list[str]:
+    """Every database of an installation: with a Kafka there is none for the bus."""
+    return [name for name in DATABASES if not bus or name != BUS_DATABASE]
+
+
 async def _plant_proofs(run: Run, coordinator: str) -> None:
     """One in each kind of place: so that a search that finds nothing means something."""
-    for name in DATABASES:
+    for name in _databases(run.settings.bus):
         await run.sql(
             name,
             f"create table scratch_{name} (plain text, sealed bytea, document jsonb); insert into scratch_{name} values "
@@ -295,9 +300,8 @@ async def _look_while_it_runs(run: Run, search: Search, watcher: Partner) -> Non
     for mail in run.box.mails:
         search.look("mails", mail)
     assert await _look_at_the_bus(run, search) > 20
-    for name in DATABASES:
-        if name != BUS_DATABASE or not run.settings.bus:
-            assert await search.look_in_database(name, run.database(name)) > 0
+    for name in _databases(run.settings.bus):
+        assert await search.look_in_database(name, run.database(name)) > 0
     await run.sql("postgres", "checkpoint")
 
 
@@ -322,13 +326,26 @@ def _spans_are_ours(run: Run) -> None:
     assert names <= {"http", "tx", "ask", "relay", "consume", "clock", "planted"}
 
 
+@pytest.fixture
+async def own_kafka() -> AsyncIterator[str]:
+    """A broker that nobody else writes to."""
+    if (lacking := local.missing()) is not None:
+        without_kafka(lacking)
+    with tempfile.TemporaryDirectory(prefix="spean-kafka-") as folder:
+        kafka = await local.start(Path(folder), 1)
+        yield kafka.address
+        await kafka.stop()
+
+
+@pytest.fixture(params=["postgres", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.long])])
+def bus(request: pytest.FixtureRequest) -> str:
+    """The bus inside PostgreSQL (no address), and a Kafka."""
+    return request.getfixturevalue("own_kafka") if request.param == "kafka" else ""
+
+
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("on", ["postgres", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.long])])
-async def test_nothing_about_a_person_is_anywhere_else(
-    workspace: Path, request: pytest.FixtureRequest, on: str
-) -> None:
-    bus = request.getfixturevalue("own_kafka") if on == "kafka" else ""
-    folder = workspace / f"canaries-{on}"
+async def test_nothing_about_a_person_is_anywhere_else(workspace: Path, bus: str) -> None:
+    folder = workspace / f"canaries-{'kafka' if bus else 'postgres'}"
     folder.mkdir(mode=0o755)
     first, second = person(1), person(101)
     planted = texts(first) | texts(second)
@@ -349,7 +366,7 @@ async def test_nothing_about_a_person_is_anywhere_else(
     leaks = {(place, canary) for place, canary in search.found if canary != PROOF} - ALLOWED
     assert {leak for leak in leaks if leak[0] != "files of data" or leak[1] not in {NOTICE, EXCLUDED}} == set()
     assert {("intake.consent", NOTICE), ("intake.exclusion", EXCLUDED)} <= search.found
-    scratch = {f"{name}.scratch_{name}" for name in DATABASES if name != BUS_DATABASE or not bus}
+    scratch = {f"{name}.scratch_{name}" for name in _databases(bus)}
     kinds = {"stream", "errors", "mails", "output", "spans", "postgres log", "files of data"}
     on_the_bus = {f"scratch {part}" for part in ("key", "headers", "value")}
     assert {place for place, canary in search.found if canary == PROOF} >= scratch | kinds | on_the_bus
@@ -360,17 +377,6 @@ async def _mailed(run: Run) -> bool:
     return any(b"Something waits" in mail for mail in run.box.mails) and any(
         PROOF.encode() in mail for mail in run.box.mails
     )
-
-
-@pytest.fixture
-async def own_kafka() -> AsyncIterator[str]:
-    """A broker that nobody else writes to."""
-    if (lacking := local.missing()) is not None:
-        without_kafka(lacking)
-    with tempfile.TemporaryDirectory(prefix="spean-kafka-") as folder:
-        kafka = await local.start(Path(folder), 1)
-        yield kafka.address
-        await kafka.stop()
 
 
 @pytest.mark.parametrize("canary", [*WORDS, word(1), token(7)])
