@@ -19,6 +19,7 @@ import asyncpg
 
 from spean import telemetry
 from spean.db import Database, DatabaseProblem, Tx
+from spean.loops import back_off
 
 log = logging.getLogger(__name__)
 Handler = Callable[[UUID], Awaitable[None]]
@@ -73,14 +74,17 @@ class Clock:
 
     async def run(self) -> None:
         """Until cancelled; handlers that are running then are cancelled too, and their rows called again later."""
+        failures = 0
         try:
             while True:
                 claimed = 0
                 try:
                     claimed = await self.tick()
+                    failures = 0
                 except DatabaseProblem as problem:
                     log.warning("clock looks again", extra={"service": self._service, "sqlstate": problem.sqlstate})
-                    await asyncio.sleep(1)
+                    await back_off(failures)
+                    failures += 1
                 if not claimed:
                     await asyncio.sleep(LOOK_EVERY_S)
         finally:

@@ -22,6 +22,7 @@ from spean import order, telemetry
 from spean.bus import Bus, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, Subscription
 from spean.db import Database, DatabaseProblem, Tx, plain_errors
 from spean.event import Event, Malformed, parse
+from spean.loops import back_off
 from spean.order import Key, Place, Position, place_of
 from spean.problem import Refusal
 
@@ -32,7 +33,6 @@ Attempt = Callable[[Tx, Event], Awaitable[str | None]]
 
 BATCH_RECORDS = 500
 POLL_S = 1.0
-BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 # Positions are shown to the bus (for lag) this often; a tenth of what an autoscaler looks at.
 SHOW_EVERY_S = 1.0
 # Longer than a round over all partitions with full batches takes.
@@ -92,7 +92,7 @@ class Consumer:
                 log.warning(
                     "consumer starts again", extra={"service": self._group, "error_class": type(error).__name__}
                 )
-                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                await back_off(failures)
                 failures += 1
 
     async def _step(self, subscription: Subscription) -> None:

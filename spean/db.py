@@ -7,6 +7,7 @@ nothing else in the house asks what time it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -138,7 +139,8 @@ class Database:
         """Give a session back to the pool, or end it (`broken`). Raises DatabaseProblem."""
         with _plain("release"):
             if broken:
-                conn.terminate()
+                with contextlib.suppress(asyncpg.InterfaceError):  # it was lost, and the pool knows already
+                    conn.terminate()
             await self._pools["worker"].release(conn)  # type: ignore[arg-type]
 
 

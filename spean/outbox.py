@@ -24,6 +24,7 @@ from spean.bus import Bus, BusError, Partition, Producer, partition_of
 from spean.db import Connection, Database, DatabaseProblem, Tx, plain_errors
 from spean.event import Event
 from spean.ids import event_id
+from spean.loops import back_off
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,7 +38,6 @@ STANDBY_S = 1.0
 # A frozen relay loses its session, and with it the lock. One that waits for the bus shows now and then that it lives.
 SESSION_LIMIT_MS = 3_000
 SHOW_LIFE_S = 1.0
-BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 # Advisory lock "relay" of a service's database: one elected reader sends, the others stand by.
 RELAY_LOCK = 0x5BEA0001
 
@@ -124,7 +124,7 @@ class Relay:
                     await asyncio.sleep(STANDBY_S)
             except (BusError, DatabaseProblem) as error:
                 log.warning("relay starts again", extra={"service": self._source, "error_class": type(error).__name__})
-                await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
+                await back_off(self._failures)
                 self._failures += 1
 
     async def _hold_and_send(self) -> bool:

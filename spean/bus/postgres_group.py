@@ -19,6 +19,7 @@ import asyncpg
 from spean.bus import Bounds, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored
 from spean.bus.postgres_session import FLEETING, GROUP_CHANNEL, TOPIC_CHANNEL, Connection, Note, Session, Wakes
 from spean.bus.share import STALL_S, Share, quotas
+from spean.loops import end_if_cancelled
 
 log = logging.getLogger(__name__)
 
@@ -318,8 +319,10 @@ class PostgresSubscription:
                 try:
                     await self._beat()
                 except BusUnavailable:
+                    end_if_cancelled()
                     log.info("heartbeat missed", extra={"service": self._group})
                 except BusError as error:
+                    end_if_cancelled()
                     log.warning("heartbeat refused", extra={"service": self._group, "reason": str(error)})
             self._drop_if_late()
             await _wait(self._beat_now, BEAT_S)

@@ -23,6 +23,7 @@ from spean.ids import event_id
 from spean.outbox import Relay, say
 from spean.provision import Cluster, Roles, prepare, service_dsns
 from spean.service import PARTITIONS
+from tests.builders import eventually
 
 ROLES = Roles(b"secret of the tests")
 EFFECTS = """
@@ -178,6 +179,23 @@ async def going(*loops: Awaitable[None]) -> AsyncIterator[list[asyncio.Task[None
 async def stop(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def end_session(kit: Kit, pid: object) -> None:
+    """End a session of the database, and wait until it is gone."""
+    await kit.value("select pg_terminate_backend($1)", pid)
+
+    async def gone() -> bool:
+        return await kit.value("select count(*) from pg_stat_activity where pid = $1", pid) == 0
+
+    await eventually(gone)
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    """Tell a loop to stop, once; fails when it goes on."""
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+    assert task.cancelled(), "told to stop, it goes on"
 
 
 # What happens at the seams between the kit and the bus: the real bus, with one moment that the test decides on.

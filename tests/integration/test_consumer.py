@@ -20,7 +20,19 @@ from spean.embedded import Server
 from spean.event import Event
 from spean.service import PARTITIONS
 from tests.builders import eventually
-from tests.integration.kit import STOPPED, Around, Kit, Line, going, kit, recording, stop, write_effect
+from tests.integration.kit import (
+    STOPPED,
+    Around,
+    Kit,
+    Line,
+    end_session,
+    going,
+    kit,
+    recording,
+    stop,
+    stopped,
+    write_effect,
+)
 
 
 def in_all(reader: Kit, wanted: int) -> Callable[[], Awaitable[bool]]:
@@ -157,6 +169,21 @@ async def test_a_consumer_that_stalls_inside_its_transaction_loses_it(line: Line
     assert first["by_member"] == "second"
     await second.db.close()
     await holds(reader, [aggregate], 3)
+
+
+async def test_told_to_stop_while_its_session_dies_it_stops(line: Line, reader: Kit) -> None:
+    """The rollback on the lost connection must not take the place of the cancellation."""
+    lost = asyncio.Event()
+
+    async def handle(tx: Tx, _: Event) -> None:
+        await end_session(reader, await tx.conn.fetchval("select pg_backend_pid()"))
+        lost.set()
+        await asyncio.Event().wait()
+
+    await line.append(line.event(uuid4(), 1))
+    consumer = asyncio.create_task(line.consumer(reader, {STOPPED: handle}).run())
+    await lost.wait()
+    await stopped(consumer)
 
 
 async def test_a_position_that_another_moves_back_is_read_again(line: Line, reader: Kit) -> None:

@@ -17,7 +17,7 @@ from spean.event import parse
 from spean.outbox import BATCH_ROWS, RELAY_LOCK, SESSION_LIMIT_MS, say
 from spean.service import PARTITIONS
 from tests.builders import eventually
-from tests.integration.kit import Around, Kit, Line, going, stop
+from tests.integration.kit import Around, Kit, Line, end_session, going, stop, stopped
 
 HOLDS_THE_LOCK = """
 select pid from pg_locks where locktype = 'advisory' and granted and objid = $1
@@ -242,3 +242,18 @@ class TestRelay:
                 await eventually(lambda: all_said(writer))
         finally:
             conn.terminate()
+
+    async def test_told_to_stop_while_its_session_dies_it_stops(self, line: Line, writer: Kit) -> None:
+        """The error of the lost session must not take the place of the cancellation."""
+        asked = asyncio.Event()
+
+        async def append(inner: Producer, partition: Partition, records: Sequence[Record]) -> int:
+            await end_session(writer, await relay_session(writer))
+            asked.set()
+            await asyncio.Event().wait()
+            return await inner.append(partition, records)
+
+        await line.say(writer, uuid4())
+        relay = asyncio.create_task(line.relay(writer, Around(line.bus, append=append)).run())
+        await asked.wait()
+        await stopped(relay)
