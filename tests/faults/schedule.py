@@ -227,6 +227,7 @@ async def _said(sources: Sources) -> tuple[int, int]:
     return len({one.event.id for one in log}), len(log)
 
 
-def drawn(seed: int, count: int) -> list[str]:
-    """A random schedule of faults."""
-    return random.Random(seed).choices(list(FAULTS), k=count)  # noqa: S311
+def drawn(seed: int, rounds: int) -> list[str]:
+    """A random schedule: every fault once in each round, in another order."""
+    dice = random.Random(seed)  # noqa: S311
+    return [name for _ in range(rounds) for name in dice.sample(list(FAULTS), k=len(FAULTS))]

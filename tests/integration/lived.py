@@ -48,10 +48,12 @@ class Lived:
             await conn.close()
 
     async def quiet(self) -> bool:
-        """All that was said is sent, and all that was sent is taken in."""
+        """All that was said is sent, all that was sent is taken in, and nothing is due."""
         for name, db in self.here.databases.items():
             async with db.transaction("test.quiet") as tx:
-                if await tx.conn.fetchval("select count(*) from outbox"):
+                if await tx.conn.fetchval(
+                    "select (select count(*) from outbox) + (select count(*) from due where at <= now())"
+                ):
                     return False
                 places = await positions(tx)
             bounds = await bounds_of(self.here.bus, places)

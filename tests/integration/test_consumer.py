@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from deploy.kafka import local
 from spean import embedded
 from spean.bus import Bus, Partition, Stored, TopicSpec, partition_of
 from spean.bus.connect import connect
@@ -20,6 +21,7 @@ from spean.embedded import Server
 from spean.event import Event
 from spean.service import PARTITIONS
 from tests.builders import eventually
+from tests.conftest import without_kafka
 from tests.integration.kit import (
     STOPPED,
     Around,
@@ -319,3 +321,33 @@ async def test_everything_goes_on_after_postgres_has_been_away(tmp_path: Path, w
         assert await writer.value("select count(*) from outbox") == 0
     await bus.close()
     await server.stop()
+
+
+@pytest.mark.long
+@pytest.mark.kafka
+async def test_kafka_wholly_away_is_noticed_and_outlived(
+    tmp_path: Path, writer: Kit, reader: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client gives nothing and no error for as long as every broker is away."""
+    if (lacking := local.missing()) is not None:
+        without_kafka(lacking)
+    kafka = await local.start(tmp_path / "kafka", 1)
+    bus = await connect(kafka.address)
+    line, aggregate = Line(bus), uuid4()
+    await bus.ensure_topics([TopicSpec(line.topic, PARTITIONS, 14)])
+
+    async def noticed() -> bool:
+        told = {record.message for record in caplog.records if record.name.startswith("spean")}
+        return {"consumer starts again", "relay starts again"} <= told
+
+    async with going(line.relay(writer).run(), line.consumer(reader).run()):
+        await line.say(writer, aggregate)
+        await eventually(in_all(reader, 1), within_s=30)
+        await kafka.kill(0)
+        await line.say(writer, aggregate)
+        await eventually(noticed, within_s=3 * STALL_S)
+        await kafka.start_node(0)
+        await eventually(in_all(reader, 2), within_s=60)
+    await bus.close()
+    await kafka.stop()
+    await holds(reader, [aggregate], 2)
