@@ -23,6 +23,8 @@ EXTENT = {
     "intake": ("handoff", "packet", "disclosure"),
     "notify": ("delivery", "suspended", *PROJECTIONS, "tail"),
 }
+# A delivery goes on by itself, with its mail server or without; that there is one, of what and to whom, does not.
+COLUMNS = {"delivery": "id, event, organisation, created_at"}
 
 
 @dataclass
@@ -69,7 +71,8 @@ class Lived:
         found: dict[str, list[str]] = {}
         for service, tables in EXTENT.items():
             for table in tables:
-                rows = await self.rows(service, f'select t::text as row from "{table}" t order by 1')
+                what = COLUMNS.get(table, "t")
+                rows = await self.rows(service, f'select ({what})::text as row from "{table}" t order by 1')
                 found[f"{service}.{table}"] = [row["row"] for row in rows]
         return found
 

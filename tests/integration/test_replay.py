@@ -26,6 +26,8 @@ async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None
     assert before["notify.delivery"]
     said = await lived.rows("referral", "select id, epoch, sequence, time from said order by number")
 
+    async with lived.here.databases["notify"].transaction("test.sent") as tx:
+        await tx.conn.execute("update delivery set state = 'sent', sent_at = now(), tries = 1")
     ends = {topic: await lived.here.bus.bounds(topic) for topic in ("spean.referral", "spean.place")}
     told: list[tuple[int, int]] = []
     done = await replay.say_again(lived.here, lambda *numbers: told.append(numbers))
@@ -34,6 +36,7 @@ async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None
     assert told[-1] == (done.said, done.said)
     assert await lived.everything() == before
     assert await lived.rows("referral", "select id, epoch, sequence, time from said order by number") == said
+    assert await lived.rows("notify", "select 1 from delivery where state <> 'sent' or tries <> 1") == []
     for service in lived.here.databases:
         assert await lived.rows(service, "select reason from parked") == []
     # Where it is said to be on the bus, there it is: the youngest copy, which is kept longest.
