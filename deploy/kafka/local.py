@@ -168,7 +168,8 @@ async def _jars() -> Path:
 async def _format(jars: Path, folder: Path, node: int, cluster: str) -> None:
     properties = str(folder / f"node-{node}.properties")
     # As one word: an id may begin with a dash.
-    command = (*JAVA, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", properties)
+    tool = (*JAVA, "-cp", f"{jars}/*", "kafka.tools.StorageTool")
+    command = (*tool, "format", f"--cluster-id={cluster}", "-c", properties)
     await _run(command, FORMAT_S, folder / f"format-{node}.log", "Kafka could not format its storage")
 
 
