@@ -191,3 +191,15 @@ def _part(token: str, number: int) -> dict[str, Any]:
     part = token.split(".")[number]
     found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     return found
+
+
+# Asked only when a new key appears; longer than this, the issuer is down.
+KEYS_LIMIT_S = 5.0
+
+
+async def fetch_keys(client: httpx.AsyncClient, issuer: str) -> dict[str, Any]:
+    """The issuer's JWKS document. Raises httpx.HTTPError, ValueError."""
+    reply = await client.get(f"{issuer}/.well-known/jwks.json")
+    reply.raise_for_status()
+    found: dict[str, Any] = reply.json()
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -26,7 +25,7 @@ from services.intake.keystore.store import KeyStore
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
 from services.intake.screening import api as screening_api
-from spean.auth import Kind, Verifier
+from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
 from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
@@ -34,7 +33,6 @@ from spean.service import Parts, Service
 
 NAME = "intake"
 MIGRATIONS = Path(__file__).parent / "migrations"
-_JWKS_LIMIT_S = 5.0
 
 
 def api() -> FastAPI:
@@ -60,13 +58,9 @@ async def build(parts: Parts) -> Service:
         await consent.apply_kept_fences(tx, await keys.fences())
 
     issuer = f"{parts.url}/referral"
-    client = httpx.AsyncClient(timeout=_JWKS_LIMIT_S)
+    client = httpx.AsyncClient(timeout=KEYS_LIMIT_S)
 
-    async def network_keys() -> dict[str, Any]:
-        reply = await client.get(f"{issuer}/.well-known/jwks.json")
-        reply.raise_for_status()
-        found: dict[str, Any] = reply.json()
-        return found
+    network_keys = partial(fetch_keys, client, issuer)
 
     async def suspended(org: UUID) -> bool:
         async with db.transaction("caller.status") as tx:

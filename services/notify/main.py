@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -17,7 +16,7 @@ from services.notify.deliveries import api as deliveries_api
 from services.notify.deliveries import handlers as deliveries
 from services.notify.deliveries.handlers import Mail
 from services.notify.partners import store as partners
-from spean.auth import Verifier
+from spean.auth import KEYS_LIMIT_S, Verifier, fetch_keys
 from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
@@ -25,7 +24,6 @@ from spean.service import Parts, Service
 
 NAME = "notify"
 MIGRATIONS = Path(__file__).parent / "migrations"
-_JWKS_LIMIT_S = 5.0
 
 
 def api() -> FastAPI:
@@ -39,13 +37,9 @@ def api() -> FastAPI:
 async def build(parts: Parts) -> Service:
     db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
     issuer = f"{parts.url}/referral"
-    client = httpx.AsyncClient(timeout=_JWKS_LIMIT_S)
+    client = httpx.AsyncClient(timeout=KEYS_LIMIT_S)
 
-    async def network_keys() -> dict[str, Any]:
-        reply = await client.get(f"{issuer}/.well-known/jwks.json")
-        reply.raise_for_status()
-        found: dict[str, Any] = reply.json()
-        return found
+    network_keys = partial(fetch_keys, client, issuer)
 
     async def suspended(org: UUID) -> bool:
         async with db.transaction("caller.status") as tx:
