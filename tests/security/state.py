@@ -42,4 +42,6 @@ async def state_of(stage: Stage) -> dict[str, str]:
 
 
 async def _all_said(conn: asyncpg.Connection) -> bool:
-    return not await conn.fetchval("select count(*) from outbox")
+    """Everything is said, and nothing is due: a mail that waits goes on by itself."""
+    waiting = "select (select count(*) from outbox) + (select count(*) from due where at <= now())"
+    return not await conn.fetchval(waiting)
