@@ -325,3 +325,22 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         "notify:admin": "keep the addresses that are told that something waits",
     }
 )
+
+
+class StaffRole(StrEnum):
+    """What a member of an organisation's staff does here; one person may do several things."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+    COORDINATOR = "coordinator"
+    ADMINISTRATOR = "administrator"
+
+
+SCOPES_OF: Mapping[StaffRole, frozenset[str]] = MappingProxyType(
+    {
+        StaffRole.SENDER: frozenset({"intake:send", "referral:send"}),
+        StaffRole.RECEIVER: frozenset({"referral:receive"}),
+        StaffRole.COORDINATOR: frozenset({"referral:coordinate", "notify:watch"}),
+        StaffRole.ADMINISTRATOR: frozenset({"referral:admin", "notify:watch", "notify:admin"}),
+    }
+)

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     ACCESS = "at+jwt"
     QUESTION = "question+jwt"
     TICKET = "ticket+jwt"
+    SESSION = "session+jwt"
 
 
 @dataclass(frozen=True, slots=True)
