@@ -26,20 +26,21 @@ class GatedResponse(Response):
     """Opens a transaction, lets `work` decide and compose, sends, then commits. What `work` raises becomes a problem.
 
     Partners may read slowly, each holding a connection for as long as `SEND_LIMIT_S`; `Database.slow_readers` keeps them
-    few, so that a stop always finds a connection. `network`: the network asks, which reads as fast as we do.
+    few, so that a stop always finds a connection. `network`: the network asks, which reads as fast as we do. `render`: how
+    the answer is written (JSON, or a page).
     """
 
     def __init__(
         self, db: Database, name: str, work: Callable[[Tx], Awaitable[Reply]], org: UUID | None = None, *,
-        network: bool = False,
+        network: bool = False, render: Callable[[Reply], Response] = read_reply,
     ) -> None:  # fmt: skip
         super().__init__()
-        self._db, self._name, self._work, self._org = db, name, work, org
+        self._db, self._name, self._work, self._org, self._render = db, name, work, org, render
         self._room = contextlib.nullcontext() if network else db.slow_readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._room, self._db.transaction(self._name, org=self._org) as tx:
-            answer = read_reply(await self._work(tx))
+            answer = self._render(await self._work(tx))
             with contextlib.suppress(TimeoutError, OSError):
                 async with asyncio.timeout(SEND_LIMIT_S):
                     await answer(scope, receive, send)

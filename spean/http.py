@@ -236,26 +236,36 @@ def make_app(name: str, summary: str) -> FastAPI:
     )  # fmt: skip
 
 
-async def _refusal(_: Request, error: Refusal) -> Response:
+# How a page says a problem to its visitor; put into `app.state.say_problem` by who has pages. `PAGES`: their addresses.
+SayProblem = Callable[[Request, Refusal], Awaitable[Response]]
+PAGES = re.compile(r"/(?:[a-z]+/)?pages(?:/|$)")
+
+
+async def _refusal(request: Request, error: Refusal) -> Response:
+    say: SayProblem | None = getattr(request.app.state, "say_problem", None)
+    if say is not None and PAGES.match(request.url.path):
+        return await say(request, error)
     return problem.response(error.code, errors=error.errors, rule=error.rule)
 
 
-async def _silent(_: Request, error: HolderSilent) -> Response:
+async def _silent(request: Request, error: HolderSilent) -> Response:
     del error
-    return problem.response("holder-silent")
+    return await _refusal(request, Refusal("holder-silent"))
 
 
-async def _database(_: Request, error: DatabaseProblem) -> Response:
+async def _database(request: Request, error: DatabaseProblem) -> Response:
     if error.transient:
-        return problem.response("busy")
+        return await _refusal(request, Refusal("busy"))
     # Class 22 is a value that PostgreSQL cannot hold, such as a NUL character in a text or the year 10000.
     if error.sqlstate.startswith("22"):
-        return problem.response("invalid")
+        return await _refusal(request, Refusal("invalid"))
     log.error("statement failed", extra={"sqlstate": error.sqlstate})
-    return problem.response("fault")
+    return await _refusal(request, Refusal("fault"))
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    if PAGES.match(request.url.path):
+        return await _refusal(request, Refusal("not-found"))  # an address that no page of ours has led to
     found = error.errors()
     sent_as = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if sent_as != "application/json" and any(one["loc"] == ("body",) for one in found):
@@ -264,14 +274,16 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     return problem.response("invalid", errors=[_told(one, known) for one in found[:ERRORS_MOST]])
 
 
-async def _http(_: Request, error: HTTPException) -> Response:
+async def _http(request: Request, error: HTTPException) -> Response:
     codes = {404: "not-found", 405: "no-such-operation", 413: "too-large", 415: "not-json", 400: "unreadable"}
-    return problem.response(codes.get(error.status_code, "fault"), headers=error.headers)
+    answer = await _refusal(request, Refusal(codes.get(error.status_code, "fault")))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
-async def _fault(_: Request, error: Exception) -> Response:
+async def _fault(request: Request, error: Exception) -> Response:
     log.error("fault", exc_info=error)
-    return problem.response("fault")
+    return await _refusal(request, Refusal("fault"))
 
 
 # Every error that may reach the edge, and how it is said.

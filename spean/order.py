@@ -192,3 +192,17 @@ async def parked_now(tx: Tx) -> list[asyncpg.Record]:
 
 async def unpark(tx: Tx, number: int) -> None:
     await tx.conn.execute("delete from parked where number = $1", number)
+
+
+async def discard(tx: Tx, aggregate: UUID, account: str, because: str) -> int:
+    """Throw away a record that is nobody's, and note who did and why (each within the lengths that the table allows).
+    Returns how many there were: 0 or 1. What belongs to a key stays: what follows it could never take effect."""
+    status = await tx.conn.execute(
+        """
+        with gone as (delete from parked where source = $1 and aggregate = $2 returning *)
+        insert into discarded (topic, "partition", "offset", reason, parked_at, by_account, because, discarded_at)
+        select topic, "partition", "offset", reason, parked_at, $3, $4, $5 from gone
+        """,
+        NOBODY, aggregate, account, because, tx.now,
+    )  # fmt: skip
+    return int(status.rpartition(" ")[2])

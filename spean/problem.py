@@ -87,8 +87,26 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
         "The hand-over code is not right: ask the person again, or confirm without it.",
     ),
     "code-locked": (HTTPStatus.CONFLICT, "Too many tries with a wrong code: confirm the arrival without it."),
+    "coordinates-network": (
+        HTTPStatus.CONFLICT,
+        "This organisation coordinates a network: name another coordinator there first, then suspend it.",
+    ),
+    "coordinator-unfit": (
+        HTTPStatus.CONFLICT,
+        "Only a member of the network that is not suspended can coordinate it: choose another.",
+    ),
+    "suspended-lately": (
+        HTTPStatus.CONFLICT,
+        "Tokens from before the suspension may still be alive: reinstate it when it has lasted six minutes.",
+    ),
     "duplicate": (HTTPStatus.CONFLICT, "There is one already: read it instead."),
     "suspended": (HTTPStatus.FORBIDDEN, "Your organisation is suspended: speak to the network's administrator."),
+    "no-session": (HTTPStatus.UNAUTHORIZED, "You are not signed in (any more): sign in to go on."),
+    "stale-form": (
+        HTTPStatus.CONFLICT,
+        "This form is older than your session. Nothing has been done, and nothing is lost: send it again.",
+    ),
+    "cross-site": (HTTPStatus.FORBIDDEN, "This form did not come from a page of this service: nothing has been done."),
     "fault": (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "A fault of ours. Nothing was half done: try again, then tell the operator.",

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from schemas.registry import TOPICS
 from spean import clock, consumer, idempotency
 from spean.bus import Bus, TopicSpec
-from spean.db import Database
+from spean.db import Database, Tx
 from spean.outbox import Relay
 from spean.provision import Cluster, Roles
 from spean.settings import Settings
@@ -53,6 +53,8 @@ class Service:
     reads: Sequence[str]
     events: Mapping[str, consumer.Handler]
     due: Mapping[str, clock.Handler]
+    # Asked once an hour, each in the same transaction, to forget what is too old.
+    old: Sequence[Callable[[Tx], Awaitable[None]]] = ()
     close_with: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     # Set when the API is about to stop: an answer without an end (a stream of changes) ends then.
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,7 +78,8 @@ class Service:
         """The clock, once an hour: forget what is too old, in this database and (whichever service comes first) on the
         bus."""
         async with self.db.transaction("upkeep.forget") as tx:
-            await idempotency.forget_old(tx)
+            for forget_old in (idempotency.forget_old, *self.old):
+                await forget_old(tx)
         await self.bus.trim(tx.now)
         async with self.db.transaction("upkeep.again") as tx:
             await clock.set_due(tx, UPKEEP, UUID(int=0), tx.now + UPKEEP_EVERY)

@@ -176,7 +176,7 @@ async def network_in(made: Installation, settings: Settings, **network: Any) -> 
         for group in ("shelter", "health", "legal", "psychosocial"):
             stages = (("offer", OFFER_FIELDS), ("packet", PACKET_FIELDS), ("placement", PLACEMENT_FIELDS))
             for stage, fields in stages:
-                rule = {"group": group, "stage": stage, "fields": list(fields)}
+                rule = {"network": id_, "group": group, "stage": stage, "fields": list(fields)}
                 await admin.post("/intake/rules/need-to-know", rule)
         yield World(made, admin, id_, sender, coordinator, stack=stack)
 

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from spean.bus import Bounds, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, TopicSpec
-from spean.bus.kafka_client import CONNECT_MS, DENIED, native, no_topic, plain_errors, servers_of, stored, within
+from spean.bus.kafka_client import CONNECT_MS, DENIED, native, no_topic, one_by_one, plain_errors, servers_of, stored, within
 from spean.bus.kafka_group import KafkaSubscription
 from spean.bus.share import check_partitions, check_records
 
@@ -144,7 +144,11 @@ class KafkaBus:
             reader.seek(tp, offset)
         reader.resume(tp)
         self._reading = None
-        records = (await reader.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=limit)).get(tp, [])
+        try:
+            records = (await reader.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=limit)).get(tp, [])
+        except UnicodeDecodeError:
+            read = await one_by_one(reader, {partition: offset}, limit=limit, wait_ms=FETCH_WAIT_MS)
+            return read[partition]
         if records and records[0].offset != offset:
             raise BusError(f"topic {partition.topic} has holes: it must not be compacted or written in transactions")
         self._reading = (partition, offset + len(records))

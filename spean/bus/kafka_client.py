@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from aiokafka import ConsumerRecord, TopicPartition, errors
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, errors
 
 from spean.bus import BusError, BusUnavailable, OutOfRange, Partition, Record, Stored
 
@@ -69,6 +69,46 @@ def stored(partition: Partition, record: ConsumerRecord[bytes, bytes]) -> Stored
     # Anybody's bytes: what is not UTF-8, or null, must not stop the reader; the event's parser refuses it.
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     return Stored(partition, record.offset, Record(record.key or b"", headers, record.value or b""))
+
+
+# In place of a record that aiokafka cannot decode; no event, so its reader keeps it as a dead letter and goes on.
+_UNREADABLE = Record(b"", {"unreadable": "the name of a header is not UTF-8"}, b"")
+
+
+async def one_by_one(
+    consumer: AIOKafkaConsumer, expected: Mapping[Partition, int], *, limit: int, wait_ms: int
+) -> dict[Partition, list[Stored]]:
+    """After a UnicodeDecodeError: what can be read of each partition from its offset on, up to what cannot be decoded;
+    where that is the first, a stand-in for it (its content stays in the log alone).
+
+    aiokafka decodes a batch from its beginning, so what follows in the same batch is as unreadable. No batch of ours holds
+    such a record: a producer of ours writes all of it, and names every header. Raises what aiokafka raises otherwise.
+    """
+
+    async def read(partition: Partition, offset: int) -> list[Stored]:
+        tp = native(partition)
+        consumer.seek(tp, offset)
+        found: list[Stored] = []
+        try:
+            while len(found) < limit:
+                records = (await consumer.getmany(tp, timeout_ms=wait_ms, max_records=1)).get(tp, [])
+                if not records or records[0].offset != offset + len(found):
+                    break
+                found.append(stored(partition, records[0]))
+        except UnicodeDecodeError:
+            if not found:
+                found.append(Stored(partition, offset, _UNREADABLE))
+        # What was decoded in vain is fetched again, from here.
+        consumer.seek(tp, offset + len(found))
+        return found
+
+    read_all = await asyncio.gather(*(read(*one) for one in expected.items()), return_exceptions=True)
+    batches: dict[Partition, list[Stored]] = {}
+    for partition, found in zip(expected, read_all, strict=True):
+        if isinstance(found, BaseException):
+            raise found
+        batches[partition] = found
+    return batches
 
 
 async def within(limit_s: float, task: asyncio.Task[None]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition, errors
 
 from spean.bus import BusError, BusUnavailable, OutOfRange, Partition, Stored
-from spean.bus.kafka_client import REQUEST_MS, native, plain_errors, stored, within
+from spean.bus.kafka_client import REQUEST_MS, native, one_by_one, plain_errors, stored, within
 from spean.bus.share import STALL_S, Share
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,8 @@ class KafkaSubscription:
                     found = await self._fetch(timeout_s, max_records)
         except TimeoutError:
             pass
+        except UnicodeDecodeError:
+            return await self._around_unreadable(max_records)
         except OutOfRange:
             raise
         except BusError:
@@ -181,6 +183,22 @@ class KafkaSubscription:
         got: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
         got = await consumer.getmany(*sought, timeout_ms=timeout_ms, max_records=max_records)
         return got
+
+    async def _around_unreadable(self, max_records: int) -> dict[Partition, list[Stored]]:
+        """Everything that was fetched is read again, each partition for itself. Raises BusUnavailable."""
+        consumer, expected = self._consumer, dict(self._share.expected)
+        if consumer is None:
+            return {}
+        try:
+            with plain_errors(self._servers):
+                read = await one_by_one(consumer, expected, limit=max_records, wait_ms=FETCH_WAIT_MS)
+        except BusError:
+            self._drop()
+            raise
+        batches = {one: batch for one, batch in read.items() if batch and self._share.expected.get(one) == expected[one]}
+        for partition, batch in batches.items():
+            self._share.expected[partition] = batch[-1].offset + 1
+        return batches
 
     def _checked(
         self, found: Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from spean import consumer
-from spean.bus import Record, partition_of
+from spean.bus import Partition, Record, partition_of
 from spean.consumer import TRIES_MOST, Handler, Poison
 from spean.db import Tx
 from spean.event import Event
@@ -249,6 +251,67 @@ async def test_bytes_that_no_database_holds_do_not_stop_a_partition(
     await take_all(line, reader)
     assert await reader.effects(aggregate) == [1]
     assert [reason for _, reason in await reader.parked()] == ["malformed"] * 6
+
+
+@pytest.mark.parametrize("either_address", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+@pytest.mark.parametrize("together", [False, True], ids=["batches of their own", "one batch"])
+async def test_a_header_whose_name_is_no_text_does_not_stop_a_partition(
+    either_line: Line, kafka_address: str, reader: Kit, caplog: pytest.LogCaptureFixture, *, together: bool
+) -> None:
+    """The client library cannot decode it. It is passed, and told with the place where it lies; what others wrote before
+    and after it, and in other partitions, takes effect."""
+    line, aggregate, others = either_line, uuid4(), [uuid4() for _ in range(12)]
+    await line.append(*(line.event(one, 1) for one in (aggregate, *others)))
+    at = Partition(line.topic, partition_of(str(aggregate).encode(), PARTITIONS))
+    names = (b"before", b"\xff\xfe", b"\xc3")
+    offsets: list[int] = []
+    for batch in [names] if together else [(name,) for name in names]:
+        offsets += await append_unnamable(kafka_address, at, batch)
+    await line.append(line.event(aggregate, 2), *(line.event(one, 2) for one in others))
+    with caplog.at_level(logging.INFO):
+        await take_all(line, reader)
+        for one in (aggregate, *others):
+            assert await reader.effects(one) == [1, 2]
+        await line.append(line.event(aggregate, 3))
+        await take_all(line, reader)
+    assert await reader.effects(aggregate) == [1, 2, 3]
+    rows = await reader.rows('select topic, "partition", "offset", source, reason from parked order by "offset"')
+    assert [tuple(row) for row in rows] == [(*at, offset, NOBODY, "malformed") for offset in offsets]
+    told = [record.offset for record in caplog.records if record.getMessage() == "event parked"]
+    assert told == offsets
+    assert CANARY not in caplog.text
+    # Read by offset as well, as a consumer does to know its log again.
+    read = await line.bus.read(at, offsets[0], limit=3)
+    assert [stored.offset for stored in read] == offsets[: len(read)]
+
+
+class Unnamable(str):
+    """A header's name that is other bytes on the wire; only the client library's own encoder in Python takes it."""
+
+    __slots__ = ("wire",)
+
+    def __new__(cls, wire: bytes) -> Unnamable:
+        made = super().__new__(cls, "x" * len(wire))
+        made.wire = wire
+        return made
+
+    def encode(self, *_: object) -> bytes:
+        return self.wire
+
+
+async def append_unnamable(kafka_address: str, at: Partition, names: Sequence[bytes]) -> list[int]:
+    """One batch with a record for each of these header names. Returns the offsets."""
+    foreign = AIOKafkaProducer(bootstrap_servers=kafka_address.removeprefix("kafka://"))
+    await foreign.start()
+    try:
+        batch = foreign.create_batch()
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 16_384)
+        for name in names:
+            assert batch.append(timestamp=None, key=None, value=CANARY.encode(), headers=[(Unnamable(name), b"x")])
+        first = (await (await foreign.send_batch(batch, at.topic, partition=at.number))).offset
+    finally:
+        await foreign.stop()
+    return [first + index for index in range(len(names))]
 
 
 async def test_a_writer_that_this_topic_is_not_of_moves_nobody(line: Line, reader: Kit) -> None:

@@ -173,7 +173,7 @@ async def test_what_is_nobodys_stays_after_a_retry(lived: Lived) -> None:
         return [
             Key(one.source, one.aggregate)
             for one in await dead_letters.dead_letters_of(lived.here)
-            if one.source == NOBODY
+            if one.source == NOBODY and one.service == "referral"
         ]
 
     await eventually(parked)

@@ -170,7 +170,7 @@ class Settled:
 
 @asynccontextmanager
 async def settle(made: Installation, settings: Settings) -> AsyncIterator[Settled]:
-    """Register a sender, a coordinator and two houses that have agreed with the sender, and the rules that they need."""
+    """Register a sender, a coordinator and two houses that have agreed with the sender."""
     key = await bootstrap.administrator(made.services["referral"].db, settings)
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(Partner(made.url, bootstrap.CLIENT, key))
@@ -185,9 +185,6 @@ async def settle(made: Installation, settings: Settings) -> AsyncIterator[Settle
             for giver, taker in ((sender.id, house.id), (house.id, sender.id)):
                 agreement = {"sender": giver, "recipient": taker, "categories": CATEGORIES, "purposes": PURPOSES}
                 await admin.post("/intake/rules/agreements", agreement)
-        for stage, fields in (("offer", OFFER_FIELDS), ("packet", PACKET_FIELDS), ("placement", PLACEMENT_FIELDS)):
-            rule = {"group": "shelter", "stage": stage, "fields": list(fields)}
-            await admin.post("/intake/rules/need-to-know", rule)
         yield Settled(made, admin, sender, coordinator, houses, stack)
 
 
@@ -196,6 +193,9 @@ async def found(settled: Settled, windows: dict[str, Any] | None = None) -> Town
     s = settled
     body = {"name": "Town", "coordinator": s.coordinator.id, "windows": {**FAST, **(windows or {})}, "sample": True}
     network = str((await s.admin.post("/referral/networks", body))["id"])
+    for stage, fields in (("offer", OFFER_FIELDS), ("packet", PACKET_FIELDS), ("placement", PLACEMENT_FIELDS)):
+        rule = {"network": network, "group": "shelter", "stage": stage, "fields": list(fields)}
+        await s.admin.post("/intake/rules/need-to-know", rule)
     await s.admin.post(f"/referral/networks/{network}/members", {"organisation": s.sender.id})
     first, second = s.houses
     town = Town(s.made, s.admin, network, s.sender, s.coordinator, stack=s.stack, first=first, second=second)

@@ -1,0 +1,67 @@
+"""Which pages somebody sees in the head of every page, and what is said after something was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.vocabulary import StaffRole
+from spean.web.visitor import Visitor
+from spean.web.words import N_
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """`text` is translated where it is shown."""
+
+    path: str
+    text: str
+
+
+# In the order of the work; the first is where somebody with that role begins.
+ITEMS: Mapping[StaffRole, Sequence[Item]] = {
+    StaffRole.SENDER: (
+        Item("/intake/pages/handoffs", N_("My hand-offs")),
+        Item("/intake/pages/entries/new", N_("Somebody was met")),
+        Item("/intake/pages/screenings", N_("Screening")),
+    ),
+    StaffRole.RECEIVER: (
+        Item("/referral/pages/inbox", N_("Inbox")),
+        Item("/referral/pages/arrivals", N_("Arrivals and stays")),
+        Item("/referral/pages/places", N_("Places")),
+    ),
+    StaffRole.COORDINATOR: (
+        Item("/notify/pages/dashboard", N_("Network now")),
+        Item("/referral/pages/escalations", N_("Needs a person")),
+    ),
+    StaffRole.ADMINISTRATOR: (
+        Item("/referral/pages/admin", N_("Administration")),
+        Item("/intake/pages/rules", N_("Rules")),
+    ),
+}
+ACCOUNT = Item("/referral/pages/account", N_("My account"))
+LEAVE = "/referral/pages/leave"
+
+# What a page says at its top after something was done (`?done=…`): only these, never a text from an address.
+DONE: Mapping[str, str] = {
+    "saved": N_("Saved."),
+    "accepted": N_("Accepted. The places are held for this person."),
+    "declined": N_("Declined. The next organisation is being asked."),
+    "arrived": N_("Arrival recorded."),
+    "outcome": N_("Outcome recorded. The places are free again."),
+    "requested": N_("Sent to the network. Clocks count from now."),
+    "cancelled": N_("Cancelled."),
+    "withdrawn": N_("Stopped. Nothing more is shared from this moment."),
+    "entered": N_("Entry saved."),
+    "corrected": N_("Correction saved."),
+    "recorded": N_("The decision is recorded."),
+}
+
+
+def items_for(visitor: Visitor) -> list[Item]:
+    return [item for role, items in ITEMS.items() if role in visitor.roles for item in items]
+
+
+def home_of(visitor: Visitor) -> str:
+    """Where somebody begins."""
+    return next((item.path for item in items_for(visitor)), ACCOUNT.path)

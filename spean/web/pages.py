@@ -1,0 +1,267 @@
+"""How a page is made. Every page of every service goes through here.
+
+A room's `pages.py` has a router from `page_router`, and one function per address:
+
+    @pages.get("/inbox")
+    async def inbox(request: Request, at: Annotated[At, Depends(at_with(SCOPE))]) -> Response:
+        return at.page("referral/referrals/inbox.html", offers=…)
+
+    @pages.post("/offers/{offer}/accept")
+    async def accept(request: Request, offer: UUID, sent: Annotated[Sent, Depends(sent_with(SCOPE))]) -> Response:
+        await api.accept(request, offer, sent.command())
+        return sent.see("/referral/pages/inbox", done="accepted")
+
+A page does what the API does, by calling the same function with a `Command` of its own: the form carries the
+Idempotency-Key (a second click does nothing more) and the version that was read. A refusal becomes a page that says
+what to do; a form whose session has ended is shown again, to be sent once more, with nothing lost.
+Templates lie in `templates/` beside the room's files and extend `web/base.html`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import brotli
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.responses import RedirectResponse
+
+from spean.auth import Caller
+from spean.http import Command, Door
+from spean.problem import REFUSALS, Refusal
+from spean.web import csrf, forms, templating
+from spean.web.forms import Form, Incomplete
+from spean.web.navigation import DONE, home_of
+from spean.web.static import takes_brotli
+from spean.web.visitor import COOKIE, FindVisitor, Visitor
+from spean.web.words import Words, chosen
+
+LANGUAGE = "spean-language"
+# Names a browser that has not signed in, for the token of its forms.
+STRANGER = "__Host-spean-form"
+SIGN_IN = "/referral/pages/sign-in"
+# Where a visitor may be led after signing in: pages of this installation only.
+_LOCAL = re.compile(r"/(?:intake|referral|notify)/pages(?:/[A-Za-z0-9/._-]*)?(?:\?[A-Za-z0-9=&._%-]*)?")
+_VERSION = re.compile(r"[0-9]{1,9}")
+_KEY = re.compile(r"[A-Za-z0-9_-]{20,100}")
+_LANGUAGE_S = 365 * 86_400
+_BROTLI_QUALITY = 5
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types spean"
+)
+
+
+def local(path: str | None) -> str | None:
+    """The path where it is a page of ours; None for anything else (an open redirect is refused here)."""
+    return path if path is not None and ".." not in path and _LOCAL.fullmatch(path) else None
+
+
+@dataclass(slots=True)
+class At:
+    """A visitor at a page. `visitor` is None only where `at_anyone` let a stranger in."""
+
+    request: Request
+    visitor: Visitor | None
+    words: Words
+    now: datetime
+    stranger: str = ""
+
+    @property
+    def who(self) -> Visitor:
+        """Raises Refusal `no-session` for a stranger."""
+        if self.visitor is None:
+            raise Refusal("no-session")
+        return self.visitor
+
+    @property
+    def caller(self) -> Caller:
+        return self.who.caller()
+
+    @property
+    def door(self) -> Door:
+        door: Door = self.request.app.state.door
+        return door
+
+    def token(self) -> str:
+        """For a form of this page."""
+        return csrf.token(self.door.secret, self._bound_to())
+
+    def _bound_to(self) -> str:
+        return str(self.visitor.session) if self.visitor is not None else self.stranger
+
+    def came_from_here(self, form: Form) -> bool:
+        return csrf.fits(self.door.secret, self._bound_to(), form.one(forms.TOKEN))
+
+    def page(self, template: str, *, status: int = 200, **shown: Any) -> Response:
+        """The template as a page; `shown` is what it shows, beside what every page has."""
+        html = templating.render(template, {**self._everywhere(), **shown}).encode()
+        headers = {"Content-Security-Policy": CSP, "Vary": "Accept-Encoding, Cookie"}
+        if takes_brotli(self.request):
+            headers["Content-Encoding"], html = "br", brotli.compress(html, quality=_BROTLI_QUALITY)
+        answer = Response(html, status, headers, "text/html; charset=utf-8")
+        if self.visitor is None and self.request.cookies.get(STRANGER) != self.stranger:
+            answer.set_cookie(STRANGER, self.stranger, secure=True, httponly=True, samesite="lax")
+        return answer
+
+    def _everywhere(self) -> dict[str, Any]:
+        done = self.request.query_params.get("done", "")
+        return {
+            "at": self, "words": self.words, "visitor": self.visitor, "now": self.now, "form": Form(), "errors": {},
+            "done": DONE.get(done), "path": self.request.url.path, "new_key": lambda: secrets.token_urlsafe(24),
+        }  # fmt: skip
+
+    def again(self, template: str, error: Incomplete, form: Form, **shown: Any) -> Response:
+        """The page of a form once more, with what was typed and what to do about it."""
+        return self.page(template, status=HTTPStatus.UNPROCESSABLE_ENTITY, form=form, errors=error.errors, **shown)
+
+    def see(self, path: str, **query: str) -> Response:
+        """Go on to another page (a GET), so that loading again does nothing twice."""
+        return RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), HTTPStatus.SEE_OTHER)
+
+
+@dataclass(slots=True)
+class Sent(At):
+    """A visitor who sends a form, which has been found to come from a page of ours."""
+
+    form: Form = field(default_factory=Form)
+
+    def command(self, *, part: str = "") -> Command:
+        """What the API's functions take: once per form, however often it is sent. `part` tells apart the commands of one
+        form. Raises Refusal `invalid`."""
+        key, version = self.form.one(forms.KEY), self.form.one(forms.VERSION)
+        if not _KEY.fullmatch(key) or (version and not _VERSION.fullmatch(version)):
+            raise Refusal("invalid")
+        digest = hmac.new(self.door.secret, f"{self.request.url.path}\n{part}\n".encode(), hashlib.sha256)
+        digest.update(urlencode(self.form.kept()).encode())
+        return Command(
+            self.door.db, self.caller, f"form:{key}:{part}", digest.digest(), int(version) if version else None
+        )
+
+
+def page_router(tag: str) -> APIRouter:
+    """A router for the pages of a room."""
+    return APIRouter(prefix="/pages", tags=[tag], include_in_schema=False)
+
+
+def at_with(*scopes: str) -> Callable[..., Awaitable[At]]:
+    """A dependency: a visitor who may do one of `scopes` (none named: any who is signed in). A stranger is led to the
+    sign-in."""
+
+    async def at(request: Request) -> At:
+        found = await _at(request)
+        if found.visitor is None:
+            raise Refusal("no-session")
+        await _may(found, scopes)
+        return found
+
+    return at
+
+
+async def at_anyone(request: Request) -> At:
+    """A dependency: for the pages of the sign-in."""
+    return await _at(request)
+
+
+def sent_with(*scopes: str, even_suspended: bool = False) -> Callable[..., Awaitable[Sent]]:
+    """A dependency for a form: same visitor, same origin. `even_suspended`: where nothing but stopping can come of it."""
+
+    async def sent(request: Request) -> Sent:
+        found = await _sent(request)
+        if found.visitor is None or not found.came_from_here(found.form):
+            raise Refusal("stale-form")
+        await _may(found, scopes, even_suspended=even_suspended)
+        return found
+
+    return sent
+
+
+async def sent_by_anyone(request: Request) -> Sent:
+    """A dependency for the forms of the sign-in."""
+    found = await _sent(request)
+    if not found.came_from_here(found.form):
+        raise Refusal("stale-form")
+    return found
+
+
+async def _at(request: Request) -> At:
+    visitors: FindVisitor = request.app.state.visitors
+    value = request.cookies.get(COOKIE)
+    visitor = await visitors(value) if value else None
+    return At(request, visitor, words_for(request, visitor), datetime.now(UTC), _stranger(request))
+
+
+async def _sent(request: Request) -> Sent:
+    """Raises Refusal `cross-site`, `unreadable`."""
+    if not csrf.same_origin(request):
+        raise Refusal("cross-site")
+    at = await _at(request)
+    form = forms.parsed(await request.body())
+    request.state.form = form
+    return Sent(at.request, at.visitor, at.words, at.now, at.stranger, form)
+
+
+async def _may(at: At, scopes: tuple[str, ...], *, even_suspended: bool = False) -> None:
+    """Raises Refusal `scope`, `suspended`."""
+    if scopes and not at.who.scopes & set(scopes):
+        raise Refusal("scope")
+    if not even_suspended and await at.door.suspended(at.who.org):
+        raise Refusal("suspended")
+
+
+def _stranger(request: Request) -> str:
+    value = request.cookies.get(STRANGER, "")
+    return value if _KEY.fullmatch(value) else secrets.token_urlsafe(24)
+
+
+def words_for(request: Request, visitor: Visitor | None) -> Words:
+    language = chosen(
+        request.cookies.get(LANGUAGE), visitor.language if visitor else None,
+        accepted=request.headers.get("accept-language", ""),
+    )  # fmt: skip
+    return Words(language, visitor.facts.country if visitor else "KH")
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+async def say_problem(request: Request, error: Refusal) -> Response:
+    """A refusal as a page: what it means, and where to go on. Nothing of what was sent is in it, but for a form of the
+    same browser whose session has ended, which may be sent again."""
+    if error.code == "no-session" and request.method in {"GET", "HEAD"}:
+        back = local(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+        return RedirectResponse(SIGN_IN + (f"?next={quote(back, safe='')}" if back else ""), HTTPStatus.SEE_OTHER)
+    try:
+        at = await _at(request)
+    except Refusal:
+        at = At(request, None, words_for(request, None), datetime.now(UTC), _stranger(request))
+    status, detail = REFUSALS[error.code]
+    if error.code == "stale-form":
+        kept: Form = request.state.form
+        return at.page("web/again.html", status=status, kept=kept, address=request.url.path)
+    home = home_of(at.visitor) if at.visitor else SIGN_IN
+    shown: Mapping[str, Any] = {"code": error.code, "detail": detail, "home": home}
+    return at.page("web/problem.html", status=status, **shown)
+
+
+def with_pages(app: FastAPI, visitors: FindVisitor) -> None:
+    """Lets an application have pages; who may see them is told by `visitors`."""
+    app.state.visitors = visitors
+    app.state.say_problem = say_problem
+
+
+async def choose_language(request: Request) -> Response:
+    """/pages/language?to=km&next=…: kept in a cookie of this browser; people may look on before they sign in."""
+    answer = RedirectResponse(local(request.query_params.get("next")) or "/", HTTPStatus.SEE_OTHER)
+    language = chosen(request.query_params.get("to"))
+    answer.set_cookie(LANGUAGE, language, _LANGUAGE_S, secure=True, httponly=True, samesite="lax")
+    return answer

@@ -1,0 +1,88 @@
+"""Files that are the same for everybody: named by what is in them, so that a browser keeps them for ever.
+
+They are served under /static by every node, compressed once at start.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import brotli
+from starlette.requests import Request
+from starlette.responses import Response
+
+WEB = Path(__file__).parent
+# Folders whose files may be fetched; nothing else of the source is within reach.
+FOLDERS = (WEB / "static", WEB / "static" / "fonts", WEB / "vendor")
+KINDS: Mapping[str, str] = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    ".webmanifest": "application/manifest+json",
+    ".png": "image/png",
+}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """`integrity`: for the element that loads it (SRI)."""
+
+    name: str
+    kind: str
+    body: bytes
+    packed: bytes | None
+    digest: str
+    integrity: str
+
+    @property
+    def address(self) -> str:
+        return f"/static/{self.digest}/{self.name}"
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """Every file by name."""
+    found = {path.name: path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.iterdir())}
+    return {name: _asset(path) for name, path in found.items() if path.suffix in KINDS}
+
+
+def _asset(path: Path) -> Asset:
+    body = path.read_bytes()
+    if path.suffix == ".css":  # fonts are named by their content as well, so a style sheet names them by it
+        body = _with_fonts(body)
+    packed = None if path.suffix in {".woff2", ".png"} else brotli.compress(body, quality=9)
+    whole = hashlib.sha384(body).digest()
+    return Asset(
+        path.name, KINDS[path.suffix], body, packed, whole.hex()[:16], f"sha384-{base64.b64encode(whole).decode()}"
+    )
+
+
+def _with_fonts(css: bytes) -> bytes:
+    for path in sorted((WEB / "static" / "fonts").glob("*.woff2")):
+        css = css.replace(f"url({path.name})".encode(), f"url({_asset(path).address})".encode())
+    return css
+
+
+async def serve(request: Request) -> Response:
+    """One file. An address with another digest is an older page's: the file as it is now, not kept."""
+    found = assets().get(request.path_params["name"])
+    if found is None:
+        return Response(status_code=404)
+    current = request.path_params["digest"] == found.digest
+    headers = {"Cache-Control": _FOR_EVER if current else "no-cache", "Vary": "Accept-Encoding"}
+    body = found.body
+    if found.packed is not None and takes_brotli(request):
+        headers["Content-Encoding"], body = "br", found.packed
+    return Response(body, headers=headers, media_type=found.kind)
+
+
+def takes_brotli(request: Request) -> bool:
+    codings = (one.split(";")[0].strip() for one in request.headers.get("accept-encoding", "").split(","))
+    return "br" in codings
