@@ -16,7 +16,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from services.intake import main as intake
@@ -40,6 +40,8 @@ from spean.provision import (
 )
 from spean.service import ROLES, Parts, Role, Service, topics
 from spean.settings import Settings
+from spean.web import static
+from spean.web.pages import HOME, choose_language
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class Installation:
     bus: Bus
     services: dict[str, Service]
     url: str
-    listener: socket.socket
+    listener: socket.socket | None
     ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def until_ended(self) -> None:
@@ -102,9 +104,9 @@ def listen(host: str, port: int, tried: int = _PORTS_TRIED) -> socket.socket:
     raise CannotListen(f"port {port} and what was tried after it are taken: set SPEAN_PORT to a free one")
 
 
-def _url(settings: Settings, listener: socket.socket) -> str:
+def _url(settings: Settings, listener: socket.socket | None) -> str:
     """The address as people use it: the one that was set, or the one listened on."""
-    if settings.url:
+    if settings.url or listener is None:
         return settings.url
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'https' if settings.certificate else 'http'}://{host}:{listener.getsockname()[1]}"
@@ -167,9 +169,9 @@ async def open_bus(settings: Settings, cluster: Cluster, roles: Roles) -> Bus:
 
 @asynccontextmanager
 async def installed(
-    settings: Settings, names: Collection[str] = tuple(BUILD), *, alone: bool = True
+    settings: Settings, names: Collection[str] = tuple(BUILD), *, alone: bool = True, listening: bool = True
 ) -> AsyncIterator[Installation]:
-    """Everything built, nothing running yet.
+    """Everything built, nothing running yet. Without `listening` it takes no port and cannot run the role `api`.
 
     `alone`: all of it is on this machine, so its databases are migrated here and a taken port becomes the next free one.
     One of many machines finds its databases migrated, and the port is as set or refused. Raises EmbeddedError, BusError,
@@ -184,8 +186,9 @@ async def installed(
             await expect_migrated(cluster, roles, name, MIGRATIONS[name])
         bus = await open_bus(settings, cluster, roles)
         stack.push_async_callback(bus.close)
-        listener = listen(settings.host, settings.port, _PORTS_TRIED if alone else 1)
-        stack.callback(listener.close)
+        listener = listen(settings.host, settings.port, _PORTS_TRIED if alone else 1) if listening else None
+        if listener is not None:
+            stack.callback(listener.close)
         url = _url(settings, listener)
         parts = Parts(settings, cluster, roles, bus, url)
         await bus.ensure_topics(topics(parts.holders.keys()))
@@ -202,8 +205,15 @@ def one_app(services: Mapping[str, Service], url: str) -> Guard:
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
+    async def home(_: Request) -> Response:
+        return RedirectResponse(HOME, 303)
+
     mounts = [Mount(f"/{name}", app=service.app) for name, service in services.items()]
-    app = Starlette(routes=[Route("/health", health), *mounts], exception_handlers=dict(PROBLEMS))
+    pages = [
+        Route("/", home), Route("/pages/language", choose_language),
+        Route("/static/{digest}/{name}", static.serve),
+    ]  # fmt: skip
+    app = Starlette(routes=[Route("/health", health), *pages, *mounts], exception_handlers=dict(PROBLEMS))
     app.router.redirect_slashes = False  # a redirect would repeat what was sent
     return Guard(app, https=url.startswith("https://"))
 
@@ -245,7 +255,10 @@ async def running(
 ) -> AsyncIterator[Installation]:
     """The roles of every service, until the block ends; then drained: requests first, loops after. A part that ends by
     itself is told by `until_ended`. Raises CannotListen."""
-    server = _server(installation) if "api" in roles else None
+    listener = installation.listener if "api" in roles else None
+    if listener is None and "api" in roles:
+        raise CannotListen("no port was taken for the role api")
+    server = None if listener is None else _server(installation)
     stopping = False
 
     def part_ended(task: asyncio.Task[None]) -> None:
@@ -260,10 +273,10 @@ async def running(
         for name, service in (installation.services.items() if set(roles) - {"api"} else ())
     ]
     serving = None
-    if server is not None:
+    if server is not None and listener is not None:
         for service in installation.services.values():
             service.draining.clear()
-        serving = asyncio.create_task(server.serve([installation.listener]), name="HTTP")
+        serving = asyncio.create_task(server.serve([listener]), name="HTTP")
         await server.started_event.wait()
     for task in (*loops, *([serving] if serving else [])):
         task.add_done_callback(part_ended)

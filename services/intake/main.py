@@ -18,6 +18,7 @@ from services.intake.disclosure import api as disclosure_api
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import api as handoffs_api
 from services.intake.handoffs import handlers as handoffs
+from services.intake.handoffs import pages as handoffs_pages
 from services.intake.handoffs import store as handoff_store
 from services.intake.handoffs.stopping import ERASURE_DUE
 from services.intake.keystore import store as keystore
@@ -30,6 +31,8 @@ from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
 from spean.service import Parts, Service
+from spean.web.pages import with_pages
+from spean.web.visitor import exchanged_at
 
 NAME = "intake"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -43,6 +46,7 @@ def api() -> FastAPI:
         rules_api.router, screening_api.router,
     ):  # fmt: skip
         app.include_router(router)
+    with_pages(app, handoffs_pages.router)
     return app
 
 
@@ -68,6 +72,7 @@ async def build(parts: Parts) -> Service:
 
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
+    app.state.visitors = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
     holder = Holder(keys, settings.country)
     app.state.holder = holder
     app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys, Kind.QUESTION)

@@ -17,6 +17,10 @@ from services.referral.partners import store as partners
 from services.referral.places import api as places_api
 from services.referral.referrals import api as referrals_api
 from services.referral.referrals import handlers, store
+from services.referral.referrals import pages as referrals_pages
+from services.referral.sessions import api as sessions_api
+from services.referral.sessions.desk import Desk
+from services.referral.sessions.handlers import find_visitor
 from spean.ask import Holders
 from spean.auth import Signer, Verifier
 from spean.crypto import signing_key
@@ -24,6 +28,7 @@ from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
 from spean.service import Parts, Service
+from spean.web.pages import with_pages
 
 NAME = "referral"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -32,8 +37,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def api() -> FastAPI:
     """The service's doors; what they lead to is put in by `build`."""
     app = make_app(NAME, "The network: partners, places, referrals.")
-    for router in (referrals_api.router, escalations_api.router, places_api.router, partners_api.router):
+    for router in (
+        referrals_api.router, escalations_api.router, places_api.router, partners_api.router, sessions_api.router,
+    ):  # fmt: skip
         app.include_router(router)
+    with_pages(app, referrals_pages.router)
     return app
 
 
@@ -53,6 +61,8 @@ async def build(parts: Parts) -> Service:
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, own_keys), suspended, parts.roles.key("fingerprints"))
     app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
+    app.state.desk = Desk.opened(db, parts.roles, parts.url, local=parts.settings.local)
+    app.state.visitors = find_visitor(db)
 
     async def ask(holder: str, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
         return await holders.ask(holder, "next-candidate", question, q.NextCandidateAnswer)

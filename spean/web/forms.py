@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
-from spean.problem import Refusal
+from spean.problem import REFUSALS, Refusal
 from spean.web.words import N_
 
 M = TypeVar("M", bound=BaseModel)
@@ -76,12 +76,15 @@ class Form:
         return [(name, value) for name, values in self.values.items() if name not in OWN for value in values]
 
 
+def said_of(refusal: Refusal) -> str:
+    """What a refusal means, for the field that it is about."""
+    return REFUSALS[refusal.code][1]
+
+
 def parsed(body: bytes) -> Form:
     """Raises Refusal `unreadable`."""
     try:
-        sent = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MOST, errors="strict"
-        )
+        sent = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MOST, errors="strict")
     except ValueError:
         raise Refusal("unreadable") from None
     values: dict[str, list[str]] = {}

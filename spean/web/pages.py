@@ -35,7 +35,9 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import RedirectResponse
 
 from spean.auth import Caller
-from spean.http import Command, Door
+from spean.db import Tx
+from spean.gated import GatedResponse
+from spean.http import Command, Door, Reply
 from spean.problem import REFUSALS, Refusal
 from spean.web import csrf, forms, templating
 from spean.web.forms import Form, Incomplete
@@ -48,6 +50,8 @@ LANGUAGE = "spean-language"
 # Names a browser that has not signed in, for the token of its forms.
 STRANGER = "__Host-spean-form"
 SIGN_IN = "/referral/pages/sign-in"
+# Leads everybody to where they begin.
+HOME = "/referral/pages"
 # Where a visitor may be led after signing in: pages of this installation only.
 _LOCAL = re.compile(r"/(?:intake|referral|notify)/pages(?:/[A-Za-z0-9/._-]*)?(?:\?[A-Za-z0-9=&._%-]*)?")
 _VERSION = re.compile(r"[0-9]{1,9}")
@@ -57,7 +61,7 @@ _BROTLI_QUALITY = 5
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types spean"
+    "require-trusted-types-for 'script'; trusted-types htmx spean-worker"
 )
 
 
@@ -119,6 +123,15 @@ class At:
             "at": self, "words": self.words, "visitor": self.visitor, "now": self.now, "form": Form(), "errors": {},
             "done": DONE.get(done), "path": self.request.url.path, "new_key": lambda: secrets.token_urlsafe(24),
         }  # fmt: skip
+
+    def gated(self, name: str, work: Callable[[Tx], Awaitable[Reply]], template: str, **shown: Any) -> Response:
+        """A page of what the gate guards: decided, composed and sent in one transaction of this name, as the visitor's
+        organisation. The template gets the answer as `body` and its `version`."""
+
+        def render(reply: Reply) -> Response:
+            return self.page(template, body=reply.body, version=reply.version, **shown)
+
+        return GatedResponse(self.door.db, name, work, self.who.org, render=render)
 
     def again(self, template: str, error: Incomplete, form: Form, **shown: Any) -> Response:
         """The page of a form once more, with what was typed and what to do about it."""
@@ -253,10 +266,11 @@ async def say_problem(request: Request, error: Refusal) -> Response:
     return at.page("web/problem.html", status=status, **shown)
 
 
-def with_pages(app: FastAPI, visitors: FindVisitor) -> None:
-    """Lets an application have pages; who may see them is told by `visitors`."""
-    app.state.visitors = visitors
+def with_pages(app: FastAPI, *routers: APIRouter) -> None:
+    """Lets an application have pages. Who builds it puts `FindVisitor` into `app.state.visitors`."""
     app.state.say_problem = say_problem
+    for router in routers:
+        app.include_router(router)
 
 
 async def choose_language(request: Request) -> Response:

@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from babel import Locale
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from spean.geography import area_name
 from spean.web import labels
 from spean.web.navigation import items_for
 from spean.web.static import WEB, assets
@@ -42,7 +44,8 @@ def environment() -> Environment:
         lstrip_blocks=True, extensions=["jinja2.ext.i18n"], auto_reload=False,
     )  # fmt: skip
     made.globals.update(
-        asset=lambda name: assets()[name], languages=languages, label=labels.label, items_for=items_for, icon=_icon,
+        asset=lambda name: assets()[name], languages=languages, known_assets=assets, label=labels.label, FIELDS=labels.FIELDS, RULES=labels.RULES, STATES=labels.STATES, items_for=items_for, icon=_icon,
+        area_name=area_name, language_name=_language_name,
     )  # fmt: skip
     return made
 
@@ -52,6 +55,20 @@ def render(name: str, shown: Mapping[str, Any]) -> str:
     words = shown["words"]
     translated = {"_": words.text, "gettext": words.text, "ngettext": words.texts, "t": words}
     return environment().get_template(name).render({**shown, **translated})
+
+
+# ISO 639-3, as records have it → what the names of languages are kept under (CLDR knows the shortest code of each).
+_SHORT = {"khm": "km", "lao": "lo", "vie": "vi", "mya": "my", "tha": "th", "cmn": "zh", "zha": "za", "eng": "en"}
+
+
+def _language_name(code: str, language: str) -> str:
+    """A spoken language's name in the page's language; in English, else the code, where that is not known."""
+    short = _SHORT.get(code, code)
+    for one in (language, "en"):
+        found: str | None = Locale.parse(one).languages.get(short)
+        if found is not None:
+            return found
+    return code
 
 
 def _icon(name: str) -> Markup:

@@ -59,8 +59,8 @@ def catalogue(language: str) -> Catalogue:
         if not message.id:
             continue
         key = message.id if isinstance(message.id, str) else message.id[0]
-        given = (message.string,) if isinstance(message.string, str) else tuple(message.string)
-        if all(given):
+        given = (message.string,) if isinstance(message.string, str) else tuple(message.string or ())
+        if given and all(given):
             texts[key] = given
             if UNREVIEWED in message.user_comments:
                 unreviewed.add(key)

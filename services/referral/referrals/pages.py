@@ -1,0 +1,148 @@
+"""The receiver's pages: the inbox, one offer, what is on its way and who is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+
+from schemas.vocabulary import DeclineReason, Outcome
+from services.referral.places import api as places_api
+from services.referral.referrals import api
+from services.referral.referrals.api import RECEIVE, OfferView
+from services.referral.referrals.domain import OPEN, OfferState, State
+from spean.problem import Refusal
+from spean.web import forms
+from spean.web.forms import Incomplete
+from spean.web.pages import At, Sent, at_with, page_router, sent_with
+
+INBOX, ARRIVALS = "/referral/pages/inbox", "/referral/pages/arrivals"
+# An answer is due soon; before that it is calm.
+_SOON, _NOW = timedelta(hours=6), timedelta(minutes=30)
+router = page_router("receiver's pages")
+Receiver = Annotated[At, Depends(at_with(RECEIVE))]
+ReceiverSent = Annotated[Sent, Depends(sent_with(RECEIVE))]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An offer as it is shown; `due` chooses colour, mark and words together."""
+
+    offer: OfferView
+    left: timedelta
+
+    @property
+    def due(self) -> Literal["now", "soon", "calm", "over"]:
+        if self.left <= timedelta(0):
+            return "over"
+        return "now" if self.left <= _NOW else "soon" if self.left <= _SOON else "calm"
+
+    @property
+    def open(self) -> bool:
+        return self.offer.state in OPEN
+
+    @property
+    def arrived(self) -> bool:
+        return self.offer.referral_state is State.IN_PROGRESS
+
+
+def _cards(offers: Sequence[OfferView], now: datetime) -> list[Card]:
+    return [Card(offer, offer.answer_by - now) for offer in offers]
+
+
+@router.get("/inbox")
+async def inbox(request: Request, at: Receiver) -> Response:
+    """What waits for an answer, due first on top."""
+    shown = await api.list_offers(request, at.caller, [OfferState.SENT, OfferState.SEEN], None)
+    places = await places_api.list_places(request, at.caller)
+    return at.page(
+        "referral/referrals/inbox.html", cards=_cards(shown.offers, at.now),
+        free=sum(place.free for place in places.places), held=sum(place.held for place in places.places),
+        staying=sum(place.staying + place.outside for place in places.places),
+    )  # fmt: skip
+
+
+@router.get("/arrivals")
+async def arrivals(request: Request, at: Receiver) -> Response:
+    """Who is expected, and who is here."""
+    shown = await api.list_offers(request, at.caller, [OfferState.ACCEPTED], None)
+    cards = [card for card in _cards(shown.offers, at.now) if card.offer.referral_state is not State.COMPLETED]
+    return at.page("referral/referrals/arrivals.html", cards=cards)
+
+
+async def _one(request: Request, at: At, offer: UUID) -> Card:
+    """Raises Refusal `not-found`."""
+    return _cards([await api.offer_shown(request, at.caller, offer)], at.now)[0]
+
+
+@router.get("/offers/{offer}")
+async def one_offer(request: Request, offer: UUID, at: Receiver) -> Response:
+    return at.page("referral/referrals/offer.html", card=await _one(request, at, offer))
+
+
+@router.post("/offers/{offer}/accept")
+async def accept(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
+    await api.accept(request, offer, sent.command())
+    return sent.see(f"/referral/pages/offers/{offer}", done="accepted")
+
+
+@router.get("/offers/{offer}/decline")
+async def why_declined(request: Request, offer: UUID, at: Receiver) -> Response:
+    return at.page("referral/referrals/decline.html", card=await _one(request, at, offer), reasons=list(DeclineReason))
+
+
+@router.post("/offers/{offer}/decline")
+async def decline(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
+    try:
+        body = forms.read(api.Decline, {"reason": sent.form.some("reason")})
+    except Incomplete as error:
+        card = await _one(request, sent, offer)
+        return sent.again("referral/referrals/decline.html", error, sent.form, card=card, reasons=list(DeclineReason))
+    await api.decline(request, offer, body, sent.command())
+    return sent.see(INBOX, done="declined")
+
+
+@router.post("/offers/{offer}/arrived")
+async def arrived(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
+    """With the code, or knowingly without (`without` is the other button of the same form)."""
+    try:
+        code = None if sent.form.one("without") else sent.form.one("code").replace(" ", "")
+        body = forms.read(api.Arrival, {"code": code})
+        if code == "":
+            raise Incomplete({"code": forms.SAID["missing"]})
+        await api.arrived(request, offer, body, sent.command(part="without" if code is None else "code"))
+    except Incomplete as error:
+        return sent.again("referral/referrals/offer.html", error, sent.form, card=await _one(request, sent, offer))
+    except Refusal as refusal:
+        if refusal.code not in {"code-wrong", "code-locked"}:
+            raise
+        wrong = Incomplete({"code": forms.said_of(refusal)})
+        return sent.again("referral/referrals/offer.html", wrong, sent.form, card=await _one(request, sent, offer))
+    return sent.see(f"/referral/pages/offers/{offer}", done="arrived")
+
+
+@router.get("/offers/{offer}/outcome")
+async def which_outcome(request: Request, offer: UUID, at: Receiver) -> Response:
+    return at.page("referral/referrals/outcome.html", card=await _one(request, at, offer), outcomes=list(Outcome))
+
+
+@router.post("/offers/{offer}/outcome")
+async def outcome(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
+    try:
+        body = forms.read(api.OutcomeBody, {"outcome": sent.form.some("outcome")})
+    except Incomplete as error:
+        card = await _one(request, sent, offer)
+        return sent.again("referral/referrals/outcome.html", error, sent.form, card=card, outcomes=list(Outcome))
+    await api.outcome(request, offer, body, sent.command())
+    return sent.see(ARRIVALS, done="outcome")
+
+
+@router.post("/offers/{offer}/packet")
+async def packet(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
+    """A ticket for the packet, which the holder shows: one more step, for it is not this service's to read."""
+    opened = await api.packet_ticket(request, offer, sent.command())
+    return sent.page("referral/referrals/packet.html", dataref=opened.dataref, ticket=opened.ticket, offer=offer)

@@ -1,0 +1,34 @@
+"""A real browser: Debian's Chromium, driven by Playwright. Skipped loudly where there is none; required in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.conftest import required
+
+# Chromium looks for its makers' hosts otherwise; this machine's tests talk to themselves only.
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    path = os.environ.get("SPEAN_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        reason = "no Chromium is installed: `make deps` adds it (Debian's package chromium)"
+        if required("browser"):
+            pytest.fail(f"a browser is required here: {reason}")
+        pytest.skip(f"NOT TESTED IN A BROWSER: {reason}")
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield started
+        finally:
+            await started.close()
