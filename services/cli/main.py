@@ -7,10 +7,25 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import clean, dead_letters, demo, doctor, replay, schemas, screen, serve, token, trace, up, watch
+from services.cli import (
+    clean,
+    dead_letters,
+    demo,
+    doctor,
+    replay,
+    schemas,
+    screen,
+    serve,
+    token,
+    trace,
+    up,
+    watch,
+    words,
+)
 from services.cli.bootstrap import OtherKeys
 from services.cli.client import ApiProblem
 from services.cli.connected import NotRunning
+from services.cli.dead_letters import NotDiscarded
 from services.cli.installation import CannotListen, PartEnded
 from services.cli.sample import NeverFinished
 from services.cli.screen import CannotRead
@@ -35,18 +50,19 @@ app.command("clean")(clean.clean)
 app.command("token")(token.token)
 app.command("watch")(watch.watch)
 app.command("trace")(trace.trace)
-app.command("dead-letters")(dead_letters.dead_letters)
 app.command("retry")(dead_letters.retry)
 app.command("replay")(replay.replay)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(screen.app, name="screen")
+app.add_typer(words.app, name="words")
 
 FAILED = 1
 # What goes wrong outside the program: each of these is told as its own sentence.
 TOLD = (
     WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
     OtherKeys, NeverFinished, CannotRead, ApiProblem,
-    NotRunning, NoSuchReferral,
+    NotRunning, NoSuchReferral, NotDiscarded,
 )  # fmt: skip
 # By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
 _HINTS = {

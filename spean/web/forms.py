@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from spean.problem import REFUSALS, Refusal
+from spean.web.labels import PROBLEMS
 from spean.web.words import N_
 
 M = TypeVar("M", bound=BaseModel)
@@ -78,7 +79,7 @@ class Form:
 
 def said_of(refusal: Refusal) -> str:
     """What a refusal means, for the field that it is about."""
-    return REFUSALS[refusal.code][1]
+    return PROBLEMS.get(refusal.code, REFUSALS[refusal.code][1])
 
 
 def parsed(body: bytes) -> Form:

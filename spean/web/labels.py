@@ -237,6 +237,42 @@ STATES: Mapping[str, str] = {
     "closed": N_("closed"),
 }  # fmt: skip
 
+# What a refusal means to somebody at a page: what has happened, and what to do. Every code of `spean.problem` that a page
+# can meet is here (a test holds it).
+PROBLEMS: Mapping[str, str] = {
+    "invalid": N_("Something in this form cannot be used. Go back, look at it again, and send it once more."),
+    "too-large": N_("This is larger than can be taken here: shorten it."),
+    "unreadable": N_("This could not be read. Go back and try again."),
+    "not-found": N_("There is nothing here for you. It may have ended, or it belongs to another organisation."),
+    "scope": N_("Your account may not do this. Ask your administrator."),
+    "key-reused": N_("This form was sent before with other answers, and that counts. Open it anew to change something."),
+    "key-running": N_("This is being done just now. Wait a moment, then look."),
+    "version": N_("It has changed since you looked at it. Look at it again, then decide."),
+    "state": N_("This is not possible any more, or not yet. Look at it again."),
+    "no-longer-available": N_("This request is no longer available. Nothing is asked of you."),
+    "erased": N_("This person's record was erased. Nothing of it can be read or used any more."),
+    "place-gone": N_("There is no free place left here. Correct your places, or decline as full."),
+    "places-in-use": N_("More places are promised or taken than that. Free them first."),
+    "holder-silent": N_("The organisation that keeps this person's record does not answer now. Nothing has changed: try again."),
+    "busy": N_("The service is busy or starting again. Nothing has changed: try again in a moment."),
+    "service-consent": N_("The person has not agreed to the service. Talk it through and record it first."),
+    "sharing-consent": N_("The person has not agreed to share what this needs. Talk it through and record it first."),
+    "guardian": N_("For a person under 18, a guardian has to agree as well."),
+    "case-closed": N_("The case is closed. Open it again before asking for a service."),
+    "party": N_("Everybody who moves together needs an open case with your organisation."),
+    "consent-dates": N_("An agreement ends after it begins, and begins no later than now."),
+    "need-by-past": N_("The time by which it is needed has passed already."),
+    "unknown-area": N_("Choose a province from the list."),
+    "unknown-network": N_("Your organisation is not part of that network."),
+    "not-allowed-now": N_("This may not be shared with that organisation now."),
+    "code-wrong": N_("This code is not right. Ask the person again, or go on without it."),
+    "code-locked": N_("There were too many tries with a wrong code. Go on without it."),
+    "duplicate": N_("There is one already. Look at that one instead."),
+    "suspended": N_("Your organisation is suspended. Speak to the administrator of your network."),
+    "cross-site": N_("This did not come from a page of this service. Nothing has been done."),
+    "fault": N_("A fault of ours. Nothing was half done. Try again, then tell whoever runs this service."),
+}  # fmt: skip
+
 
 def label(code: StrEnum) -> str:
     """The label of a code, to be translated; the code itself where a newer writer said one that we do not know."""

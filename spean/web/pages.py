@@ -32,7 +32,7 @@ from urllib.parse import quote, urlencode
 
 import brotli
 from fastapi import APIRouter, FastAPI, Request, Response
-from starlette.responses import RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from spean.auth import Caller
 from spean.db import Tx
@@ -41,6 +41,7 @@ from spean.http import Command, Door, Reply
 from spean.problem import REFUSALS, Refusal
 from spean.web import csrf, forms, templating
 from spean.web.forms import Form, Incomplete
+from spean.web.labels import PROBLEMS
 from spean.web.navigation import DONE, home_of
 from spean.web.static import takes_brotli
 from spean.web.visitor import COOKIE, FindVisitor, Visitor
@@ -121,7 +122,9 @@ class At:
         done = self.request.query_params.get("done", "")
         return {
             "at": self, "words": self.words, "visitor": self.visitor, "now": self.now, "form": Form(), "errors": {},
-            "done": DONE.get(done), "path": self.request.url.path, "new_key": lambda: secrets.token_urlsafe(24),
+            "done": DONE.get(done), "path": self.request.url.path,
+            "here": self.request.url.path if self.request.method == "GET" else "/",
+            "new_key": lambda: secrets.token_urlsafe(24),
         }  # fmt: skip
 
     def gated(self, name: str, work: Callable[[Tx], Awaitable[Reply]], template: str, **shown: Any) -> Response:
@@ -247,17 +250,25 @@ def words_for(request: Request, visitor: Visitor | None) -> Words:
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
+def _by_script(request: Request) -> bool:
+    """Does a script of ours ask, which sends what waited while the line was down?"""
+    return request.headers.get("accept") == "application/json"
+
+
 async def say_problem(request: Request, error: Refusal) -> Response:
     """A refusal as a page: what it means, and where to go on. Nothing of what was sent is in it, but for a form of the
     same browser whose session has ended, which may be sent again."""
-    if error.code == "no-session" and request.method in {"GET", "HEAD"}:
+    if error.code == "no-session" and request.method in {"GET", "HEAD"} and not _by_script(request):
         back = local(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return RedirectResponse(SIGN_IN + (f"?next={quote(back, safe='')}" if back else ""), HTTPStatus.SEE_OTHER)
     try:
         at = await _at(request)
     except Refusal:
         at = At(request, None, words_for(request, None), datetime.now(UTC), _stranger(request))
-    status, detail = REFUSALS[error.code]
+    status, why = REFUSALS[error.code]
+    detail = PROBLEMS.get(error.code, why)
+    if _by_script(request):
+        return JSONResponse({"code": error.code, "detail": at.words.text(detail)}, status)
     if error.code == "stale-form":
         kept: Form = request.state.form
         return at.page("web/again.html", status=status, kept=kept, address=request.url.path)
@@ -269,8 +280,22 @@ async def say_problem(request: Request, error: Refusal) -> Response:
 def with_pages(app: FastAPI, *routers: APIRouter) -> None:
     """Lets an application have pages. Who builds it puts `FindVisitor` into `app.state.visitors`."""
     app.state.say_problem = say_problem
+    app.add_route("/pages/token", _token, include_in_schema=False)
     for router in routers:
         app.include_router(router)
+
+
+async def _token(request: Request) -> Response:
+    """For what waited in the browser while the line was down: a token for its forms, and whose they have to be."""
+    at = await _at(request)
+    return JSONResponse({"csrf": at.token(), "person": str(at.who.person)})
+
+
+async def offline(request: Request) -> Response:
+    """The one page that a browser keeps: that there is no line, and what waits to be sent. Shows nobody's data."""
+    words = words_for(request, None)
+    html = templating.render("web/offline.html", {"words": words, "path": "/", "here": "/", "visitor": None, "done": None})
+    return Response(html, headers={"Content-Security-Policy": CSP}, media_type="text/html; charset=utf-8")
 
 
 async def choose_language(request: Request) -> Response:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -81,6 +82,20 @@ async def serve(request: Request) -> Response:
     if found.packed is not None and takes_brotli(request):
         headers["Content-Encoding"], body = "br", found.packed
     return Response(body, headers=headers, media_type=found.kind)
+
+
+# What a browser keeps for pages without a line; large files of one script come when a page of that language asks.
+_KEPT = ("app.css", "leave.js", "queue.js", "icons.svg", "icon.svg")
+
+
+async def worker(request: Request) -> Response:
+    """The service worker, with the addresses of the files that it keeps. Its own address stays, its content is its version."""
+    del request
+    kept = [assets()[name].address for name in _KEPT]
+    body = assets()["worker.js"].body.replace(b'"KEPT"', json.dumps(kept).encode())
+    # A worker fetches under the policy of its own file.
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'none'; connect-src 'self'"}
+    return Response(body, headers=headers, media_type="text/javascript; charset=utf-8")
 
 
 def takes_brotli(request: Request) -> bool:
