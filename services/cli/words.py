@@ -16,6 +16,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 from rich.console import Console
 
+from spean.geography import area_name, areas_of
 from spean.web.static import WEB
 from spean.web.words import LOCALES, UNREVIEWED
 
@@ -26,6 +27,9 @@ KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2), "gettext": None}
 _PYTHON = ("spean/web/**/*.py", "services/**/*.py")
 _TEMPLATES = ("spean/web/templates/**/*.html", "services/**/templates/*.html")
 _HEAD = f"# The pages' texts in one language. An entry marked `{UNREVIEWED}` was confirmed by nobody who speaks it."
+# Provinces whose names a page shows most: those of the country that it began in, and those along its borders. Others are
+# shown as CLDR has them in English until somebody adds them here.
+AREAS = (*(code for code, _ in areas_of("KH")), "TH-27", "TH-63", "MM-13", "LA-BK", "CN-YN", "CN-GX")
 app = typer.Typer(no_args_is_help=True, help="The texts of the pages in every language.")
 _console = Console(highlight=False, soft_wrap=True)
 
@@ -38,6 +42,8 @@ def in_code() -> Catalog:
             options = {"trimmed": "true", "silent": "false"} if method != "python" else {}
             for _, text, comments, _ in extract_from_file(method, path, KEYWORDS, (), options):
                 catalog.add(text, locations=[(path.relative_to(SOURCE).as_posix(), 0)], auto_comments=comments)
+    for area in AREAS:
+        catalog.add(area_name(area))
     return catalog
 
 

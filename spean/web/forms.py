@@ -19,6 +19,8 @@ _FIELDS_MOST = 500
 # Fields of every form, which are nobody's answer.
 TOKEN, KEY, VERSION = "csrf", "key", "version"
 OWN = frozenset({TOKEN, KEY, VERSION})
+# Never shown again, in no page.
+SECRET = frozenset({"password", "password_again"})
 
 # What pydantic calls an error → what a person can do about it.
 SAID: Mapping[str, str] = {
@@ -74,7 +76,8 @@ class Form:
 
     def kept(self) -> list[tuple[str, str]]:
         """What the visitor answered, to be sent again."""
-        return [(name, value) for name, values in self.values.items() if name not in OWN for value in values]
+        left_out = OWN | SECRET
+        return [(name, value) for name, values in self.values.items() if name not in left_out for value in values]
 
 
 def said_of(refusal: Refusal) -> str:

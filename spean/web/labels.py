@@ -227,6 +227,19 @@ RULES: Mapping[str, str] = {
     "agreement": N_("there is no agreement with this organisation about it"),
     "corridor": N_("it may not cross this border"), "party": N_("not everybody in the group allows it"),
 }  # fmt: skip
+# How somebody was met (an entry's channel).
+CHANNELS: Mapping[str, str] = {
+    "border_post": N_("At a border post"), "hotline": N_("On the phone"), "case_manager": N_("With a case manager"),
+    "other": N_("Another way"), "screening": N_("In a screened group"),
+}  # fmt: skip
+# How a person says yes or no, and who may stand by a young person.
+EXPRESSED: Mapping[str, str] = {
+    "spoken": N_("In spoken words"), "written": N_("In writing"), "thumbprint": N_("With a thumbprint"),
+}  # fmt: skip
+GUARDIANS: Mapping[str, str] = {
+    "parent": N_("A parent"), "appointed_guardian": N_("An appointed guardian"), "state_guardian": N_("A guardian of the state"),
+    "other": N_("Somebody else who cares for them"),
+}  # fmt: skip
 
 # Where a hand-off stands, as its sender may know it (`intake`'s states; `answered` and `closed` say no more).
 STATES: Mapping[str, str] = {
@@ -237,6 +250,11 @@ STATES: Mapping[str, str] = {
     "closed": N_("closed"),
 }  # fmt: skip
 
+# What became of an offer, for the coordinator.
+OFFER_STATES: Mapping[str, str] = {
+    "sent": N_("asked, not looked at yet"), "seen": N_("looked at, not answered yet"), "accepted": N_("accepted"),
+    "rejected": N_("declined"), "expired": N_("no answer in time"), "withdrawn": N_("taken back"),
+}  # fmt: skip
 # What a refusal means to somebody at a page: what has happened, and what to do. Every code of `spean.problem` that a page
 # can meet is here (a test holds it).
 PROBLEMS: Mapping[str, str] = {
@@ -252,7 +270,7 @@ PROBLEMS: Mapping[str, str] = {
     "no-longer-available": N_("This request is no longer available. Nothing is asked of you."),
     "erased": N_("This person's record was erased. Nothing of it can be read or used any more."),
     "place-gone": N_("There is no free place left here. Correct your places, or decline as full."),
-    "places-in-use": N_("More places are promised or taken than that. Free them first."),
+    "places-in-use": N_("That does not fit: more places are promised or taken, or there are fewer in all. Look at both numbers."),
     "holder-silent": N_("The organisation that keeps this person's record does not answer now. Nothing has changed: try again."),
     "busy": N_("The service is busy or starting again. Nothing has changed: try again in a moment."),
     "service-consent": N_("The person has not agreed to the service. Talk it through and record it first."),
@@ -269,6 +287,18 @@ PROBLEMS: Mapping[str, str] = {
     "code-locked": N_("There were too many tries with a wrong code. Go on without it."),
     "duplicate": N_("There is one already. Look at that one instead."),
     "suspended": N_("Your organisation is suspended. Speak to the administrator of your network."),
+    "sign-in-wrong": N_("Name and password do not fit together. Look at each and try again."),
+    "too-many-tries": N_("There were too many wrong tries. Nothing is locked: wait a little, then try again."),
+    "step-gone": N_("This took too long, or was tried too often. Begin again."),
+    "sign-in-again": N_("For this, show first that it is you: sign in once more."),
+    "link-gone": N_("This link was used already, or its time is over. Ask who sent it for a new one."),
+    "password": N_("Choose another password: at least 12 characters, hard to guess."),
+    "passkey": N_("The passkey was not accepted. Try again, or sign in another way."),
+    "last-way-in": N_("This is the only way in which you can sign in. Add another one first."),
+    "name-taken": N_("Somebody has this sign-in name already. Choose another one."),
+    "administrator-elsewhere": N_("Only people of your own organisation can be made administrators of the network."),
+    "last-administrator": N_("The network needs an administrator. Make another one first."),
+    "two-administrators": N_("Two different administrators have to approve this, and nobody for themselves."),
     "cross-site": N_("This did not come from a page of this service. Nothing has been done."),
     "fault": N_("A fault of ours. Nothing was half done. Try again, then tell whoever runs this service."),
 }  # fmt: skip

@@ -52,9 +52,23 @@ DONE: Mapping[str, str] = {
     "requested": N_("Sent to the network. Clocks count from now."),
     "cancelled": N_("Cancelled."),
     "withdrawn": N_("Stopped. Nothing more is shared from this moment."),
+    "taken": N_("It is yours now. Reminders stop for a while."),
+    "asked": N_("Asked."),
+    "handed-back": N_("Handed back to the sender."),
     "entered": N_("Entry saved."),
     "corrected": N_("Correction saved."),
     "recorded": N_("The decision is recorded."),
+    "answered": N_("Thank you. Your answer about the copy is recorded."),
+    "departed": N_("Noted: on the way. The house is told."),
+    "asked-again": N_("The network is asked again."),
+    "all-seen": N_("Nothing is marked as new any more."),
+    "finished": N_("The session is finished."),
+    "session-ended": N_("Signed out there."),
+    "password": N_("The password is changed. Everywhere else you are signed out."),
+    "authenticator": N_("The new authenticator app counts from now on. Everywhere else you are signed out."),
+    "passkey-added": N_("The passkey is added. Everywhere else you are signed out."),
+    "passkey-removed": N_("The passkey is removed. Everywhere else you are signed out."),
+    "approved-first": N_("Approved. Another administrator has to approve as well."),
 }
 
 

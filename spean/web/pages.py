@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import brotli
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -107,10 +107,12 @@ class At:
     def came_from_here(self, form: Form) -> bool:
         return csrf.fits(self.door.secret, self._bound_to(), form.one(forms.TOKEN))
 
-    def page(self, template: str, *, status: int = 200, **shown: Any) -> Response:
-        """The template as a page; `shown` is what it shows, beside what every page has."""
+    def page(self, template: str, *, status: int = 200, forms_to: str = "", **shown: Any) -> Response:
+        """The template as a page; `shown` is what it shows, beside what every page has. `forms_to`: another origin, a
+        holder's, to which a form of this page is sent."""
         html = templating.render(template, {**self._everywhere(), **shown}).encode()
-        headers = {"Content-Security-Policy": CSP, "Vary": "Accept-Encoding, Cookie"}
+        policy = CSP.replace("form-action 'self'", f"form-action 'self' {forms_to}") if forms_to else CSP
+        headers = {"Content-Security-Policy": policy, "Vary": "Accept-Encoding, Cookie"}
         if takes_brotli(self.request):
             headers["Content-Encoding"], html = "br", brotli.compress(html, quality=_BROTLI_QUALITY)
         answer = Response(html, status, headers, "text/html; charset=utf-8")
@@ -154,14 +156,20 @@ class Sent(At):
     def command(self, *, part: str = "") -> Command:
         """What the API's functions take: once per form, however often it is sent. `part` tells apart the commands of one
         form. Raises Refusal `invalid`."""
-        key, version = self.form.one(forms.KEY), self.form.one(forms.VERSION)
-        if not _KEY.fullmatch(key) or (version and not _VERSION.fullmatch(version)):
+        key = self.form.one(forms.KEY)
+        if not _KEY.fullmatch(key):
             raise Refusal("invalid")
         digest = hmac.new(self.door.secret, f"{self.request.url.path}\n{part}\n".encode(), hashlib.sha256)
         digest.update(urlencode(self.form.kept()).encode())
-        return Command(
-            self.door.db, self.caller, f"form:{key}:{part}", digest.digest(), int(version) if version else None
-        )
+        return Command(self.door.db, self.caller, f"form:{key}:{part}", digest.digest(), self.version)
+
+    @property
+    def version(self) -> int | None:
+        """The version that was read, where the form says one. Raises Refusal `invalid`."""
+        version = self.form.one(forms.VERSION)
+        if version and not _VERSION.fullmatch(version):
+            raise Refusal("invalid")
+        return int(version) if version else None
 
 
 def page_router(tag: str) -> APIRouter:
@@ -258,6 +266,8 @@ def _by_script(request: Request) -> bool:
 async def say_problem(request: Request, error: Refusal) -> Response:
     """A refusal as a page: what it means, and where to go on. Nothing of what was sent is in it, but for a form of the
     same browser whose session has ended, which may be sent again."""
+    if request.headers.get("hx-request") == "true" and REFUSALS[error.code][0] < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _whole_page(request, REFUSALS[error.code][0])
     if error.code == "no-session" and request.method in {"GET", "HEAD"} and not _by_script(request):
         back = local(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return RedirectResponse(SIGN_IN + (f"?next={quote(back, safe='')}" if back else ""), HTTPStatus.SEE_OTHER)
@@ -275,6 +285,12 @@ async def say_problem(request: Request, error: Refusal) -> Response:
     home = home_of(at.visitor) if at.visitor else SIGN_IN
     shown: Mapping[str, Any] = {"code": error.code, "detail": detail, "home": home}
     return at.page("web/problem.html", status=status, **shown)
+
+
+def _whole_page(request: Request, status: int) -> Response:
+    """To a part of a page that fetches itself: load the page itself, which says what is the matter."""
+    page = local(urlsplit(request.headers.get("hx-current-url", "")).path)
+    return Response(status_code=status, headers={"HX-Redirect": page or HOME})
 
 
 def with_pages(app: FastAPI, *routers: APIRouter) -> None:

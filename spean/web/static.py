@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 WEB = Path(__file__).parent
 # Folders whose files may be fetched; nothing else of the source is within reach.
-FOLDERS = (WEB / "static", WEB / "static" / "fonts", WEB / "vendor")
+FOLDERS = tuple(WEB / name for name in ("static", "static/fonts", "vendor", "charts", "map"))
 KINDS: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

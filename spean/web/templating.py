@@ -44,8 +44,8 @@ def environment() -> Environment:
         lstrip_blocks=True, extensions=["jinja2.ext.i18n"], auto_reload=False,
     )  # fmt: skip
     made.globals.update(
-        asset=lambda name: assets()[name], languages=languages, known_assets=assets, label=labels.label, FIELDS=labels.FIELDS, RULES=labels.RULES, STATES=labels.STATES, items_for=items_for, icon=_icon,
-        area_name=area_name, language_name=_language_name,
+        asset=lambda name: assets()[name], languages=languages, known_assets=assets, label=labels.label, FIELDS=labels.FIELDS, RULES=labels.RULES, STATES=labels.STATES, OFFER_STATES=labels.OFFER_STATES, CHANNELS=labels.CHANNELS, EXPRESSED=labels.EXPRESSED, GUARDIANS=labels.GUARDIANS, items_for=items_for, icon=_icon,
+        area_name=area_name, language_name=_language_name, country_name=_country_name,
     )  # fmt: skip
     return made
 
@@ -69,6 +69,12 @@ def _language_name(code: str, language: str) -> str:
         if found is not None:
             return found
     return code
+
+
+def _country_name(code: str, language: str) -> str:
+    """A country's name in the page's language; the code where it is not known."""
+    found: str | None = Locale.parse(language).territories.get(code)
+    return code if found is None else found
 
 
 def _icon(name: str) -> Markup:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
@@ -13,7 +14,7 @@ from fastapi import Depends, Request, Response
 from schemas.vocabulary import DeclineReason, Outcome
 from services.referral.places import api as places_api
 from services.referral.referrals import api
-from services.referral.referrals.api import RECEIVE, OfferView
+from services.referral.referrals.api import RECEIVE, SEND, OfferView
 from services.referral.referrals.domain import OPEN, OfferState, State
 from spean.problem import Refusal
 from spean.web import forms
@@ -111,9 +112,9 @@ async def arrived(request: Request, offer: UUID, sent: ReceiverSent) -> Response
     """With the code, or knowingly without (`without` is the other button of the same form)."""
     try:
         code = None if sent.form.one("without") else sent.form.one("code").replace(" ", "")
-        body = forms.read(api.Arrival, {"code": code})
         if code == "":
             raise Incomplete({"code": forms.SAID["missing"]})
+        body = forms.read(api.Arrival, {"code": code})
         await api.arrived(request, offer, body, sent.command(part="without" if code is None else "code"))
     except Incomplete as error:
         return sent.again("referral/referrals/offer.html", error, sent.form, card=await _one(request, sent, offer))
@@ -145,4 +146,16 @@ async def outcome(request: Request, offer: UUID, sent: ReceiverSent) -> Response
 async def packet(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
     """A ticket for the packet, which the holder shows: one more step, for it is not this service's to read."""
     opened = await api.packet_ticket(request, offer, sent.command())
-    return sent.page("referral/referrals/packet.html", dataref=opened.dataref, ticket=opened.ticket, offer=offer)
+    holder, own = urlsplit(opened.dataref.removesuffix(f"/packets/{offer}")), urlsplit(request.app.state.token_url)
+    elsewhere = "" if (holder.scheme, holder.netloc) == (own.scheme, own.netloc) else f"{holder.scheme}://{holder.netloc}"
+    address = f"{elsewhere}{holder.path}/pages/packets/{offer}"
+    return sent.page(
+        "referral/referrals/packet.html", forms_to=elsewhere, address=address, ticket=opened.ticket, offer=offer
+    )
+
+
+@router.post("/referrals/{referral}/departed")
+async def departed(referral: UUID, sent: Annotated[Sent, Depends(sent_with(SEND))]) -> Response:
+    """The sender's page of the hand-off, at its holder, posts this here."""
+    await api.departed(referral, sent.command())
+    return sent.see(f"/intake/pages/handoffs/{referral}", done="departed")
