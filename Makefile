@@ -10,8 +10,9 @@ help:
 	@echo "make clean       delete data and keys (asks first)"
 	@echo "make test        set up and run the tests (15 minutes on 2 cores)"
 	@echo "make test-long   faults, many seeds, model tests"
+	@echo "make screenshots a picture of every page in every language, to look at"
 	@echo "make lint        read the source without running it"
-	@echo "make deps        system packages for tests on a real Kafka"
+	@echo "make deps        system packages for tests on a real Kafka and in a browser"
 
 .venv/runtime: requirements.lock deploy/environment.sh
 	@sh deploy/environment.sh requirements.lock .venv/runtime
@@ -34,6 +35,9 @@ clean: .venv/runtime
 kafka: .venv/runtime
 	@$(PY) -m deploy.kafka.local up --nodes 1
 
+screenshots: .venv/dev
+	@$(PY) -m tests.browser.screenshots screenshots
+
 deps:
 	@sh deploy/system.sh --now
 
@@ -49,4 +53,4 @@ test-long: .venv/dev
 lint: .venv/dev
 	@sh deploy/check.sh
 
-.PHONY: help up demo doctor clean kafka deps test test-long lint
+.PHONY: help up demo doctor clean kafka screenshots deps test test-long lint

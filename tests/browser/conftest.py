@@ -18,9 +18,14 @@ FLAGS = (
 )  # fmt: skip
 
 
+def chromium() -> str | None:
+    """Where the browser is; None where there is none."""
+    return os.environ.get("SPEAN_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    path = os.environ.get("SPEAN_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = chromium()
     if path is None:
         reason = "no Chromium is installed: `make deps` adds it (Debian's package chromium)"
         if required("browser"):

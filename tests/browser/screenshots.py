@@ -1,0 +1,59 @@
+"""`make screenshots`: every page of the tour, in every language, on a phone and at a desk, as pictures to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import async_playwright
+
+from services.cli import installation
+from spean import embedded
+from spean.web.words import languages
+from tests.browser.conftest import FLAGS, chromium
+from tests.browser.tour import Tour, tour
+from tests.browser.visiting import at_browser
+from tests.builders import network_in, settings_for
+
+WIDTHS = (360, 1280)
+
+
+async def take(folder: Path) -> None:
+    """Writes NAME-LANGUAGE-WIDTH.png for every stop of the tour into `folder`."""
+    with tempfile.TemporaryDirectory(prefix="spean-") as made_in:
+        path = Path(made_in)
+        path.chmod(0o755)
+        running = await embedded.start(path / "pg", password_file=path / "pg-password", fast_unsafe=True)
+        try:
+            settings = settings_for(path / "main", running.server.dsn("postgres"))
+            async with (
+                installation.installed(settings) as made, installation.running(made),
+                network_in(made, settings) as world, tour(world) as found,
+            ):  # fmt: skip
+                await _all(found, folder)
+        finally:
+            await running.stop()
+
+
+async def _all(found: Tour, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        for stop in found.stops:
+            for language in languages():
+                for width in WIDTHS:
+                    cookie = found.cookies[stop.who] if stop.who else None
+                    async with at_browser(browser, found.world.made, cookie, width=width, language=language) as page:
+                        await page.goto(stop.path)
+                        await page.screenshot(path=folder / f"{stop.name}-{language}-{width}.png", full_page=True)
+        await browser.close()
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    asyncio.run(take(target))
+    print(f"{len(list(target.glob('*.png')))} pictures in {target}")  # noqa: T201 (a program of the command line)
