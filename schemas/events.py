@@ -56,6 +56,10 @@ class HandoffCancelledV1(EventData):
     reason: ReasonFamily
 
 
+class HandoffReopenedV1(EventData):
+    """The sender asks anew for a request that waits for them."""
+
+
 class DisclosureStoppedV1(EventData):
     """The gate changed for this referral: whoever holds an open offer may not be allowed any more. Carries no scope."""
 
@@ -149,6 +153,14 @@ class ReferralArrivedV1(EventData):
     verified: bool
 
 
+class ReferralVerifiedV1(EventData):
+    """An unverified arrival was checked. `by_code`: the hand-over code was right; otherwise a coordinator made sure in
+    another way."""
+
+    offer: UUID
+    by_code: bool
+
+
 class ReferralMissingV1(EventData):
     """Ready, and nobody arrived in time. The place stays held."""
 
@@ -172,6 +184,12 @@ class ReferralEscalatedV1(EventData):
 
     coordinator: UUID
     reason: EscalationReason
+
+
+class ReferralReassignedV1(EventData):
+    """Its network has another coordinator, who owns it from now on."""
+
+    coordinator: UUID
 
 
 class OfferSentV1(EventData):
@@ -237,6 +255,10 @@ class OrganisationRegisteredV1(EventData):
 
 class OrganisationSuspendedV1(EventData):
     """Its sessions, tokens and packets are shut at once."""
+
+
+class OrganisationReinstatedV1(EventData):
+    """No longer suspended: it may sign in, ask and be asked again."""
 
 
 class DeliverySucceededV1(EventData):

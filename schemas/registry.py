@@ -44,13 +44,14 @@ HANDOFF = Topic("spean.handoff.*", INTAKE, (REFERRAL, NOTIFY), "referral")
 REFERRALS = Topic("spean.referral", REFERRAL, (INTAKE, NOTIFY), "referral")
 PLACES = Topic("spean.place", REFERRAL, (NOTIFY,), "place")
 ORGANISATIONS = Topic("spean.organisation", REFERRAL, (INTAKE, NOTIFY), "organisation")
-DELIVERIES = Topic("spean.delivery", NOTIFY, (), "delivery")
+DELIVERIES = Topic("spean.delivery", NOTIFY, (NOTIFY,), "delivery")
 TOPICS = (HANDOFF, REFERRALS, PLACES, ORGANISATIONS, DELIVERIES)
 
 _EVENTS: dict[str, tuple[type[EventData], Topic]] = {
     "handoff.requested.v1": (e.HandoffRequestedV1, HANDOFF),
     "handoff.changed.v1": (e.HandoffChangedV1, HANDOFF),
     "handoff.cancelled.v1": (e.HandoffCancelledV1, HANDOFF),
+    "handoff.reopened.v1": (e.HandoffReopenedV1, HANDOFF),
     "disclosure.stopped.v1": (e.DisclosureStoppedV1, HANDOFF),
     "packet.released.v1": (e.PacketReleasedV1, HANDOFF),
     "packet.refused.v1": (e.PacketRefusedV1, HANDOFF),
@@ -65,10 +66,12 @@ _EVENTS: dict[str, tuple[type[EventData], Topic]] = {
     "referral.ready.v1": (e.ReferralReadyV1, REFERRALS),
     "referral.departed.v1": (e.ReferralDepartedV1, REFERRALS),
     "referral.arrived.v1": (e.ReferralArrivedV1, REFERRALS),
+    "referral.verified.v1": (e.ReferralVerifiedV1, REFERRALS),
     "referral.missing.v1": (e.ReferralMissingV1, REFERRALS),
     "referral.completed.v1": (e.ReferralCompletedV1, REFERRALS),
     "referral.cancelled.v1": (e.ReferralCancelledV1, REFERRALS),
     "referral.escalated.v1": (e.ReferralEscalatedV1, REFERRALS),
+    "referral.reassigned.v1": (e.ReferralReassignedV1, REFERRALS),
     "offer.sent.v1": (e.OfferSentV1, REFERRALS),
     "offer.seen.v1": (e.OfferSeenV1, REFERRALS),
     "offer.accepted.v1": (e.OfferAcceptedV1, REFERRALS),
@@ -78,6 +81,7 @@ _EVENTS: dict[str, tuple[type[EventData], Topic]] = {
     "capacity.changed.v1": (e.CapacityChangedV1, PLACES),
     "organisation.registered.v1": (e.OrganisationRegisteredV1, ORGANISATIONS),
     "organisation.suspended.v1": (e.OrganisationSuspendedV1, ORGANISATIONS),
+    "organisation.reinstated.v1": (e.OrganisationReinstatedV1, ORGANISATIONS),
     "delivery.succeeded.v1": (e.DeliverySucceededV1, DELIVERIES),
     "delivery.failed.v1": (e.DeliveryFailedV1, DELIVERIES),
     "delivery.parked.v1": (e.DeliveryParkedV1, DELIVERIES),

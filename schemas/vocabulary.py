@@ -309,6 +309,7 @@ class EscalationReason(Open):
     SHARING_STOPPED = "sharing-stopped"
     ORGANISATION_SUSPENDED = "organisation-suspended"
     NO_OUTCOME = "no-outcome"
+    ARRIVAL_UNVERIFIED = "arrival-unverified"
     UNKNOWN = "unknown"
 
 

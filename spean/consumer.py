@@ -130,11 +130,16 @@ class Consumer:
 
     async def _look_for_stall(self) -> None:
         """A partition with records beyond its position that has given none since the last look is stuck: a client may
-        return nothing, and no error, for as long as all brokers are away. Raises BusUnavailable, BusError."""
+        return nothing, and no error, for as long as all brokers are away. One whose position somebody has moved (a replay)
+        is sought again: where the log has grown anew to just where this consumer waits, nothing else would tell it.
+        Raises BusUnavailable, BusError, DatabaseProblem."""
         now = asyncio.get_running_loop().time()
         if now < self._looked_at + STALL_S:
             return
         self._looked_at = now
+        async with self._db.transaction("consumer.look") as tx:
+            kept = await order.positions(tx)
+        self._positions = {at: position for at, position in self._positions.items() if kept.get(at) == position.next}
         for topic in self._topics:
             for partition, bounds in (await self._bus.bounds(topic)).items():
                 position = self._positions.get(partition)

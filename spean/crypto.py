@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from joserfc.jwk import OKPKey
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+_OPENER = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Unopenable(Exception):
@@ -41,6 +44,17 @@ def unseal(key: bytes, sealed: bytes, context: str) -> bytes:
 def digits(count: int) -> str:
     """A random code of decimal digits."""
     return "".join(secrets.choice("0123456789") for _ in range(count))
+
+
+def new_opener() -> tuple[str, bytes]:
+    """A random text that opens something (256 bits, URL-safe), and the digest of it that is kept instead."""
+    opener = secrets.token_urlsafe(KEY_BYTES)
+    return opener, hashlib.sha256(opener.encode()).digest()
+
+
+def opener_digest(given: str) -> bytes | None:
+    """The digest of what somebody shows; None for what cannot be an opener. Openers are random, so one round is enough."""
+    return hashlib.sha256(given.encode()).digest() if _OPENER.fullmatch(given) else None
 
 
 def private_file(path: Path, content: bytes) -> bytes:

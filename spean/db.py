@@ -1,7 +1,7 @@
 """PostgreSQL: two roles, one transaction function, and errors that carry no row.
 
-Every use case is one named transaction. It sets the organisation for row-level security and reads the clock, once;
-nothing else in the house asks what time it is.
+Every use case is one named transaction. It sets the organisation for row-level security and reads the clock, once, and
+again where it has waited for a lock; nothing else in the house asks what time it is.
 """
 
 from __future__ import annotations
@@ -74,7 +74,14 @@ class Tx:
     correlation: UUID
     causation: UUID | None
     holder: str | None = None
+    shift: timedelta = timedelta(0)
     said: bool = field(default=False)
+
+    async def catch_up(self) -> None:
+        """For who has waited for a lock: what stood when this transaction began may have ended meanwhile. From here on
+        `now` is this moment; it never goes back."""
+        moment: datetime = await self.conn.fetchval("select clock_timestamp()")
+        self.now = max(self.now, moment + self.shift)
 
 
 class Database:
@@ -125,7 +132,7 @@ class Database:
             async with self._pools[role].acquire() as conn:
                 async with conn.transaction():
                     now = await begin(conn, org)
-                    tx = Tx(conn, now + self.shift, org, correlation or event_id(), causation, self.holder)
+                    tx = Tx(conn, now + self.shift, org, correlation or event_id(), causation, self.holder, self.shift)
                     yield tx
                 if tx.said:
                     self.appended.set()

@@ -5,6 +5,7 @@ What is read here is read before anything else happens: no transaction is open a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # Entries and hand-offs are forms of a page or two; rows of a file come in chunks of this.
 MAX_BODY_BYTES = 256 * 1024
+# A body that stands still for the first, or has not arrived by the second, keeps a connection from somebody else; 256 KiB
+# over a bad mobile line fit.
+BODY_STILL_S, BODY_MOST_S = 10.0, 60.0
 # Address and headers together; tokens are some 1 KiB.
 MAX_HEAD_BYTES = 32 * 1024
 _KINDS = frozenset({"application/json", "application/x-www-form-urlencoded"})
@@ -85,7 +89,8 @@ class Guard:
         try:
             checked = await _checked(scope, receive)
         except problem.Refusal as refusal:
-            await problem.response(refusal.code)(scope, receive, send)
+            headers = {"Connection": "close"} if refusal.code == "too-slow" else {}
+            await problem.response(refusal.code, headers=headers)(scope, receive, send)
         except _Gone:
             return
         else:
@@ -94,7 +99,7 @@ class Guard:
 
 async def _checked(scope: Scope, receive: Receive) -> Receive:
     """What the application may receive. Raises Refusal `head-too-large`, `header-twice`, `unreadable`, `not-json`,
-    `too-large`."""
+    `too-large`, `too-slow`."""
     head = (
         len(scope["path"])
         + len(scope["query_string"])
@@ -130,10 +135,16 @@ def _media_type(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
 
 
 async def _whole(receive: Receive) -> bytes:
-    """Raises Refusal `too-large`, _Gone."""
+    """Raises Refusal `too-large`, `too-slow`, _Gone."""
     body = bytearray()
+    loop = asyncio.get_running_loop()
+    last = loop.time() + BODY_MOST_S
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(min(last, loop.time() + BODY_STILL_S)):
+                message = await receive()
+        except TimeoutError:
+            raise problem.Refusal("too-slow") from None
         if message["type"] == "http.disconnect":
             raise _Gone
         body += message.get("body", b"")

@@ -66,6 +66,12 @@ async def load_position(tx: Tx, partition: Partition) -> Position:
     return Position(row["next"], row["last_id"])
 
 
+async def positions(tx: Tx) -> dict[Partition, int]:
+    """Where this service is in each partition that it has read."""
+    rows = await tx.conn.fetch('select topic, "partition", next from position')
+    return {Partition(row["topic"], row["partition"]): row["next"] for row in rows}
+
+
 async def advance(tx: Tx, partition: Partition, expected: int, next_: int, last_id: UUID | None) -> bool:
     """Compare and set. False: somebody else has been here; roll back and read the position again."""
     status = await tx.conn.execute(

@@ -25,6 +25,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     "invalid": (HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields are missing or not valid; `errors` says which and why."),
     "not-json": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json in UTF-8."),
     "too-large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than this operation accepts."),
+    "too-slow": (HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time. Nothing has been done: send it again."),
     "unreadable": (
         HTTPStatus.BAD_REQUEST,
         "The request could not be read: send one JSON text in UTF-8, without repeated names, NaN or NUL characters.",
@@ -41,6 +42,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     "no-such-operation": (HTTPStatus.METHOD_NOT_ALLOWED, "This address does not take that method."),
     "no-token": (HTTPStatus.UNAUTHORIZED, "Ask for an access token at /referral/oauth/token and send it as Bearer."),
     "bad-token": (HTTPStatus.UNAUTHORIZED, "The access token is expired, foreign or not valid: ask for a new one."),
+    "too-often": (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests: wait as long as Retry-After says, then try again."),
     "scope": (HTTPStatus.FORBIDDEN, "Your credentials do not carry the scope that this operation needs."),
     "bad-client": (
         HTTPStatus.UNAUTHORIZED,
@@ -136,26 +138,28 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
 _CHALLENGES = {
     "no-token": "Bearer",
     "bad-client": "Bearer",
+    "no-session": "Bearer",
     "bad-token": 'Bearer error="invalid_token"',
     "scope": 'Bearer error="insufficient_scope"',
 }
 
 
 def response(code: str, *, errors: Sequence[Mapping[str, Any]] = (), rule: str | None = None,
-             headers: Mapping[str, str] | None = None) -> JSONResponse:  # fmt: skip
-    """The problem document for a code of `REFUSALS`."""
+             headers: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None) -> JSONResponse:  # fmt: skip
+    """The problem document for a code of `REFUSALS`; `more`: further members of it."""
     status, detail = REFUSALS[code]
     body: dict[str, Any] = {
         "type": TYPE_BASE + code,
         "title": code.replace("-", " ").capitalize(),
         "status": int(status),
         "detail": detail,
+        **(more or {}),
     }
     if errors:
         body["errors"] = list(errors)
     if rule:
         body["rule"] = rule
-    more = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE or code == "key-running" else {}
+    usual = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE or code == "key-running" else {}
     if code in _CHALLENGES:
-        more["WWW-Authenticate"] = _CHALLENGES[code]
-    return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={**more, **(headers or {})})
+        usual["WWW-Authenticate"] = _CHALLENGES[code]
+    return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={**usual, **(headers or {})})

@@ -28,7 +28,8 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AddressedCluster:
-    """A server of somebody else's. `address` names an account that may create roles and databases."""
+    """A server of somebody else's. `address` names an account that may create roles and databases, or none: the services
+    sign in as their own roles, and only `prepare` and its like need more."""
 
     address: str = field(repr=False)
 

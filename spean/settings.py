@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -40,8 +40,20 @@ class Settings(BaseSettings):
     keys: Path = Field(
         default_factory=lambda: _home("keys"), description="folder of all keys; never in a backup of data"
     )
-    postgres: str = Field(default="", description="address of a PostgreSQL; empty: embedded")
+    postgres: str = Field(
+        default="",
+        repr=False,
+        description="address of a PostgreSQL, an account in it for migrate only; empty: embedded",
+    )
     bus: str = Field(default="", description="kafka://host:port,…; empty: the bus inside PostgreSQL")
+    kafka_ca: Path | None = Field(default=None, description="who may sign the brokers' certificates (PEM); TLS then")
+    kafka_certificate: Path | None = Field(default=None, description="our certificate for Kafka (PEM, chain); TLS then")
+    kafka_key: Path | None = Field(default=None, description="file with its private key (PEM)")
+    kafka_user: str = Field(default="", description="our name at Kafka (SASL), over TLS only")
+    kafka_password_file: Path | None = Field(default=None, description="file with its password")
+    kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        default="SCRAM-SHA-512", description="how that name signs in"
+    )
     host: str = Field(
         default="127.0.0.1", description="address to listen on; loopback, unless certificate or url says how"
     )
@@ -53,8 +65,13 @@ class Settings(BaseSettings):
     country: str = Field(default="KH", pattern=r"^[A-Z]{2}$", description="country of the holder run here")
     holders: dict[str, str] = Field(default_factory=dict, description="name → address of every holder on the bus")
     sample: bool = Field(default=True, description="load the sample network at the first start")
-    smtp: str = Field(default="", description="smtp://[user:password@]host:port; empty: mails wait, nothing is sent")
+    smtp: str = Field(
+        default="", repr=False, description="smtp://[user:password@]host:port; empty: mails wait, nothing is sent"
+    )
     mail_from: str = Field(default="no-reply@localhost", description="sender of notices")
+    duty_phone: str = Field(
+        default="", max_length=40, description="number that senders call when the network is not reached"
+    )
     fast_unsafe: bool = Field(default=False, description="tests only: the embedded database does not wait for the disk")
 
     def __init__(self, **values: Any) -> None:
@@ -65,6 +82,11 @@ class Settings(BaseSettings):
             raise WrongSettings("; ".join(_told(one) for one in error.errors(include_input=False))) from None
         except SettingsError:
             raise WrongSettings(f'{_PREFIX}HOLDERS must be JSON such as {{"main": "https://…/intake"}}') from None
+
+    @property
+    def local(self) -> bool:
+        """Is the installation reached from this machine alone?"""
+        return _loopback(self.host) and (not self.url or _loopback(urlsplit(self.url).hostname or ""))
 
     @field_validator("data", "keys")
     @classmethod
@@ -78,6 +100,14 @@ class Settings(BaseSettings):
         if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
             raise ValueError("must be an address such as https://spean.example.org")
         return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _kafka_in_pairs(self) -> Self:
+        if (self.kafka_certificate is None) != (self.kafka_key is None):
+            raise ValueError(f"{_PREFIX}KAFKA_CERTIFICATE and {_PREFIX}KAFKA_KEY belong together: set both")
+        if (self.kafka_password_file is None) == bool(self.kafka_user):
+            raise ValueError(f"{_PREFIX}KAFKA_USER and {_PREFIX}KAFKA_PASSWORD_FILE belong together: set both")
+        return self
 
     @model_validator(mode="after")
     def _nothing_in_the_clear(self) -> Self:

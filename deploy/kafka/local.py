@@ -1,7 +1,7 @@
 """A real Apache Kafka on this machine, for tests and for trying out: `python -m deploy.kafka.local up --nodes 3`.
 
 The jars come from Maven Central once (`pom.xml`) and stay in the cache; each node is a Java process, broker and
-controller in one, on free ports of the loopback. Not for production: no TLS, no sign-in.
+controller in one, on free ports of the loopback. Not for production: without `Secure`, no TLS and no sign-in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import uuid
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 VERSION = "4.3.1"
@@ -39,9 +39,10 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://{host}:{client_port},CONTROLLER://{host}:{quorum_port}
-advertised.listeners=PLAINTEXT://{host}:{client_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={protocol}://{host}:{client_port},CONTROLLER://{host}:{quorum_port}
+advertised.listeners={protocol}://{host}:{client_port}
+listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT
+inter.broker.listener.name={protocol}
 controller.listener.names=CONTROLLER
 log.dirs={logs}
 num.network.threads=2
@@ -55,6 +56,29 @@ share.coordinator.state.topic.replication.factor={replication}
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 """
+# The brokers sign in to each other as a client does, with their own certificate.
+SECURED = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={chain}
+ssl.truststore.type=PEM
+ssl.truststore.location={trusted}
+listener.name.sasl_ssl.ssl.client.auth=required
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+ username="{user}" password="{password}" user_{user}="{password}";
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """TLS in both directions, and a name with a password. `chain`: a PEM file with the brokers' key (PKCS 8) and
+    certificate, valid for 127.0.0.1; `trusted`: PEM, who may sign; name and password in letters and digits."""
+
+    chain: Path
+    trusted: Path
+    user: str
+    password: str = field(repr=False)
 
 
 class LocalKafkaError(Exception):
@@ -113,7 +137,7 @@ class LocalKafka:
                 await self.kill(node)
 
 
-async def start(folder: Path, nodes: int) -> LocalKafka:
+async def start(folder: Path, nodes: int, secure: Secure | None = None) -> LocalKafka:
     """A new cluster of `nodes` with its data in `folder` (made, must be empty). Raises LocalKafkaError."""
     if (lacking := missing()) is not None:
         raise LocalKafkaError(lacking)
@@ -121,7 +145,7 @@ async def start(folder: Path, nodes: int) -> LocalKafka:
     ports = _free_ports(2 * nodes)
     clients, quorum = ports[:nodes], ports[nodes:]
     kafka = LocalKafka("kafka://" + ",".join(f"{HOST}:{port}" for port in clients), folder)
-    _write_settings(folder, clients, quorum)
+    _write_settings(folder, clients, quorum, secure)
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     await asyncio.gather(*(_format(jars, folder, node, cluster) for node in range(nodes)))
     try:
@@ -136,14 +160,16 @@ async def start(folder: Path, nodes: int) -> LocalKafka:
     return kafka
 
 
-def _write_settings(folder: Path, clients: list[int], quorum: list[int]) -> None:
+def _write_settings(folder: Path, clients: list[int], quorum: list[int], secure: Secure | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     voters = ",".join(f"{node + 1}@{HOST}:{port}" for node, port in enumerate(quorum))
     for node, (client_port, quorum_port) in enumerate(zip(clients, quorum, strict=True)):
         settings = PROPERTIES.format(
             node=node + 1, voters=voters, host=HOST, client_port=client_port, quorum_port=quorum_port,
-            logs=folder / f"data-{node}", replication=min(3, len(clients)),
+            logs=folder / f"data-{node}", replication=min(3, len(clients)), protocol="SASL_SSL" if secure else "PLAINTEXT",
         )  # fmt: skip
+        if secure is not None:
+            settings += SECURED.format(**asdict(secure))
         (folder / f"node-{node}.properties").write_text(settings)
 
 

@@ -13,7 +13,7 @@ from services.cli import bootstrap
 from services.cli.installation import BUILD, open_bus
 from services.intake import main as intake
 from spean.bus import Bounds, Bus, BusError, BusUnavailable, Partition
-from spean.db import Database, DatabaseProblem, Tx
+from spean.db import Database, DatabaseProblem
 from spean.embedded import Server
 from spean.provision import AddressedCluster, Cluster, Roles, service_dsns
 from spean.service import Parts, Service
@@ -95,12 +95,6 @@ async def _open(settings: Settings, cluster: Cluster, roles: Roles, name: str) -
         if settings.postgres and problem.sqlstate.startswith(("3D", "28")):
             return None
         raise
-
-
-async def positions(tx: Tx) -> dict[Partition, int]:
-    """Where this service is in each partition that it has read."""
-    rows = await tx.conn.fetch('select topic, "partition", next from position')
-    return {Partition(row["topic"], row["partition"]): row["next"] for row in rows}
 
 
 async def bounds_of(bus: Bus, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:

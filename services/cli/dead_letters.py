@@ -1,8 +1,9 @@
-"""`spean dead-letters` and `spean retry`: what could not take effect, why, and trying it again."""
+"""`spean dead-letters` and `spean retry`: what could not take effect, why, trying it again, throwing it away."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,12 @@ from spean.settings import Settings
 from spean.telemetry import set_up_logs
 
 WAITING = 3
+# As the table of what was discarded takes them.
+BECAUSE_MOST, ACCOUNT_MOST = 200, 100
+
+
+class NotDiscarded(Exception):
+    """Nothing was thrown away. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,18 @@ async def dead_letters_of(here: Connected) -> list[DeadLetter]:
 _ROW = ("topic", "source", "aggregate", "count", "type", "reason", "since")
 
 
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
 def dead_letters(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
     """List what could not take effect: each waiting key, with the class of what went wrong. Exit code 0 where nothing
     waits, 3 where something does."""
+    if context.invoked_subcommand is not None:
+        return
     set_up_logs("WARNING")
     found = asyncio.run(_listed())
     if as_json:
@@ -93,8 +107,49 @@ def _show(found: list[DeadLetter]) -> None:
         )
         if one.source == order.NOBODY:
             console.print("    no event of this topic's writer: it holds up nobody, and is kept to be looked at")
+            console.print(f"    spean dead-letters discard {one.aggregate} --because TEXT")
         else:
             console.print(f"    spean retry {one.service} {escape(one.source)} {one.aggregate}")
+
+
+@app.command()
+def discard(
+    aggregate: Annotated[str, typer.Argument(metavar="ID", help="as spean dead-letters shows it")],
+    because: Annotated[
+        str, typer.Option(help=f"why, for whoever asks later; up to {BECAUSE_MOST} characters, no names")
+    ],
+) -> None:
+    """Throw away a record that belongs to no key, wherever it is kept, and note who did, when and why. What belongs to a
+    key is never thrown away: what follows it would never take effect; mend its cause and retry it."""
+    set_up_logs("ERROR")
+    if not because.isprintable() or not 0 < len(because.strip()) <= len(because) <= BECAUSE_MOST:
+        msg = f"say why in 1 to {BECAUSE_MOST} characters of one line"
+        raise typer.BadParameter(msg)
+    console = Console(highlight=False, soft_wrap=True)
+    services = asyncio.run(_discarded(_id(aggregate), because))
+    console.print(f"[green]Discarded[/] at {', '.join(services)}; noted who, when and why.")
+
+
+async def _discarded(aggregate: UUID, because: str) -> list[str]:
+    async with connected(Settings()) as here:
+        return await discard_one(here, aggregate, getpass.getuser(), because)
+
+
+async def discard_one(here: Connected, aggregate: UUID, account: str, because: str) -> list[str]:
+    """Returns the services that had it. Raises NotDiscarded where none had, or where it belongs to a key; DatabaseProblem."""
+    waiting = [one for one in await dead_letters_of(here) if one.aggregate == aggregate]
+    if any(one.source != order.NOBODY for one in waiting):
+        raise NotDiscarded(
+            "that is a key of a service's own: what follows it would be lost; mend the cause, then retry it"
+        )
+    services: list[str] = []
+    for service in sorted({one.service for one in waiting}):
+        async with here.databases[service].transaction("operator.discard") as tx:
+            if await order.discard(tx, aggregate, account[:ACCOUNT_MOST], because):
+                services.append(service)
+    if not services:
+        raise NotDiscarded("no record of that id waits: spean dead-letters shows what does")
+    return services
 
 
 def retry(

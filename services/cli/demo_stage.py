@@ -149,7 +149,7 @@ async def found(stack: AsyncExitStack, url: str, admin_key: OKPKey) -> Stage:
     body = {"name": f"Demo {run} (sample)", "coordinator": coordinator.id, "windows": _WINDOWS, "sample": True}
     network: str = (await admin.post("/referral/networks", body))["id"]
     await admin.post(f"/referral/networks/{network}/members", {"organisation": post.id})
-    await _need_to_know(admin)
+    await _need_to_know(admin, network)
     houses = await asyncio.gather(*(_house(stack, admin, run, network, post, plan) for plan in PLANS))
     return Stage(network, post, coordinator, dict(zip((plan.key for plan in PLANS), houses, strict=True)))
 
@@ -202,16 +202,8 @@ async def open_places(house: House, usable: int, more_tonight: int) -> None:
     await house.partner.put(f"/referral/places/{house.place}/count", count, version)
 
 
-async def _need_to_know(admin: Partner) -> None:
-    """The rules for shelters, once for an installation: a run that finds them adds none."""
-    known = (await admin.get("/intake/rules/need-to-know"))["rules"]
+async def _need_to_know(admin: Partner, network: str) -> None:
+    """The rules for shelters, of this run's network only."""
     for stage, fields in (("offer", OFFER_FIELDS), ("packet", _PACKET), ("placement", PLACEMENT_FIELDS)):
-        standing = {
-            name
-            for rule in known
-            if rule["service_group"] == "shelter" and rule["stage"] == stage and rule["valid_until"] is None
-            for name in rule["fields"]
-        }
-        if not standing.issuperset(fields):
-            rule = {"group": "shelter", "stage": stage, "fields": list(fields)}
-            await admin.post("/intake/rules/need-to-know", rule)
+        rule = {"network": network, "group": "shelter", "stage": stage, "fields": list(fields)}
+        await admin.post("/intake/rules/need-to-know", rule)

@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -27,10 +28,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.cli import bootstrap
+from services.cli.installation import BUILD
 from spean import embedded
 from spean.bus import BusError
 from spean.bus.connect import connect
 from spean.embedded import EmbeddedError
+from spean.provision import AddressedCluster, Roles, service_dsns
 from spean.settings import Settings, WrongSettings
 from spean.telemetry import set_up_logs
 
@@ -189,13 +192,13 @@ async def _moving(settings: Settings) -> list[Finding]:
     running = await _answers(bootstrap.address(settings)) if bootstrap.address_file(settings).exists() else False
     findings = [_port(settings, running=running)]
     if settings.postgres:
-        findings.append(await _addressed(settings.postgres))
+        findings.append(await _addressed(settings))
     elif running:
         findings.append(Finding("postgresql", "ok", "embedded, running"))
     else:
         findings.append(await _startable(settings))
     if settings.bus:
-        findings.append(await _bus(settings.bus))
+        findings.append(await _bus(settings))
     return findings
 
 
@@ -223,11 +226,23 @@ def _port(settings: Settings, *, running: bool) -> Finding:
     return Finding("port", "ok", f"{settings.host} port {settings.port} is free")
 
 
-async def _addressed(address: str) -> Finding:
+async def _signed_in(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
+    """As the account that the address names; where it names none, as a service signs in. Raises what asyncpg raises."""
+    addresses = [settings.postgres]
+    if not urlsplit(settings.postgres).username:
+        cluster, roles = AddressedCluster(settings.postgres), Roles.load(settings.keys)
+        addresses = [service_dsns(cluster, roles, name)[1] for name in BUILD]
+    for address in addresses[:-1]:
+        with suppress(asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
+            return await asyncpg.connect(address, timeout=LIMIT_S, command_timeout=LIMIT_S)
+    return await asyncpg.connect(addresses[-1], timeout=LIMIT_S, command_timeout=LIMIT_S)
+
+
+async def _addressed(settings: Settings) -> Finding:
     """A PostgreSQL at an address: version, rights, and its clock against ours."""
     check = "postgresql"
     try:
-        conn = await asyncpg.connect(address, timeout=LIMIT_S, command_timeout=LIMIT_S)
+        conn = await _signed_in(settings)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         return Finding(check, "wrong", f"no answer ({type(error).__name__})", "check SPEAN_POSTGRES, and that it is up")
     try:
@@ -281,10 +296,10 @@ def _trial_folder(beside: Path) -> Iterator[Path]:
         yield folder
 
 
-async def _bus(address: str) -> Finding:
+async def _bus(settings: Settings) -> Finding:
     try:
         async with asyncio.timeout(LIMIT_S):
-            await (await connect(address)).close()
+            await (await connect(settings.bus, settings)).close()
     except BusError as error:
         return Finding("bus", "wrong", str(error), "check SPEAN_BUS, and that the broker is up")
     except TimeoutError:

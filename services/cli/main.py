@@ -12,6 +12,7 @@ from services.cli import (
     dead_letters,
     demo,
     doctor,
+    people,
     replay,
     schemas,
     screen,
@@ -27,6 +28,7 @@ from services.cli.client import ApiProblem
 from services.cli.connected import NotRunning
 from services.cli.dead_letters import NotDiscarded
 from services.cli.installation import CannotListen, PartEnded
+from services.cli.people import NoLink
 from services.cli.sample import NeverFinished
 from services.cli.screen import CannotRead
 from services.cli.trace import NoSuchReferral
@@ -48,6 +50,8 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 app.command("token")(token.token)
+app.command("sign-in-link")(people.sign_in_link)
+app.command("administrator")(people.administrator)
 app.command("watch")(watch.watch)
 app.command("trace")(trace.trace)
 app.command("retry")(dead_letters.retry)

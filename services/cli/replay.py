@@ -16,7 +16,7 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from services.cli.connected import Connected, NotRunning, bounds_of, connected, left_before, positions
+from services.cli.connected import Connected, NotRunning, bounds_of, connected, left_before
 from services.intake import main as intake
 from services.notify import main as notify
 from services.notify.dashboards.store import PROJECTIONS
@@ -36,6 +36,10 @@ PAGE_ROWS = 1_000
 AHEAD_MOST = 4_000
 LOOK_S, STANDS_STILL_S = 0.1, 20.0
 BEGIN_TRIES = 5
+IF_INTERRUPTED = (
+    "If this is interrupted, run it again: until it has ended once, coordinators see less than there is; nothing takes "
+    "effect or is delivered twice, however often it runs."
+)
 # Told of the rows said again, and how many there are.
 Told = Callable[[int, int], None]
 
@@ -50,7 +54,7 @@ class Replayed:
 
 async def say_again(here: Connected, told: Told = lambda _said, _all: None) -> Replayed:
     """Begin notify's projections anew and say everything again. Raises NotRunning where notify's database is not here,
-    BusError, DatabaseProblem; begun and not ended, it can be done again."""
+    BusError, DatabaseProblem. Interrupted at any point, it is done again from the beginning, without harm."""
     if notify.NAME not in here.databases:
         raise NotRunning("the database of notify is not here: replay where it is")
     await here.bus.ensure_topics(topics(here.parts.holders.keys()))
@@ -71,12 +75,12 @@ async def say_again(here: Connected, told: Told = lambda _said, _all: None) -> R
 
 
 async def find_what_is_left(db: Database, bus: Bus) -> None:
-    """A service whose next record is gone from the log reads on from the log's start: what is missing before it waits as
-    a gap for what is said again."""
+    """A service whose next record is gone from the log, or lies beyond its end because the log is another one, reads on
+    from the log's start: what is missing before it waits as a gap for what is said again, what it knows it drops."""
     async with db.transaction("replay.left") as tx:
-        places = await positions(tx)
+        places = await order.positions(tx)
         for partition, bounds in (await bounds_of(bus, places)).items():
-            if places[partition] < bounds.start:
+            if not bounds.start <= places[partition] <= bounds.end:
                 await order.advance(tx, partition, places[partition], bounds.start, None)
 
 
@@ -84,7 +88,7 @@ async def begin_anew(db: Database, bus: Bus) -> None:
     """In one transaction: projections and places in the order are empty, positions at the ends of the log. A consumer
     that is in the middle of a batch loses it by its compare-and-set."""
     async with db.transaction("replay.positions") as tx:
-        places = await positions(tx)
+        places = await order.positions(tx)
     ends = {partition: bounds.end for partition, bounds in (await bounds_of(bus, places)).items()}
     for tries in range(1, BEGIN_TRIES + 1):
         try:
@@ -178,7 +182,7 @@ async def taken_in(here: Connected, names: Collection[str], most: int) -> bool:
         left = 0
         for name in names:
             async with here.databases[name].transaction("replay.taken") as tx:
-                places = await positions(tx)
+                places = await order.positions(tx)
             if name not in ends:
                 ends[name] = await bounds_of(here.bus, places)
             left = max(left, sum(left_before(places[at], end) for at, end in ends[name].items()))
@@ -196,6 +200,7 @@ def replay() -> None:
     """Say everything again that was ever said, and build what coordinators see anew. The system may run meanwhile;
     nothing is delivered twice."""
     set_up_logs("ERROR")
+    Console(stderr=True, soft_wrap=True, highlight=False).print(IF_INTERRUPTED)
     done = asyncio.run(_replay(Settings()))
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"[green]Said again:[/] {done.said} events.")

@@ -26,7 +26,7 @@ from spean.idempotency import KEPT_HOURS
 from spean.settings import Settings
 
 # Part of every key: a sample with other contents is another edition.
-_EDITION = "sample-1"
+_EDITION = "sample-2"
 # A command that died with the process before it may still be ending in the database, for this long at most.
 _BUSY_S, _ASK_AGAIN_S = 15.0, 0.2
 
@@ -110,7 +110,7 @@ async def _load(admin: Partner, settings: Settings, operator: UUID) -> Sample:
             id=UUID(ids[known.key]), name=f"{known.name} (sample)", type=known.type, country=known.country,
             client=_client(known), places=places,
         )  # fmt: skip
-    for name, path, rule in (*_need_to_know(), *_agreements(ids), *_corridors()):
+    for name, path, rule in (*_need_to_know(network), *_agreements(ids), *_corridors()):
         await _post(admin, path, rule, name)
     return Sample(operator=operator, network=UUID(network), coordinator=table.COORDINATOR, organisations=organisations)
 
@@ -165,11 +165,11 @@ async def _places(admin: Partner, network: str, known: Known, id_: str) -> dict[
 Rule = tuple[str, str, dict[str, Any]]
 
 
-def _need_to_know() -> Iterator[Rule]:
-    """Name, path and body of each rule of this kind; so below."""
+def _need_to_know(network: str) -> Iterator[Rule]:
+    """Name, path and body of each rule of this kind, for the sample network only; so below."""
     for group, packet in table.PACKET.items():
         for stage, fields in (("offer", OFFER_FIELDS), ("packet", packet), ("placement", PLACEMENT_FIELDS)):
-            body = {"group": group, "stage": stage, "fields": fields}
+            body = {"network": network, "group": group, "stage": stage, "fields": fields}
             yield f"need/{group}/{stage}", "/intake/rules/need-to-know", body
 
 

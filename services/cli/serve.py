@@ -45,7 +45,8 @@ def serve(
     member: Annotated[str, typer.Option(help="this instance's name among its equals, the same after a restart")] = "",
 ) -> None:
     """Run services as one of many machines, until told to stop. Needs SPEAN_URL and SPEAN_POSTGRES; run `spean migrate`
-    once before. `SPEAN_HOLDERS` tells the network where its holders answer."""
+    once before. SPEAN_POSTGRES needs no account here: each service signs in as its own two roles, whose passwords follow
+    from the keys folder. `SPEAN_HOLDERS` tells the network where its holders answer."""
     set_up_logs("INFO")
     roles = [one for one in ROLES if role is None or one in role]
     until_told(_serve(_shared(Settings()), service or list(Name), roles, member or socket.gethostname()))
@@ -71,7 +72,7 @@ def _shared(settings: Settings) -> Settings:
 
 async def _serve(settings: Settings, names: list[Name], roles: list[Role], member: str) -> None:
     async with (
-        installation.installed(settings, names, alone=False) as made,
+        installation.installed(settings, names, alone=False, listening=True) as made,
         installation.running(made, roles, member),
     ):
         Console(soft_wrap=True).print(f"serving {', '.join(names)} as {member}: {', '.join(roles)}", highlight=False)

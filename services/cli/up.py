@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from rich.console import Console
 
-from services.cli import bootstrap, installation, sample
+from services.cli import bootstrap, installation, people, sample
 from services.cli.client import Partner
 from services.cli.installation import Installation
 from services.cli.sample import Sample
@@ -54,7 +54,7 @@ def until_told(work: Coroutine[object, object, None]) -> None:
 async def _up(settings: Settings) -> None:
     console, began = Console(soft_wrap=True, highlight=False), time.monotonic()
     async with started(settings, console) as (made, loaded):
-        _tell(console, made, loaded, time.monotonic() - began)
+        _tell(console, made, loaded, time.monotonic() - began, await _ways_in(made, loaded))
         try:
             await made.until_ended()
         finally:
@@ -75,15 +75,33 @@ async def started(settings: Settings, console: Console) -> AsyncIterator[tuple[I
             with console.status("loading the sample network …"):
                 async with Partner(made.url, bootstrap.CLIENT, key) as admin:
                     loaded = await sample.load(admin, settings, await bootstrap.operator(db))
+        if loaded is not None:
+            await people.hire_sample(db, loaded)
         try:
             yield made, loaded
         finally:
             written.unlink(missing_ok=True)
 
 
-def _tell(console: Console, made: Installation, loaded: Sample | None, seconds: float) -> None:
+async def _ways_in(made: Installation, loaded: Sample | None) -> list[str]:
+    """Lines about how people sign in: links for the sample's staff, or for the first administrator."""
+    network = made.services["referral"]
+    if loaded is None:
+        link = await people.first_administrator(network.db, network.app.state.desk, made.url)
+        return [] if link is None else [f"  set up   the first administrator, once, within 72 h: {link}"]
+    if not made.settings.local:
+        return []
+    links = await people.sample_links(network.db, made.url)
+    width = max((len(known.sign_in_name) for known, _ in links), default=0)
+    return [
+        "  sign in  as somebody made up, each link once, within 60 min (another: .venv/bin/spean sign-in-link NAME):",
+        *(f"    {known.sign_in_name:<{width}}  {link}" for known, link in links),
+    ]
+
+
+def _tell(console: Console, made: Installation, loaded: Sample | None, seconds: float, ways_in: list[str]) -> None:
     settings = made.settings
-    moved = settings.port and made.listener.getsockname()[1] != settings.port
+    moved = settings.port and made.listener and made.listener.getsockname()[1] != settings.port
     console.print(f"[bold green]Spean is up[/] after {seconds:.1f} s")
     console.print(f"  address  {made.url}" + (f"  (port {settings.port} was taken)" if moved else ""))
     console.print("  data     " + ("the PostgreSQL of SPEAN_POSTGRES" if settings.postgres else str(settings.data)))
@@ -97,6 +115,8 @@ def _tell(console: Console, made: Installation, loaded: Sample | None, seconds: 
             f"  sample   {len(loaded.organisations)} organisations in {len(loaded.countries)} countries, all made up; "
             f"their systems' keys are in {settings.keys / 'clients'}"
         )
+    for line in ways_in:
+        console.print(line)
     console.print(
         "Try next, in another terminal:\n"
         "  make demo                a day at a border post, through the public API\n"

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from services.cli.connected import Connected, bounds_of, connected, left_before, positions
+from services.cli.connected import Connected, bounds_of, connected, left_before
 from services.intake import main as intake
 from services.notify import main as notify
 from services.referral import main as referral
@@ -63,12 +63,15 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at an installation. `at` is UTC; `erasures`: requests to those who hold copies, by state."""
+    """One look at an installation. `at` is UTC; `erasures`: requests to those who hold copies, by state; `deliveries`:
+    notices that did not go out, by state; `unaddressed`: organisations that no notice can reach, for want of an address."""
 
     at: str
     referrals: list[State]
     parts: list[Part]
     erasures: dict[str, int]
+    deliveries: dict[str, int]
+    unaddressed: int
     last: list[Happened]
 
 
@@ -76,6 +79,8 @@ async def look(here: Connected) -> Seen:
     """Raises DatabaseProblem, BusError."""
     states: list[State] = []
     erased: dict[str, int] = {}
+    stuck: dict[str, int] = {}
+    unaddressed = 0
     last: list[Happened] = []
     now: datetime | None = None
     parts: list[Part] = []
@@ -88,13 +93,17 @@ async def look(here: Connected) -> Seen:
                 erased = {row["state"]: row["count"] for row in await erasures(tx)}
             elif name == notify.NAME:
                 last = [Happened(row["type"], row["at"].isoformat(), row["area"]) for row in await last_events(tx)]
+                stuck = {row["state"]: row["count"] for row in await deliveries(tx)}
+                unaddressed = await without_address(tx)
         parts.append(await _part(here, name, db))
-    return Seen("" if now is None else now.isoformat(timespec="seconds"), states, parts, erased, last)
+    return Seen(
+        "" if now is None else now.isoformat(timespec="seconds"), states, parts, erased, stuck, unaddressed, last
+    )
 
 
 async def _part(here: Connected, name: str, db: Database) -> Part:
     async with db.transaction("watch.part") as tx:
-        sending, due, places = await unsent(tx), await late(tx), await positions(tx)
+        sending, due, places = await unsent(tx), await late(tx), await order.positions(tx)
         waiting = await order.parked_now(tx)
     lag: dict[str, int | None] = {partition.topic: None for partition in sorted(places)}
     for partition, bounds in (await bounds_of(here.bus, places)).items():
@@ -123,6 +132,26 @@ async def erasures(tx: Tx) -> list[Any]:
         """,
         tx.now,
     )
+
+
+async def deliveries(tx: Tx) -> list[Any]:
+    """As the coordinators see them (`services.notify.dashboards`), of all networks."""
+    return await tx.conn.fetch(
+        """
+        select case state when 'waiting' then 'failing' else state end as state, count(*) as count from delivery
+        where state in ('parked', 'lapsed') or (state = 'waiting' and tries > 0) group by 1 order by 1
+        """
+    )
+
+
+async def without_address(tx: Tx) -> int:
+    found: int = await tx.conn.fetchval(
+        """
+        select count(*) from organisation where not exists (select from address a where a.organisation = organisation.id)
+        and not exists (select from suspended s where s.organisation = organisation.id)
+        """
+    )
+    return found
 
 
 async def last_events(tx: Tx) -> list[Any]:
@@ -169,10 +198,17 @@ def shown(seen: Seen) -> RenderableType:
         f"[red]{state} {count}[/]" if state == "overdue" else f"{state} {count}"
         for state, count in seen.erasures.items()
     )
+    stuck = ", ".join(
+        f"[red]{state} {count}[/]" if state != "lapsed" else f"{state} {count}"
+        for state, count in seen.deliveries.items()
+    )
+    notices = (
+        f"Notices that did not go out: {stuck or 'none'}; organisations without an address for them: {seen.unaddressed}"
+    )
     last = Table("minute (UTC)", "country", "event", title="Last events", title_justify="left")
     for happened in seen.last:
         last.add_row(happened.minute[:16].replace("T", " "), happened.country or "–", escape(happened.type))
-    return Group(f"[bold]Spean[/] at {seen.at}", states, parts, f"Erasure requests: {erased or 'none'}", last)
+    return Group(f"[bold]Spean[/] at {seen.at}", states, parts, f"Erasure requests: {erased or 'none'}", notices, last)
 
 
 def _red(count: int, colour: str = "red") -> str:

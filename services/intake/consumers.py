@@ -19,7 +19,11 @@ async def followed(tx: Tx, event: Event) -> None:
     """The hand-off is where the network says. Another holder's hand-offs pass without effect."""
     if not await _mine(tx, event.subject):
         return
-    await handlers.follow(tx, event.subject, event.type, getattr(event.data(), "offer", None))
+    said = event.data()
+    verified = said.verified if isinstance(said, e.ReferralArrivedV1) else None
+    if isinstance(said, e.ReferralVerifiedV1):
+        verified = True
+    await handlers.follow(tx, event.subject, event.type, getattr(said, "offer", None), verified=verified)
 
 
 async def accepted(holder: Holder, tx: Tx, event: Event) -> None:
@@ -39,6 +43,10 @@ async def suspended(tx: Tx, event: Event) -> None:
     await store.set_suspended(tx, event.subject)
 
 
+async def reinstated(tx: Tx, event: Event) -> None:
+    await store.forget_suspended(tx, event.subject)
+
+
 async def _mine(tx: Tx, handoff: UUID) -> bool:
     try:
         await store.find_handoff(tx, handoff)
@@ -53,4 +61,5 @@ def handlers_for(holder: Holder) -> Mapping[str, Handler]:
         **dict.fromkeys(domain.STATE_AFTER, followed),
         "org.spean.offer.accepted.v1": partial(accepted, holder),
         "org.spean.organisation.suspended.v1": suspended,
+        "org.spean.organisation.reinstated.v1": reinstated,
     }

@@ -15,14 +15,17 @@ from services.intake.cases import api as cases_api
 from services.intake.consent import api as consent_api
 from services.intake.consent import handlers as consent
 from services.intake.disclosure import api as disclosure_api
+from services.intake.disclosure import pages as disclosure_pages
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import api as handoffs_api
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import pages as handoffs_pages
+from services.intake.handoffs import request_pages
 from services.intake.handoffs import store as handoff_store
 from services.intake.handoffs.stopping import ERASURE_DUE
 from services.intake.keystore import store as keystore
 from services.intake.keystore.store import KeyStore
+from services.intake.network import listed_at
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
 from services.intake.screening import api as screening_api
@@ -46,7 +49,7 @@ def api() -> FastAPI:
         rules_api.router, screening_api.router,
     ):  # fmt: skip
         app.include_router(router)
-    with_pages(app, handoffs_pages.router)
+    with_pages(app, handoffs_pages.router, request_pages.router, disclosure_pages.router)
     return app
 
 
@@ -74,7 +77,8 @@ async def build(parts: Parts) -> Service:
     app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
     app.state.visitors = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
     holder = Holder(keys, settings.country)
-    app.state.holder = holder
+    app.state.directory = listed_at(client, issuer)
+    app.state.holder, app.state.duty_phone = holder, settings.duty_phone
     app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys, Kind.QUESTION)
     app.state.tickets = Verifier(issuer, f"packet:{settings.holder}", network_keys, Kind.TICKET)
     return Service(
@@ -89,6 +93,7 @@ async def build(parts: Parts) -> Service:
             ERASURE_DUE: partial(handoffs.erasure_overdue, db),
             rules.ENDS: partial(rules.ended, db, holder),
             consent.LOOK: partial(consent.look, db, holder),
+            consent.KEEP: partial(consent.keep, db, holder),
         },
         close_with=[keys.close, client.aclose],
     )

@@ -141,6 +141,29 @@ ALTER TABLE public.detail ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.discarded (
+    number bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    reason text NOT NULL,
+    parked_at timestamp with time zone NOT NULL,
+    by_account text NOT NULL,
+    because text NOT NULL,
+    discarded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT discarded_because_check CHECK (((length(because) >= 1) AND (length(because) <= 200))),
+    CONSTRAINT discarded_by_account_check CHECK (((length(by_account) >= 1) AND (length(by_account) <= 100)))
+);
+
+ALTER TABLE public.discarded ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.discarded_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.disclosure (
     number bigint NOT NULL,
     entry uuid NOT NULL,
@@ -152,7 +175,13 @@ CREATE TABLE public.disclosure (
     allowed text[] NOT NULL,
     refused jsonb NOT NULL,
     consent_version integer,
-    at timestamp with time zone NOT NULL
+    at timestamp with time zone NOT NULL,
+    rules uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    content text DEFAULT ''::text NOT NULL,
+    times bigint DEFAULT 1 NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT disclosure_check CHECK ((last_at >= at)),
+    CONSTRAINT disclosure_times_check CHECK ((times > 0))
 );
 
 ALTER TABLE ONLY public.disclosure FORCE ROW LEVEL SECURITY;
@@ -165,6 +194,22 @@ ALTER TABLE public.disclosure ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTI
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.draft (
+    id uuid NOT NULL,
+    org uuid NOT NULL,
+    worker uuid NOT NULL,
+    kind text NOT NULL,
+    entry uuid,
+    sealed bytea NOT NULL,
+    begun_at timestamp with time zone NOT NULL,
+    saved_at timestamp with time zone NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT draft_check CHECK (((kind = 'consent'::text) = (entry IS NOT NULL))),
+    CONSTRAINT draft_kind_check CHECK ((kind = ANY (ARRAY['entry'::text, 'consent'::text])))
+);
+
+ALTER TABLE ONLY public.draft FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.due (
     kind text NOT NULL,
@@ -241,6 +286,9 @@ CREATE TABLE public.handoff (
     code_tries integer DEFAULT 0 NOT NULL,
     changed_at timestamp with time zone NOT NULL,
     version integer DEFAULT 1 NOT NULL,
+    ending boolean DEFAULT false NOT NULL,
+    arrival_verified boolean,
+    CONSTRAINT ends_with_the_person_there CHECK (((NOT ending) OR (state = ANY (ARRAY['in-progress'::text, 'completed'::text])))),
     CONSTRAINT handoff_code_tries_check CHECK (((code_tries >= 0) AND (code_tries <= 5))),
     CONSTRAINT handoff_places_check CHECK (((places >= 1) AND (places <= 20))),
     CONSTRAINT handoff_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'received'::text, 'offered'::text, 'accepted'::text, 'ready'::text, 'in-progress'::text, 'completed'::text, 'unroutable'::text, 'on-hold'::text, 'missing'::text, 'cancelled'::text])))
@@ -251,7 +299,8 @@ ALTER TABLE ONLY public.handoff FORCE ROW LEVEL SECURITY;
 CREATE TABLE public.handoff_member (
     handoff uuid NOT NULL,
     entry uuid NOT NULL,
-    place_in_party integer NOT NULL
+    place_in_party integer NOT NULL,
+    sealed_key bytea
 );
 
 ALTER TABLE ONLY public.handoff_member FORCE ROW LEVEL SECURITY;
@@ -283,6 +332,16 @@ CREATE TABLE public.life (
     CONSTRAINT life_single_check CHECK (single)
 );
 
+CREATE TABLE public.looked (
+    person uuid NOT NULL,
+    handoff uuid NOT NULL,
+    org uuid NOT NULL,
+    seen bytea NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.looked FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.need_to_know (
     id uuid NOT NULL,
     service_group text NOT NULL,
@@ -292,6 +351,7 @@ CREATE TABLE public.need_to_know (
     valid_until timestamp with time zone,
     created_by text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    network uuid,
     CONSTRAINT need_to_know_stage_check CHECK ((stage = ANY (ARRAY['offer'::text, 'packet'::text, 'placement'::text])))
 );
 
@@ -338,6 +398,17 @@ CREATE TABLE public.packet (
 );
 
 ALTER TABLE ONLY public.packet FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.packet_session (
+    digest bytea NOT NULL,
+    offer uuid NOT NULL,
+    handoff uuid NOT NULL,
+    facts jsonb NOT NULL,
+    visitor uuid,
+    ends_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.packet_session FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.parked (
     number bigint NOT NULL,
@@ -403,6 +474,7 @@ CREATE TABLE public.screening (
     created_at timestamp with time zone NOT NULL,
     version integer DEFAULT 1 NOT NULL,
     suppressed bigint DEFAULT 0 NOT NULL,
+    by_hand boolean DEFAULT false NOT NULL,
     CONSTRAINT screening_check CHECK (((entries + refused) = rows_done))
 );
 
@@ -437,6 +509,22 @@ CREATE TABLE public.suspended (
 
 ALTER TABLE ONLY public.suspended FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.used_ticket (
+    digest bytea NOT NULL,
+    until timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.used_ticket FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.usual (
+    org uuid NOT NULL,
+    worker uuid NOT NULL,
+    channel text NOT NULL,
+    area text NOT NULL
+);
+
+ALTER TABLE ONLY public.usual FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE ONLY public.aggregate
     ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
 
@@ -467,8 +555,14 @@ ALTER TABLE ONLY public.detail
 ALTER TABLE ONLY public.detail
     ADD CONSTRAINT detail_pkey PRIMARY KEY (number);
 
+ALTER TABLE ONLY public.discarded
+    ADD CONSTRAINT discarded_pkey PRIMARY KEY (number);
+
 ALTER TABLE ONLY public.disclosure
     ADD CONSTRAINT disclosure_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.draft
+    ADD CONSTRAINT draft_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (kind, subject);
@@ -497,6 +591,9 @@ ALTER TABLE ONLY public.last
 ALTER TABLE ONLY public.life
     ADD CONSTRAINT life_pkey PRIMARY KEY (single);
 
+ALTER TABLE ONLY public.looked
+    ADD CONSTRAINT looked_pkey PRIMARY KEY (person, handoff);
+
 ALTER TABLE ONLY public.need_to_know
     ADD CONSTRAINT need_to_know_pkey PRIMARY KEY (id);
 
@@ -511,6 +608,9 @@ ALTER TABLE ONLY public.outbox
 
 ALTER TABLE ONLY public.packet
     ADD CONSTRAINT packet_pkey PRIMARY KEY (offer);
+
+ALTER TABLE ONLY public.packet_session
+    ADD CONSTRAINT packet_session_pkey PRIMARY KEY (digest);
 
 ALTER TABLE ONLY public.parked
     ADD CONSTRAINT parked_pkey PRIMARY KEY (number);
@@ -539,13 +639,21 @@ ALTER TABLE ONLY public.screening
 ALTER TABLE ONLY public.suspended
     ADD CONSTRAINT suspended_pkey PRIMARY KEY (organisation);
 
+ALTER TABLE ONLY public.used_ticket
+    ADD CONSTRAINT used_ticket_pkey PRIMARY KEY (digest);
+
+ALTER TABLE ONLY public.usual
+    ADD CONSTRAINT usual_pkey PRIMARY KEY (org, worker);
+
 CREATE INDEX agreement_sender_recipient_idx ON public.agreement USING btree (sender, recipient);
 
 CREATE INDEX consent_entry_decision_version_idx ON public.consent USING btree (entry, decision, version DESC);
 
-CREATE INDEX disclosure_entry_number_idx ON public.disclosure USING btree (entry, number);
+CREATE INDEX disclosure_entry_handoff_recipient_stage_purpose_number_idx ON public.disclosure USING btree (entry, handoff, recipient, stage, purpose, number);
 
 CREATE INDEX disclosure_handoff_number_idx ON public.disclosure USING btree (handoff, number);
+
+CREATE INDEX draft_org_worker_begun_at_idx ON public.draft USING btree (org, worker, begun_at DESC);
 
 CREATE INDEX due_at_idx ON public.due USING btree (at);
 
@@ -559,9 +667,13 @@ CREATE INDEX handoff_org_requested_at_idx ON public.handoff USING btree (org, re
 
 CREATE INDEX idempotency_at_idx ON public.idempotency USING btree (at);
 
+CREATE INDEX looked_handoff_idx ON public.looked USING btree (handoff);
+
 CREATE UNIQUE INDEX one_entry_per_row ON public.entry USING btree (screening, screening_row) WHERE (screening IS NOT NULL);
 
 CREATE INDEX packet_handoff_idx ON public.packet USING btree (handoff);
+
+CREATE INDEX packet_session_handoff_idx ON public.packet_session USING btree (handoff);
 
 CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.parked USING btree (source, aggregate, epoch, sequence, "offset");
 
@@ -587,6 +699,9 @@ ALTER TABLE ONLY public.disclosure
 ALTER TABLE ONLY public.disclosure
     ADD CONSTRAINT disclosure_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
+ALTER TABLE ONLY public.draft
+    ADD CONSTRAINT draft_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
 ALTER TABLE ONLY public.exclusion
     ADD CONSTRAINT exclusion_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
 
@@ -599,8 +714,14 @@ ALTER TABLE ONLY public.handoff_member
 ALTER TABLE ONLY public.handoff_member
     ADD CONSTRAINT handoff_member_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
+ALTER TABLE ONLY public.looked
+    ADD CONSTRAINT looked_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
 ALTER TABLE ONLY public.packet
     ADD CONSTRAINT packet_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.packet_session
+    ADD CONSTRAINT packet_session_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
 ALTER TABLE ONLY public.screening_finding
     ADD CONSTRAINT screening_finding_screening_fkey FOREIGN KEY (screening) REFERENCES public.screening(id);
@@ -619,6 +740,8 @@ ALTER TABLE public.detail ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.disclosure ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.draft ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.entry ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.exclusion ENABLE ROW LEVEL SECURITY;
@@ -630,6 +753,8 @@ ALTER TABLE public.handoff ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.handoff_member ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.looked ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.need_to_know ENABLE ROW LEVEL SECURITY;
 
@@ -646,6 +771,8 @@ CREATE POLICY own ON public.consent TO spean_api USING ((org = public.current_or
 CREATE POLICY own ON public.detail TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public.disclosure TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.draft TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public.entry TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
@@ -667,6 +794,8 @@ CREATE POLICY own ON public.handoff_member TO spean_api USING ((EXISTS ( SELECT 
 
 CREATE POLICY own ON public.idempotency TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
+CREATE POLICY own ON public.looked TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
 CREATE POLICY own ON public.packet TO spean_api USING ((EXISTS ( SELECT 1
    FROM public.handoff h
   WHERE (h.id = packet.handoff)))) WITH CHECK ((EXISTS ( SELECT 1
@@ -677,7 +806,11 @@ CREATE POLICY own ON public.screening TO spean_api USING ((org = public.current_
 
 CREATE POLICY own ON public.screening_finding TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
+CREATE POLICY own ON public.usual TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
 ALTER TABLE public.packet ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.packet_session ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY readable ON public.agreement FOR SELECT TO spean_api USING (((sender = public.current_org()) OR (recipient = public.current_org())));
 
@@ -703,6 +836,8 @@ CREATE POLICY service ON public.detail TO spean_worker USING (true) WITH CHECK (
 
 CREATE POLICY service ON public.disclosure TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.draft TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.entry TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.exclusion TO spean_worker USING (true) WITH CHECK (true);
@@ -715,9 +850,13 @@ CREATE POLICY service ON public.handoff_member TO spean_worker USING (true) WITH
 
 CREATE POLICY service ON public.idempotency TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.looked TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.need_to_know TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.packet TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.packet_session TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.screening TO spean_worker USING (true) WITH CHECK (true);
 
@@ -725,7 +864,15 @@ CREATE POLICY service ON public.screening_finding TO spean_worker USING (true) W
 
 CREATE POLICY service ON public.suspended TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.used_ticket TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.usual TO spean_worker USING (true) WITH CHECK (true);
+
 ALTER TABLE public.suspended ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.used_ticket ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usual ENABLE ROW LEVEL SECURITY;
 
 GRANT CREATE ON SCHEMA public TO intake_owner;
 
@@ -768,11 +915,29 @@ GRANT SELECT ON TABLE public.detail TO spean_api;
 GRANT USAGE ON SEQUENCE public.detail_number_seq TO spean_api;
 GRANT USAGE ON SEQUENCE public.detail_number_seq TO spean_worker;
 
+GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.discarded_number_seq TO spean_worker;
+GRANT USAGE ON SEQUENCE public.discarded_number_seq TO spean_api;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.disclosure TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.disclosure TO spean_api;
 
+GRANT UPDATE(times) ON TABLE public.disclosure TO spean_api;
+
+GRANT UPDATE(last_at) ON TABLE public.disclosure TO spean_api;
+
 GRANT USAGE ON SEQUENCE public.disclosure_number_seq TO spean_api;
 GRANT USAGE ON SEQUENCE public.disclosure_number_seq TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.draft TO spean_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.draft TO spean_worker;
+
+GRANT UPDATE(sealed) ON TABLE public.draft TO spean_api;
+
+GRANT UPDATE(saved_at) ON TABLE public.draft TO spean_api;
+
+GRANT UPDATE(version) ON TABLE public.draft TO spean_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
 
@@ -811,6 +976,8 @@ GRANT UPDATE(changed_at) ON TABLE public.handoff TO spean_api;
 
 GRANT UPDATE(version) ON TABLE public.handoff TO spean_api;
 
+GRANT UPDATE(ending) ON TABLE public.handoff TO spean_api;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.handoff_member TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.handoff_member TO spean_api;
 
@@ -820,6 +987,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.looked TO spean_worker;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.looked TO spean_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.need_to_know TO spean_worker;
 GRANT SELECT ON TABLE public.need_to_know TO spean_api;
@@ -840,6 +1010,8 @@ GRANT UPDATE(erasure_by) ON TABLE public.packet TO spean_api;
 
 GRANT UPDATE(version) ON TABLE public.packet TO spean_api;
 
+GRANT SELECT,INSERT,DELETE ON TABLE public.packet_session TO spean_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.parked TO spean_worker;
 
 GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_worker;
@@ -856,3 +1028,12 @@ GRANT SELECT,INSERT ON TABLE public.screening_finding TO spean_api;
 GRANT SELECT,INSERT ON TABLE public.screening_finding TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.suspended TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.used_ticket TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.usual TO spean_api;
+GRANT SELECT,INSERT,DELETE ON TABLE public.usual TO spean_worker;
+
+GRANT UPDATE(channel) ON TABLE public.usual TO spean_api;
+
+GRANT UPDATE(area) ON TABLE public.usual TO spean_api;

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from schemas import events as e
 from schemas.registry import PREFIX
 from services.notify.dashboards import handlers as dashboards
+from services.notify.dashboards import store as dashboard_store
 from services.notify.deliveries import handlers as deliveries
 from services.notify.partners import store as partners
 from spean.consumer import Handler
@@ -22,25 +24,39 @@ async def offer_sent(tx: Tx, event: Event) -> None:
     await dashboards.project(tx, event)
     said = event.data()
     assert isinstance(said, e.OfferSentV1)  # noqa: S101 (the registry gave this model for this type)
-    await deliveries.something_waits(tx, event, said.organisation, said.answer_by)
+    await _something_waits(tx, event, said.organisation, said.answer_by)
 
 
 async def escalated(tx: Tx, event: Event) -> None:
     await dashboards.project(tx, event)
     said = event.data()
     assert isinstance(said, e.ReferralEscalatedV1)  # noqa: S101 (as above)
-    await deliveries.something_waits(tx, event, said.coordinator, event.time + NEWS_FOR)
+    await deliveries.something_waits(tx, event, said.coordinator, event.time + NEWS_FOR, said.coordinator)
 
 
 async def erasure_requested(tx: Tx, event: Event) -> None:
     await dashboards.project(tx, event)
     said = event.data()
     assert isinstance(said, e.ErasureRequestedV1)  # noqa: S101 (as above)
-    await deliveries.something_waits(tx, event, said.organisation, said.answer_by)
+    await _something_waits(tx, event, said.organisation, said.answer_by)
+
+
+async def _something_waits(tx: Tx, event: Event, organisation: UUID, until: datetime) -> None:
+    """About a referral: who coordinates it sees what became of the notice."""
+    coordinator, _ = await dashboard_store.coordinator_and_area(tx, event.subject)
+    await deliveries.something_waits(tx, event, organisation, until, coordinator)
+
+
+async def registered(tx: Tx, event: Event) -> None:
+    await partners.save_organisation(tx, event.subject)
 
 
 async def suspended(tx: Tx, event: Event) -> None:
     await partners.set_suspended(tx, event.subject, event.time)
+
+
+async def reinstated(tx: Tx, event: Event) -> None:
+    await partners.forget_suspended(tx, event.subject)
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -48,5 +64,7 @@ HANDLERS: Mapping[str, Handler] = {
     PREFIX + "offer.sent.v1": offer_sent,
     PREFIX + "referral.escalated.v1": escalated,
     PREFIX + "erasure.requested.v1": erasure_requested,
+    PREFIX + "organisation.registered.v1": registered,
     PREFIX + "organisation.suspended.v1": suspended,
+    PREFIX + "organisation.reinstated.v1": reinstated,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -9,18 +10,25 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI
 
-from schemas.registry import HANDOFF, ORGANISATIONS, PLACES, REFERRALS
+from schemas.registry import DELIVERIES, HANDOFF, ORGANISATIONS, PLACES, REFERRALS
 from services.notify import consumers
 from services.notify.dashboards import api as dashboards_api
+from services.notify.dashboards import handlers as dashboards
+from services.notify.dashboards import pages as dashboards_pages
+from services.notify.dashboards import store as dashboards_store
+from services.notify.dashboards.figures import Board
 from services.notify.deliveries import api as deliveries_api
 from services.notify.deliveries import handlers as deliveries
 from services.notify.deliveries.handlers import Mail
 from services.notify.partners import store as partners
-from spean.auth import KEYS_LIMIT_S, Verifier, fetch_keys
+from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
 from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
 from spean.service import Parts, Service
+from spean.web.live import Hub
+from spean.web.pages import with_pages
+from spean.web.visitor import exchanged_at
 
 NAME = "notify"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,6 +39,7 @@ def api() -> FastAPI:
     app = make_app(NAME, "Telling: dashboards, deliveries.")
     for router in (dashboards_api.router, deliveries_api.router):
         app.include_router(router)
+    with_pages(app, dashboards_pages.router)
     return app
 
 
@@ -47,6 +56,7 @@ async def build(parts: Parts) -> Service:
 
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
+    app.state.visitors = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
     mail = Mail(parts.settings.smtp, parts.settings.mail_from, f"{parts.url}/referral/")
     service = Service(
         name=NAME,
@@ -54,10 +64,19 @@ async def build(parts: Parts) -> Service:
         db=db,
         bus=parts.bus,
         app=app,
-        reads=[*(HANDOFF.named(holder) for holder in parts.holders), REFERRALS.name, PLACES.name, ORGANISATIONS.name],
+        reads=[
+            *(HANDOFF.named(holder) for holder in parts.holders),
+            *(topic.name for topic in (REFERRALS, PLACES, ORGANISATIONS, DELIVERIES)),
+        ],
         events=consumers.HANDLERS,
         due={deliveries.SEND: partial(deliveries.deliver, db, mail)},
+        old=[dashboards.forget_old],
         close_with=[client.aclose],
     )
-    app.state.draining = service.draining
+
+    async def newest(organisations: frozenset[UUID]) -> Mapping[UUID, int]:
+        async with db.transaction("live.look") as tx:
+            return await dashboards_store.newest_of(tx, list(organisations))
+
+    app.state.live, app.state.board = Hub(newest, service.draining), Board(db, parts.bus, service.reads)
     return service

@@ -73,10 +73,35 @@ CREATE TABLE public.delivery (
     tries integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone NOT NULL,
     sent_at timestamp with time zone,
-    CONSTRAINT delivery_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'sent'::text, 'parked'::text, 'lapsed'::text])))
+    coordinator uuid,
+    interrupted integer DEFAULT 0 NOT NULL,
+    CONSTRAINT delivery_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'sending'::text, 'sent'::text, 'parked'::text, 'lapsed'::text])))
 );
 
 ALTER TABLE ONLY public.delivery FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.discarded (
+    number bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    reason text NOT NULL,
+    parked_at timestamp with time zone NOT NULL,
+    by_account text NOT NULL,
+    because text NOT NULL,
+    discarded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT discarded_because_check CHECK (((length(because) >= 1) AND (length(because) <= 200))),
+    CONSTRAINT discarded_by_account_check CHECK (((length(by_account) >= 1) AND (length(by_account) <= 100)))
+);
+
+ALTER TABLE public.discarded ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.discarded_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.due (
     kind text NOT NULL,
@@ -121,6 +146,12 @@ CREATE TABLE public.life (
     CONSTRAINT life_epoch_check CHECK ((epoch > 0)),
     CONSTRAINT life_single_check CHECK (single)
 );
+
+CREATE TABLE public.organisation (
+    id uuid NOT NULL
+);
+
+ALTER TABLE ONLY public.organisation FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.outbox (
     number bigint NOT NULL,
@@ -195,7 +226,9 @@ CREATE TABLE public.referral_view (
     verified boolean,
     answered_at timestamp with time zone,
     arrived_at timestamp with time zone,
-    ended_at timestamp with time zone
+    ended_at timestamp with time zone,
+    escalated_at timestamp with time zone,
+    ready_at timestamp with time zone
 );
 
 ALTER TABLE ONLY public.referral_view FORCE ROW LEVEL SECURITY;
@@ -259,6 +292,9 @@ ALTER TABLE ONLY public.delivery
 ALTER TABLE ONLY public.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.discarded
+    ADD CONSTRAINT discarded_pkey PRIMARY KEY (number);
+
 ALTER TABLE ONLY public.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (kind, subject);
 
@@ -273,6 +309,9 @@ ALTER TABLE ONLY public.last
 
 ALTER TABLE ONLY public.life
     ADD CONSTRAINT life_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY public.organisation
+    ADD CONSTRAINT organisation_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_aggregateid_epoch_sequence_key UNIQUE (aggregateid, epoch, sequence);
@@ -315,6 +354,8 @@ ALTER TABLE ONLY public.tail
 
 CREATE INDEX capacity_view_coordinator_idx ON public.capacity_view USING btree (coordinator);
 
+CREATE INDEX delivery_coordinator_state_idx ON public.delivery USING btree (coordinator, state);
+
 CREATE INDEX delivery_state_created_at_idx ON public.delivery USING btree (state, created_at);
 
 CREATE INDEX due_at_idx ON public.due USING btree (at);
@@ -325,9 +366,13 @@ CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.
 
 CREATE INDEX parked_source_aggregate_number_idx ON public.parked USING btree (source, aggregate, number);
 
+CREATE INDEX referral_view_coordinator_requested_at_idx ON public.referral_view USING btree (coordinator, requested_at);
+
 CREATE INDEX referral_view_coordinator_state_idx ON public.referral_view USING btree (coordinator, state);
 
 CREATE INDEX referral_view_network_idx ON public.referral_view USING btree (network);
+
+CREATE INDEX tail_at_idx ON public.tail USING btree (at);
 
 CREATE INDEX tail_coordinator_number_idx ON public.tail USING btree (coordinator, number);
 
@@ -340,6 +385,8 @@ ALTER TABLE public.delivery ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.erasure_view ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.organisation ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY own ON public.address TO spean_api USING ((organisation = public.current_org())) WITH CHECK ((organisation = public.current_org()));
 
@@ -373,6 +420,8 @@ CREATE POLICY service ON public.erasure_view TO spean_worker USING (true) WITH C
 
 CREATE POLICY service ON public.idempotency TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.organisation TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.referral_view TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.suspended TO spean_worker USING (true) WITH CHECK (true);
@@ -386,6 +435,8 @@ ALTER TABLE public.suspended ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tail ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tail_head ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY watched ON public.delivery FOR SELECT TO spean_api USING ((coordinator = public.current_org()));
 
 GRANT CREATE ON SCHEMA public TO notify_owner;
 
@@ -416,6 +467,10 @@ GRANT SELECT ON TABLE public.capacity_view TO spean_api;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.delivery TO spean_worker;
 GRANT SELECT ON TABLE public.delivery TO spean_api;
 
+GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.discarded_number_seq TO spean_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.erasure_view TO spean_worker;
@@ -427,6 +482,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,TRUNCATE ON TABLE public.organisation TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO spean_worker;
 

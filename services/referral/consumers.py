@@ -26,6 +26,10 @@ async def cancelled(tx: Tx, event: Event) -> None:
     await handlers.cancel(tx, event.subject, _holder(event), data.reason)
 
 
+async def reopened(tx: Tx, event: Event) -> None:
+    await handlers.reopen(tx, event.subject, _holder(event))
+
+
 async def stopped(tx: Tx, event: Event) -> None:
     await handlers.stop_disclosure(tx, event.subject, _holder(event))
 
@@ -44,6 +48,7 @@ def _holder(event: Event) -> str:
 HANDLERS: Mapping[str, Handler] = {
     "org.spean.handoff.requested.v1": requested,
     "org.spean.handoff.cancelled.v1": cancelled,
+    "org.spean.handoff.reopened.v1": reopened,
     "org.spean.disclosure.stopped.v1": stopped,
     "org.spean.packet.released.v1": released,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -12,13 +14,20 @@ from schemas import questions as q
 from schemas.registry import HANDOFF
 from services.referral import consumers
 from services.referral.escalations import api as escalations_api
+from services.referral.escalations import pages as escalations_pages
 from services.referral.partners import api as partners_api
+from services.referral.partners import directory
 from services.referral.partners import store as partners
+from services.referral.partners.tokens import Limits
+from services.referral.people import pages as people_pages
 from services.referral.places import api as places_api
+from services.referral.places import pages as places_pages
 from services.referral.referrals import api as referrals_api
 from services.referral.referrals import handlers, store
 from services.referral.referrals import pages as referrals_pages
+from services.referral.sessions import account_pages
 from services.referral.sessions import api as sessions_api
+from services.referral.sessions import pages as sessions_pages
 from services.referral.sessions.desk import Desk
 from services.referral.sessions.handlers import find_visitor
 from spean.ask import Holders
@@ -28,6 +37,7 @@ from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
 from spean.service import Parts, Service
+from spean.web.live import Hub, Rising
 from spean.web.pages import with_pages
 
 NAME = "referral"
@@ -41,7 +51,10 @@ def api() -> FastAPI:
         referrals_api.router, escalations_api.router, places_api.router, partners_api.router, sessions_api.router,
     ):  # fmt: skip
         app.include_router(router)
-    with_pages(app, referrals_pages.router)
+    with_pages(
+        app, directory.router, referrals_pages.router, places_pages.router, escalations_pages.router,
+        sessions_pages.router, account_pages.router, people_pages.router,
+    )  # fmt: skip
     return app
 
 
@@ -61,13 +74,14 @@ async def build(parts: Parts) -> Service:
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, own_keys), suspended, parts.roles.key("fingerprints"))
     app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
+    app.state.token_limits = Limits()
     app.state.desk = Desk.opened(db, parts.roles, parts.url, local=parts.settings.local)
     app.state.visitors = find_visitor(db)
 
     async def ask(holder: str, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
         return await holders.ask(holder, "next-candidate", question, q.NextCandidateAnswer)
 
-    return Service(
+    service = Service(
         name=NAME,
         source=f"spean/{NAME}",
         db=db,
@@ -78,3 +92,10 @@ async def build(parts: Parts) -> Service:
         due={store.WAKE: partial(handlers.wake, db, ask), store.DEADLINE: partial(handlers.pass_deadline, db)},
         close_with=[holders.close],
     )
+
+    async def marks(organisations: frozenset[UUID]) -> tuple[datetime, Mapping[UUID, str]]:
+        async with db.transaction("live.look") as tx:
+            return tx.now, await store.inbox_marks(tx, list(organisations))
+
+    app.state.live = Hub(Rising(marks), service.draining)
+    return service

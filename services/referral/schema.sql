@@ -51,6 +51,15 @@ CREATE TABLE public.aggregate (
     CONSTRAINT aggregate_sequence_check CHECK ((sequence > 0))
 );
 
+CREATE TABLE public.authenticator (
+    person uuid NOT NULL,
+    sealed bytea NOT NULL,
+    last_step bigint NOT NULL,
+    since timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.authenticator FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.client (
     id text NOT NULL,
     organisation uuid NOT NULL,
@@ -63,6 +72,29 @@ CREATE TABLE public.client (
 );
 
 ALTER TABLE ONLY public.client FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.discarded (
+    number bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    reason text NOT NULL,
+    parked_at timestamp with time zone NOT NULL,
+    by_account text NOT NULL,
+    because text NOT NULL,
+    discarded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT discarded_because_check CHECK (((length(because) >= 1) AND (length(because) <= 200))),
+    CONSTRAINT discarded_by_account_check CHECK (((length(by_account) >= 1) AND (length(by_account) <= 100)))
+);
+
+ALTER TABLE public.discarded ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.discarded_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.due (
     kind text NOT NULL,
@@ -112,6 +144,20 @@ CREATE TABLE public.life (
     CONSTRAINT life_epoch_check CHECK ((epoch > 0)),
     CONSTRAINT life_single_check CHECK (single)
 );
+
+CREATE TABLE public.link (
+    person uuid NOT NULL,
+    kind text NOT NULL,
+    digest bytea NOT NULL,
+    sealed bytea,
+    made_by text NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    CONSTRAINT link_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT link_kind_check CHECK ((kind = ANY (ARRAY['set-up'::text, 'sign-in'::text]))),
+    CONSTRAINT offers_an_authenticator CHECK (((kind = 'set-up'::text) = (sealed IS NOT NULL)))
+);
+
+ALTER TABLE ONLY public.link FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.member (
     network uuid NOT NULL,
@@ -163,9 +209,11 @@ CREATE TABLE public.organisation (
     sample boolean DEFAULT false NOT NULL,
     version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    suspended_at timestamp with time zone,
     CONSTRAINT organisation_country_check CHECK ((country ~ '^[A-Z]{2}$'::text)),
     CONSTRAINT organisation_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT organisation_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])))
+    CONSTRAINT organisation_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT suspended_since CHECK (((suspended_at IS NULL) OR (status = 'suspended'::text)))
 );
 
 ALTER TABLE ONLY public.organisation FORCE ROW LEVEL SECURITY;
@@ -219,6 +267,68 @@ ALTER TABLE public.parked ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.passkey (
+    credential bytea NOT NULL,
+    id uuid NOT NULL,
+    person uuid NOT NULL,
+    public_key bytea NOT NULL,
+    sign_count bigint NOT NULL,
+    since timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    CONSTRAINT passkey_credential_check CHECK (((length(credential) >= 1) AND (length(credential) <= 1023))),
+    CONSTRAINT passkey_sign_count_check CHECK ((sign_count >= 0))
+);
+
+ALTER TABLE ONLY public.passkey FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.password (
+    person uuid NOT NULL,
+    hash text NOT NULL,
+    since timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.password FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.person (
+    id uuid NOT NULL,
+    organisation uuid NOT NULL,
+    name text NOT NULL,
+    sign_in_name text NOT NULL,
+    language text NOT NULL,
+    roles text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT person_language_check CHECK ((language ~ '^[a-z]{2}$'::text)),
+    CONSTRAINT person_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT person_roles_check CHECK ((roles <@ ARRAY['sender'::text, 'receiver'::text, 'coordinator'::text, 'administrator'::text])),
+    CONSTRAINT person_sign_in_name_check CHECK (((length(sign_in_name) >= 3) AND (length(sign_in_name) <= 60))),
+    CONSTRAINT person_status_check CHECK ((status = ANY (ARRAY['active'::text, 'locked'::text, 'left'::text])))
+);
+
+ALTER TABLE ONLY public.person FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.person_change (
+    number bigint NOT NULL,
+    person uuid NOT NULL,
+    organisation uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    by text NOT NULL,
+    what text NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.person_change FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.person_change ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.person_change_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.place (
     id uuid NOT NULL,
     organisation uuid NOT NULL,
@@ -251,6 +361,24 @@ CREATE TABLE public."position" (
     CONSTRAINT position_next_check CHECK ((next >= 0))
 );
 
+CREATE TABLE public.recovery (
+    id uuid NOT NULL,
+    person uuid NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    first_by uuid,
+    first_at timestamp with time zone,
+    second_by uuid,
+    done_at timestamp with time zone,
+    refused_at timestamp with time zone,
+    CONSTRAINT done_by_two CHECK (((second_by IS NULL) = (done_at IS NULL))),
+    CONSTRAINT done_or_refused CHECK (((done_at IS NULL) OR (refused_at IS NULL))),
+    CONSTRAINT first_before_second CHECK (((second_by IS NULL) OR (first_by IS NOT NULL))),
+    CONSTRAINT second_within_a_day CHECK ((done_at <= (first_at + '24:00:00'::interval))),
+    CONSTRAINT two_different CHECK (((first_by <> person) AND (second_by <> person) AND (first_by <> second_by)))
+);
+
+ALTER TABLE ONLY public.recovery FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.referral (
     id uuid NOT NULL,
     network uuid NOT NULL,
@@ -281,13 +409,15 @@ CREATE TABLE public.referral (
     arrival_verified boolean,
     ended_at timestamp with time zone,
     version integer DEFAULT 1 NOT NULL,
+    arrival_checked_by text,
     CONSTRAINT a_person_has_to_act CHECK (((state <> ALL (ARRAY['unroutable'::text, 'on-hold'::text, 'missing'::text])) OR (step_at IS NULL))),
+    CONSTRAINT checked_where_verified CHECK (((arrival_checked_by IS NULL) OR arrival_verified)),
     CONSTRAINT ends_when_final CHECK (((state = ANY (ARRAY['completed'::text, 'cancelled'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT escalated_is_told_again CHECK (((escalated IS NULL) OR (remind_at IS NOT NULL))),
     CONSTRAINT no_offer_where_there_is_none CHECK (((state <> ALL (ARRAY['requested'::text, 'unroutable'::text, 'cancelled'::text])) OR (offer IS NULL))),
     CONSTRAINT nobody_arrives_before CHECK (((arrived_at IS NULL) OR (state = ANY (ARRAY['in-progress'::text, 'completed'::text])))),
     CONSTRAINT offer_where_there_must_be_one CHECK (((state <> ALL (ARRAY['offered'::text, 'accepted'::text, 'ready'::text, 'missing'::text, 'in-progress'::text, 'completed'::text])) OR (offer IS NOT NULL))),
-    CONSTRAINT referral_escalated_check CHECK ((escalated = ANY (ARRAY['no-candidate'::text, 'deadline-passed'::text, 'not-ready'::text, 'not-arrived'::text, 'sharing-stopped'::text, 'organisation-suspended'::text, 'no-outcome'::text]))),
+    CONSTRAINT referral_escalated_check CHECK ((escalated = ANY (ARRAY['no-candidate'::text, 'deadline-passed'::text, 'not-ready'::text, 'not-arrived'::text, 'sharing-stopped'::text, 'organisation-suspended'::text, 'no-outcome'::text, 'arrival-unverified'::text]))),
     CONSTRAINT referral_places_check CHECK (((places >= 1) AND (places <= 100))),
     CONSTRAINT referral_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'offered'::text, 'accepted'::text, 'ready'::text, 'in-progress'::text, 'completed'::text, 'unroutable'::text, 'on-hold'::text, 'missing'::text, 'cancelled'::text]))),
     CONSTRAINT referral_urgency_check CHECK ((urgency = ANY (ARRAY['immediate'::text, 'emergency'::text, 'urgent'::text, 'normal'::text]))),
@@ -317,6 +447,46 @@ CREATE TABLE public.said (
     said_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.session (
+    digest bytea NOT NULL,
+    id uuid NOT NULL,
+    person uuid NOT NULL,
+    how text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    CONSTRAINT session_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT session_how_check CHECK ((how = ANY (ARRAY['password'::text, 'passkey'::text, 'link'::text])))
+);
+
+ALTER TABLE ONLY public.session FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.step (
+    digest bytea NOT NULL,
+    kind text NOT NULL,
+    person uuid,
+    value bytea NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    CONSTRAINT somebodys CHECK (((kind = 'passkey'::text) = (person IS NULL))),
+    CONSTRAINT step_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT step_kind_check CHECK ((kind = ANY (ARRAY['code'::text, 'passkey'::text, 'new-passkey'::text, 'new-authenticator'::text])))
+);
+
+ALTER TABLE ONLY public.step FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.tries (
+    kind text NOT NULL,
+    bucket integer NOT NULL,
+    failures integer NOT NULL,
+    until timestamp with time zone,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT tries_bucket_check CHECK (((bucket >= 0) AND (bucket <= 65535))),
+    CONSTRAINT tries_kind_check CHECK ((kind = ANY (ARRAY['pair'::text, 'name'::text, 'address'::text, 'device'::text, 'code'::text, 'ask'::text])))
+);
+
+ALTER TABLE ONLY public.tries FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.used_assertion (
     client text NOT NULL,
     jti text NOT NULL,
@@ -328,8 +498,14 @@ ALTER TABLE ONLY public.used_assertion FORCE ROW LEVEL SECURITY;
 ALTER TABLE ONLY public.aggregate
     ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.authenticator
+    ADD CONSTRAINT authenticator_pkey PRIMARY KEY (person);
+
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.discarded
+    ADD CONSTRAINT discarded_pkey PRIMARY KEY (number);
 
 ALTER TABLE ONLY public.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (kind, subject);
@@ -345,6 +521,12 @@ ALTER TABLE ONLY public.last
 
 ALTER TABLE ONLY public.life
     ADD CONSTRAINT life_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY public.link
+    ADD CONSTRAINT link_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY public.link
+    ADD CONSTRAINT link_pkey PRIMARY KEY (person, kind);
 
 ALTER TABLE ONLY public.member
     ADD CONSTRAINT member_pkey PRIMARY KEY (network, organisation);
@@ -370,11 +552,32 @@ ALTER TABLE ONLY public.outbox
 ALTER TABLE ONLY public.parked
     ADD CONSTRAINT parked_pkey PRIMARY KEY (number);
 
+ALTER TABLE ONLY public.passkey
+    ADD CONSTRAINT passkey_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.passkey
+    ADD CONSTRAINT passkey_pkey PRIMARY KEY (credential);
+
+ALTER TABLE ONLY public.password
+    ADD CONSTRAINT password_pkey PRIMARY KEY (person);
+
+ALTER TABLE ONLY public.person_change
+    ADD CONSTRAINT person_change_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.person
+    ADD CONSTRAINT person_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.person
+    ADD CONSTRAINT person_sign_in_name_key UNIQUE (sign_in_name);
+
 ALTER TABLE ONLY public.place
     ADD CONSTRAINT place_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (topic, partition);
+
+ALTER TABLE ONLY public.recovery
+    ADD CONSTRAINT recovery_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.referral
     ADD CONSTRAINT referral_pkey PRIMARY KEY (id);
@@ -387,6 +590,18 @@ ALTER TABLE ONLY public.said
 
 ALTER TABLE ONLY public.said
     ADD CONSTRAINT said_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_pkey PRIMARY KEY (digest);
+
+ALTER TABLE ONLY public.step
+    ADD CONSTRAINT step_pkey PRIMARY KEY (digest);
+
+ALTER TABLE ONLY public.tries
+    ADD CONSTRAINT tries_pkey PRIMARY KEY (kind, bucket);
 
 ALTER TABLE ONLY public.used_assertion
     ADD CONSTRAINT used_assertion_pkey PRIMARY KEY (client, jti);
@@ -403,9 +618,19 @@ CREATE INDEX offer_referral_idx ON public.offer USING btree (referral);
 
 CREATE UNIQUE INDEX one_open_offer ON public.offer USING btree (referral) WHERE (state = ANY (ARRAY['sent'::text, 'seen'::text, 'accepted'::text]));
 
+CREATE UNIQUE INDEX one_open_recovery ON public.recovery USING btree (person) WHERE ((done_at IS NULL) AND (refused_at IS NULL));
+
 CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.parked USING btree (source, aggregate, epoch, sequence, "offset");
 
 CREATE INDEX parked_source_aggregate_number_idx ON public.parked USING btree (source, aggregate, number);
+
+CREATE INDEX passkey_person_idx ON public.passkey USING btree (person);
+
+CREATE INDEX person_change_organisation_number_idx ON public.person_change USING btree (organisation, number);
+
+CREATE INDEX person_change_person_number_idx ON public.person_change USING btree (person, number);
+
+CREATE INDEX person_organisation_idx ON public.person USING btree (organisation);
 
 CREATE INDEX place_network_service_group_idx ON public.place USING btree (network, service_group);
 
@@ -415,11 +640,22 @@ CREATE INDEX referral_coordinator_state_idx ON public.referral USING btree (coor
 
 CREATE INDEX referral_sender_requested_at_idx ON public.referral USING btree (sender, requested_at);
 
+CREATE INDEX session_ends_at_idx ON public.session USING btree (ends_at);
+
+CREATE INDEX session_person_idx ON public.session USING btree (person);
+
+CREATE INDEX step_ends_at_idx ON public.step USING btree (ends_at);
+
+CREATE INDEX step_person_idx ON public.step USING btree (person);
+
 CREATE TRIGGER moves BEFORE UPDATE OF state ON public.hold FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.refuse_unless_listed('held > staying', 'held > freed', 'staying > freed');
 
 CREATE TRIGGER moves BEFORE UPDATE OF state ON public.offer FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.refuse_unless_listed('sent > seen', 'sent > accepted', 'sent > rejected', 'sent > expired', 'sent > withdrawn', 'seen > accepted', 'seen > rejected', 'seen > expired', 'seen > withdrawn', 'accepted > withdrawn');
 
 CREATE TRIGGER moves BEFORE UPDATE OF state ON public.referral FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.refuse_unless_listed('requested > offered', 'requested > unroutable', 'requested > on-hold', 'requested > cancelled', 'offered > accepted', 'offered > requested', 'offered > cancelled', 'accepted > ready', 'accepted > in-progress', 'accepted > on-hold', 'accepted > cancelled', 'ready > in-progress', 'ready > missing', 'ready > on-hold', 'ready > cancelled', 'missing > in-progress', 'missing > completed', 'missing > on-hold', 'missing > cancelled', 'in-progress > completed', 'unroutable > requested', 'unroutable > on-hold', 'unroutable > cancelled', 'on-hold > requested', 'on-hold > cancelled');
+
+ALTER TABLE ONLY public.authenticator
+    ADD CONSTRAINT authenticator_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
 
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
@@ -429,6 +665,9 @@ ALTER TABLE ONLY public.hold
 
 ALTER TABLE ONLY public.hold
     ADD CONSTRAINT hold_place_fkey FOREIGN KEY (place) REFERENCES public.place(id);
+
+ALTER TABLE ONLY public.link
+    ADD CONSTRAINT link_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
 
 ALTER TABLE ONLY public.member
     ADD CONSTRAINT member_network_fkey FOREIGN KEY (network) REFERENCES public.network(id);
@@ -445,11 +684,35 @@ ALTER TABLE ONLY public.offer
 ALTER TABLE ONLY public.offer
     ADD CONSTRAINT offer_referral_fkey FOREIGN KEY (referral) REFERENCES public.referral(id);
 
+ALTER TABLE ONLY public.passkey
+    ADD CONSTRAINT passkey_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.password
+    ADD CONSTRAINT password_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.person_change
+    ADD CONSTRAINT person_change_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
+
+ALTER TABLE ONLY public.person_change
+    ADD CONSTRAINT person_change_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.person
+    ADD CONSTRAINT person_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
+
 ALTER TABLE ONLY public.place
     ADD CONSTRAINT place_network_fkey FOREIGN KEY (network) REFERENCES public.network(id);
 
 ALTER TABLE ONLY public.place
     ADD CONSTRAINT place_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
+
+ALTER TABLE ONLY public.recovery
+    ADD CONSTRAINT recovery_first_by_fkey FOREIGN KEY (first_by) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.recovery
+    ADD CONSTRAINT recovery_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.recovery
+    ADD CONSTRAINT recovery_second_by_fkey FOREIGN KEY (second_by) REFERENCES public.person(id);
 
 ALTER TABLE ONLY public.referral
     ADD CONSTRAINT referral_network_fkey FOREIGN KEY (network) REFERENCES public.network(id);
@@ -457,11 +720,21 @@ ALTER TABLE ONLY public.referral
 ALTER TABLE ONLY public.referral
     ADD CONSTRAINT referral_sender_fkey FOREIGN KEY (sender) REFERENCES public.organisation(id);
 
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.step
+    ADD CONSTRAINT step_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE public.authenticator ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.client ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.hold ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.link ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.member ENABLE ROW LEVEL SECURITY;
 
@@ -491,6 +764,10 @@ CREATE POLICY own ON public.offer TO spean_api USING (((organisation = public.cu
 
 CREATE POLICY own ON public.organisation FOR SELECT TO spean_api USING ((id = public.current_org()));
 
+CREATE POLICY own ON public.person FOR SELECT TO spean_api USING ((organisation = public.current_org()));
+
+CREATE POLICY own ON public.person_change FOR SELECT TO spean_api USING ((organisation = public.current_org()));
+
 CREATE POLICY own ON public.place TO spean_api USING ((organisation = public.current_org())) WITH CHECK ((organisation = public.current_org()));
 
 CREATE POLICY own ON public.referral TO spean_api USING (((sender = public.current_org()) OR (coordinator = public.current_org()) OR (EXISTS ( SELECT 1
@@ -499,15 +776,29 @@ CREATE POLICY own ON public.referral TO spean_api USING (((sender = public.curre
    FROM public.offer o
   WHERE ((o.referral = referral.id) AND (o.organisation = public.current_org()))))));
 
+ALTER TABLE public.passkey ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.password ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.person ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.person_change ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.place ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.recovery ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.referral ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY service ON public.authenticator TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.client TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.hold TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.idempotency TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.link TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.member TO spean_worker USING (true) WITH CHECK (true);
 
@@ -517,11 +808,33 @@ CREATE POLICY service ON public.offer TO spean_worker USING (true) WITH CHECK (t
 
 CREATE POLICY service ON public.organisation TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.passkey TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.password TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.person TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.person_change TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.place TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.recovery TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.referral TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.session TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.step TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.tries TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.used_assertion TO spean_worker USING (true) WITH CHECK (true);
+
+ALTER TABLE public.session ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.step ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.tries ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.used_assertion ENABLE ROW LEVEL SECURITY;
 
@@ -545,8 +858,14 @@ GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_ty
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.authenticator TO spean_worker;
+
 GRANT SELECT ON TABLE public.client TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.client TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.discarded_number_seq TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
 
@@ -559,6 +878,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.link TO spean_worker;
 
 GRANT SELECT ON TABLE public.member TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.member TO spean_worker;
@@ -580,14 +901,32 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.parked TO spean_worker;
 
 GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_worker;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.passkey TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.password TO spean_worker;
+
+GRANT SELECT ON TABLE public.person TO spean_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.person TO spean_worker;
+
+GRANT SELECT ON TABLE public.person_change TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.person_change TO spean_worker;
+
 GRANT SELECT,UPDATE ON TABLE public.place TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.place TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public."position" TO spean_worker;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.recovery TO spean_worker;
+
 GRANT SELECT,UPDATE ON TABLE public.referral TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.referral TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.said TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.session TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.step TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tries TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.used_assertion TO spean_worker;

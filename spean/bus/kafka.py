@@ -14,7 +14,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from spean.bus import Bounds, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, TopicSpec
-from spean.bus.kafka_client import CONNECT_MS, DENIED, native, no_topic, one_by_one, plain_errors, servers_of, stored, within
+from spean.bus.kafka_access import Access, why_refused
+from spean.bus.kafka_client import (
+    CONNECT_MS,
+    DENIED,
+    native,
+    no_topic,
+    one_by_one,
+    plain_errors,
+    stored,
+    within,
+)
 from spean.bus.kafka_group import KafkaSubscription
 from spean.bus.share import check_partitions, check_records
 
@@ -34,8 +44,8 @@ class KafkaBus:
     """An admin client and, once something is read outside a group, a consumer without a group; both made anew after an
     error. One call at a time uses each."""
 
-    def __init__(self, servers: str) -> None:
-        self._servers = servers
+    def __init__(self, access: Access) -> None:
+        self._access, self._servers = access, access.servers
         self._admin: AIOKafkaAdminClient | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._admin_lock, self._reader_lock = asyncio.Lock(), asyncio.Lock()
@@ -43,11 +53,16 @@ class KafkaBus:
         self._reading: tuple[Partition, int] | None = None
 
     @classmethod
-    async def open(cls, address: str) -> KafkaBus:
-        """The bus at `kafka://host:port[,host:port]`. Raises BusError for another form, BusUnavailable if none answers."""
-        bus = cls(servers_of(address))
-        async with bus._use_admin():
-            return bus
+    async def open(cls, access: Access) -> KafkaBus:
+        """Raises BusError where a broker and we do not trust each other, BusUnavailable if none answers."""
+        bus = cls(access)
+        try:
+            async with bus._use_admin():
+                return bus
+        except BusUnavailable:
+            if (refused := await why_refused(access)) is not None:
+                raise refused from None
+            raise
 
     async def ensure_topics(self, topics: Iterable[TopicSpec]) -> None:
         """Replicated on three brokers where there are as many; retention is set on creation only."""
@@ -100,7 +115,7 @@ class KafkaBus:
         }
 
     async def producer(self, name: str) -> KafkaProducer:
-        producer = KafkaProducer(self._servers, name)
+        producer = KafkaProducer(self._access, name)
         await producer.start()
         return producer
 
@@ -108,7 +123,7 @@ class KafkaBus:
         wanted = sorted(topics)
         for topic in wanted:
             await self._count(topic)
-        subscription = KafkaSubscription(self._servers, group, member, wanted)
+        subscription = KafkaSubscription(self._access, group, member, wanted)
         await subscription.start()
         return subscription
 
@@ -160,7 +175,9 @@ class KafkaBus:
             try:
                 with plain_errors(self._servers):
                     if self._admin is None:
-                        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=CONNECT_MS)
+                        admin = AIOKafkaAdminClient(
+                            bootstrap_servers=self._servers, request_timeout_ms=CONNECT_MS, **self._access.options
+                        )
                         await admin.start()
                         self._admin = admin
                     yield self._admin
@@ -182,6 +199,7 @@ class KafkaBus:
                             auto_offset_reset="none",
                             fetch_max_wait_ms=FETCH_WAIT_MS,
                             request_timeout_ms=CONNECT_MS,
+                            **self._access.options,
                         )
                         self._reader = reader
                         await reader.start()
@@ -196,15 +214,16 @@ class KafkaBus:
 class KafkaProducer:
     """One batch in flight per partition. Acknowledged by a majority, and not doubled by the client's own retries."""
 
-    def __init__(self, servers: str, name: str) -> None:
-        self._servers = servers
+    def __init__(self, access: Access, name: str) -> None:
+        self._servers = access.servers
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=servers,
+            bootstrap_servers=access.servers,
             client_id=name,
             acks="all",
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES,
             request_timeout_ms=CONNECT_MS,
+            **access.options,
         )
         self._locks: dict[Partition, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._broken = False

@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition, errors
 
 from spean.bus import BusError, BusUnavailable, OutOfRange, Partition, Stored
+from spean.bus.kafka_access import Access
 from spean.bus.kafka_client import REQUEST_MS, native, one_by_one, plain_errors, stored, within
 from spean.bus.share import STALL_S, Share
 
@@ -26,6 +27,8 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 1_000
 # A fetch that waits at the broker holds up the first fetch of a partition sought meanwhile.
 FETCH_WAIT_MS = 250
+# How soon a member finds a topic that was lost and made anew; until it looks again, it has no share of it.
+METADATA_MS = 5_000
 CLOSE_S = 3.0
 COMMIT_S = 2.0
 # Batches that begin elsewhere than expected: a race at first; a log that is not ours when it goes on.
@@ -51,8 +54,9 @@ class KafkaSubscription:
     asked for `STALL_S` is thrown away; the next `poll` joins again.
     """
 
-    def __init__(self, servers: str, group: str, member: str, topics: Sequence[str]) -> None:
-        self._servers, self._group, self._member, self._topics = servers, group, member, topics
+    def __init__(self, access: Access, group: str, member: str, topics: Sequence[str]) -> None:
+        self._access, self._servers = access, access.servers
+        self._group, self._member, self._topics = group, member, topics
         self._share = Share()
         self._consumer: Any = None
         self._closing: set[asyncio.Task[bool]] = set()
@@ -74,6 +78,8 @@ class KafkaSubscription:
             max_poll_interval_ms=NEVER_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=REQUEST_MS,
+            metadata_max_age_ms=METADATA_MS,
+            **self._access.options,
         )
         try:
             with plain_errors(self._servers):
@@ -195,7 +201,9 @@ class KafkaSubscription:
         except BusError:
             self._drop()
             raise
-        batches = {one: batch for one, batch in read.items() if batch and self._share.expected.get(one) == expected[one]}
+        batches = {
+            one: batch for one, batch in read.items() if batch and self._share.expected.get(one) == expected[one]
+        }
         for partition, batch in batches.items():
             self._share.expected[partition] = batch[-1].offset + 1
         return batches

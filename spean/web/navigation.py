@@ -58,6 +58,7 @@ DONE: Mapping[str, str] = {
     "entered": N_("Entry saved."),
     "corrected": N_("Correction saved."),
     "recorded": N_("The decision is recorded."),
+    "discarded": N_("Discarded. Nothing of it is left."),
     "answered": N_("Thank you. Your answer about the copy is recorded."),
     "departed": N_("Noted: on the way. The house is told."),
     "asked-again": N_("The network is asked again."),

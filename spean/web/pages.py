@@ -23,7 +23,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -142,9 +142,9 @@ class At:
         """The page of a form once more, with what was typed and what to do about it."""
         return self.page(template, status=HTTPStatus.UNPROCESSABLE_ENTITY, form=form, errors=error.errors, **shown)
 
-    def see(self, path: str, **query: str) -> Response:
+    def see(self, path: str, **query: str | Sequence[str]) -> Response:
         """Go on to another page (a GET), so that loading again does nothing twice."""
-        return RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), HTTPStatus.SEE_OTHER)
+        return RedirectResponse(path + (f"?{urlencode(query, doseq=True)}" if query else ""), HTTPStatus.SEE_OTHER)
 
 
 @dataclass(slots=True)
@@ -177,15 +177,15 @@ def page_router(tag: str) -> APIRouter:
     return APIRouter(prefix="/pages", tags=[tag], include_in_schema=False)
 
 
-def at_with(*scopes: str) -> Callable[..., Awaitable[At]]:
+def at_with(*scopes: str, even_suspended: bool = False) -> Callable[..., Awaitable[At]]:
     """A dependency: a visitor who may do one of `scopes` (none named: any who is signed in). A stranger is led to the
-    sign-in."""
+    sign-in. `even_suspended`: for a page that leads to nothing but stopping."""
 
     async def at(request: Request) -> At:
         found = await _at(request)
         if found.visitor is None:
             raise Refusal("no-session")
-        await _may(found, scopes)
+        await _may(found, scopes, even_suspended=even_suspended)
         return found
 
     return at

@@ -21,26 +21,21 @@ from tests.builders import network_in, settings_for
 WIDTHS = (360, 1280)
 
 
-async def take(folder: Path) -> None:
-    """Writes NAME-LANGUAGE-WIDTH.png for every stop of the tour into `folder`."""
-    with tempfile.TemporaryDirectory(prefix="spean-") as made_in:
-        path = Path(made_in)
-        path.chmod(0o755)
-        running = await embedded.start(path / "pg", password_file=path / "pg-password", fast_unsafe=True)
-        try:
-            settings = settings_for(path / "main", running.server.dsn("postgres"))
-            async with (
-                installation.installed(settings) as made, installation.running(made),
-                network_in(made, settings) as world, tour(world) as found,
-            ):  # fmt: skip
-                await _all(found, folder)
-        finally:
-            await running.stop()
+async def take(folder: Path, work: Path) -> None:
+    """Writes NAME-LANGUAGE-WIDTH.png for every stop of the tour into `folder`. `work`: for the databases meanwhile."""
+    running = await embedded.start(work / "pg", password_file=work / "pg-password", fast_unsafe=True)
+    try:
+        settings = settings_for(work / "main", running.server.dsn("postgres"))
+        async with (
+            installation.installed(settings) as made, installation.running(made),
+            network_in(made, settings) as world, tour(world) as found,
+        ):  # fmt: skip
+            await _all(found, folder)
+    finally:
+        await running.stop()
 
 
 async def _all(found: Tour, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         for stop in found.stops:
@@ -55,5 +50,9 @@ async def _all(found: Tour, folder: Path) -> None:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    asyncio.run(take(target))
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="spean-") as made_in:
+        Path(made_in).chmod(0o755)  # the database's account has to enter it
+        asyncio.run(take(target, Path(made_in)))
     print(f"{len(list(target.glob('*.png')))} pictures in {target}")  # noqa: T201 (a program of the command line)

@@ -88,7 +88,7 @@ def test_operation_ids_are_readable_and_each_is_there_once() -> None:
     assert {"offers_accept", "consent_withdraw", "hand_offs_request_handoff", "coordinator_ask_named"} <= set(ids)
 
 
-OPEN = {"/oauth/token", "/.well-known/jwks.json"}
+OPEN = {"/oauth/token", "/.well-known/jwks.json", "/sessions/exchange"}
 
 
 @each
@@ -253,7 +253,7 @@ async def test_answers_are_what_the_documents_say(world: World) -> None:
 UNCALLED = {
     "questions_next_candidate", "questions_readable_offers", "questions_may_accept", "questions_hand_over_code",
     "questions_detail", "dashboard_changes", "screening_begin", "screening_read", "screening_send_rows",
-    "screening_finish", "screening_read_findings", "screening_read_entries", "packets_acknowledge_erasure",
+    "administration_reinstate_organisation", "coordinator_confirm_arrival", "sign_in_exchange", "screening_finish", "screening_read_findings", "screening_read_entries", "packets_acknowledge_erasure",
 }  # fmt: skip
 
 
@@ -269,6 +269,8 @@ async def _coordinator(world: World, handoff: str, place: str) -> None:
     await partner.post(f"/referral/escalations/{other}/ask-again")
     await _escalation(world, other)
     await partner.post(f"/referral/escalations/{other}/hand-back")
+    await world.state(other, "on-hold")
+    await world.sender.partner.post(f"/intake/handoffs/{other}/ask-again")
     await partner.get("/notify/overview")
 
 
@@ -296,6 +298,8 @@ async def _receiver(world: World, house: Organisation, handoff: str, offer: str)
     await partner.packet(offer)
     await partner.tell(offer, "whereabouts", {"meeting_point": "gate"})
     await partner.post(f"/referral/offers/{offer}/arrived", {})
+    code = (await world.state(handoff, "in-progress"))["hand_over_code"]
+    await partner.post(f"/referral/offers/{offer}/verify-arrival", {"code": code})
     await partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
     (place,) = (await partner.get("/referral/places"))["places"]
     place = await partner.get(f"/referral/places/{place['id']}")
@@ -308,6 +312,7 @@ async def _administrator(world: World, house: Organisation) -> None:
     await admin.get("/referral/.well-known/jwks.json")
     await admin.post("/notify/addresses", {"organisation": house.id, "email": "house@sample.invalid"})
     await admin.post("/referral/networks", {"name": "Another", "coordinator": world.coordinator.id, "sample": True})
+    await admin.post(f"/referral/networks/{world.network}/coordinator", {"organisation": world.coordinator.id})
     need = {"group": "livelihood", "stage": "offer", "fields": ["languages"]}
     await admin.post("/intake/rules/need-to-know", need)
     corridor = {"from_country": "KH", "to_country": "TH", "categories": ["functional_needs"], "legal_basis": "sample"}

@@ -30,7 +30,7 @@ PLANS = {
 # What the coordinator does, in turn, about somebody whom nobody can take.
 ACTIONS = ("ask-again", "ask-again", "take", "hand-back")
 # Refusals that the stories may meet: somebody else was first.
-REFUSED = frozenset({"no-longer-available", "place-gone", "state", "code-locked"})
+REFUSED = frozenset({"no-longer-available", "place-gone", "state"})
 FINAL = frozenset({"completed", "cancelled", "closed"})
 # How long a house may think, in seconds: an offer that nobody answers is soon the next house's.
 WINDOWS = {"answer_s": dict.fromkeys(("immediate", "emergency", "urgent", "normal"), 3)}
@@ -270,7 +270,8 @@ class Load:
     async def _cross(self, handoff: str) -> None:
         """They are at the door at the moment at which the sender takes the request back."""
         if (door := await self._door(handoff)) is not None:
-            arrived = self._house_of[door[0]].command("arrive", door[0], f"/referral/offers/{door[0]}/arrived", {})
+            body = {"code": door[1]} if self._random.random() < 0.5 else {}
+            arrived = self._house_of[door[0]].command("arrive", door[0], f"/referral/offers/{door[0]}/arrived", body)
             await asyncio.gather(arrived, self.cancel(handoff))
 
     # --- houses and the coordinator -------------------------------------------------------------------------------

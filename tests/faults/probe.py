@@ -19,19 +19,19 @@ class Probe:
 
     world: World
     line: Load
-    person: str
+    people: list[str]
 
     @classmethod
     async def ready(cls, world: World, journal: Journal) -> Probe:
         await world.house("Large house", 1_000)
         line = Load(world, journal, 0)
-        return cls(world, line, await line.person())
+        return cls(world, line, [await line.person() for _ in range(AT_ONCE)])
 
     async def seconds(self) -> float:
         """From the requests until the sender sees the last of them offered: the sender's door, the holder's relay, the
         network's reader, its clock and its question to the holder, its relay, the holder's reader. Raises Stuck."""
         began = time.monotonic()
-        handoffs = await asyncio.gather(*(self.line.request([self.person]) for _ in range(AT_ONCE)))
+        handoffs = await asyncio.gather(*(self.line.request([person]) for person in self.people))
         await asyncio.gather(*(self.line.state(handoff, "offered", every_s=0.05) for handoff in handoffs))
         took = time.monotonic() - began
         for handoff in handoffs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -60,14 +61,17 @@ def states_agree(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
     packets = _by_id(seen.of("intake", "packet"), "offer")
     for row in seen.of("referral", "referral"):
         mine = handoffs.get(row["id"])
-        # Ended by the sender at the moment of arrival: the network knows that it is ending, and works on to the outcome.
-        crossed = row["ending"] and mine is not None and mine["state"] == "cancelled"
-        if mine is not None and not crossed and mine["state"] != SHOWN.get(row["state"], row["state"]):
+        if mine is not None and mine["state"] != SHOWN.get(row["state"], row["state"]):
             yield f"referral {row['id']} is {row['state']}, and {mine['state']} at the holder"
+        # Ended by the sender's side with the person there: both work on to the outcome, and both know that it is ending.
+        if mine is not None and row["state"] == "in-progress" and mine["ending"] != row["ending"]:
+            yield f"referral {row['id']} is {'' if row['ending'] else 'not '}ending, and the holder says otherwise"
+        if mine is not None and mine["arrival_verified"] != row["arrival_verified"]:
+            yield f"the arrival of {row['id']} is verified: {row['arrival_verified']}, at the holder: {mine['arrival_verified']}"
         if row["state"] == "accepted":
             yield f"referral {row['id']} was accepted and never became ready"
         packet = packets.get(row["offer"])
-        open_ = packet is not None and (packet["ended_at"] is None or crossed)
+        open_ = packet is not None and packet["ended_at"] is None
         if row["state"] in {"ready", "in-progress", "missing"} and not open_:
             yield f"referral {row['id']} is {row['state']} without a packet"
 
@@ -166,6 +170,10 @@ def nothing_waits_unseen(seen: Snapshot, _: Journal, services: Services) -> Iter
         wake, deadline = due["referral"].get(("referral", row["id"])), due["referral"].get(("deadline", row["id"]))
         if wake != row["wake_at"] or (wake is None) != (row["state"] in FINAL):
             yield f"referral {row['id']} is {row['state']} and due at {wake}, not {row['wake_at']}"
+        if row["state"] == "in-progress" and not row["arrival_verified"] and row["escalated"] is None:
+            limit = row["arrived_at"] + timedelta(seconds=json.loads(row["windows"])["verify_s"])
+            if wake is None or wake > limit:
+                yield f"the arrival of {row['id']} is unverified, and nobody looks at it before {wake}"
         if (deadline is None) != (row["state"] in FINAL or row["deadline"] < seen.at):
             yield f"referral {row['id']} is {row['state']} with a deadline row at {deadline}"
     for packet in seen.of("intake", "packet"):
@@ -224,8 +232,8 @@ def shut_stays_shut(seen: Snapshot, journal: Journal, _: Services) -> Iterator[s
             yield f"entry {entry} has another fence in the key store"
     for row in seen.of("intake", "disclosure"):
         at = journal.stopped.get(str(row["entry"]))
-        if at is not None and row["at"] > at and row["allowed"]:
-            yield f"entry {row['entry']} had withdrawn at {at}, and {row['allowed']} went out at {row['at']}"
+        if at is not None and row["last_at"] > at and row["allowed"]:
+            yield f"entry {row['entry']} had withdrawn at {at}, and {row['allowed']} went out at {row['last_at']}"
 
 
 TRUTH_RULES = (

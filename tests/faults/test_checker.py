@@ -22,8 +22,9 @@ from tests.faults.schedule import Ground, Report
 Conns = Mapping[str, Any]
 Break = Callable[[Conns, Journal], Awaitable[object]]
 BREAKS: list[tuple[str, Break]] = []
-# A hand-off that is through; the place of a promise that stands; an offer that ended without one; somebody who withdrew.
+# A hand-off that is through; one whose person is there; the place of a promise that stands; an offer that ended without one; somebody who withdrew.
 THROUGH = "select id from referral where state = 'completed' order by id limit 1"
+THERE = "select id from referral where state = 'in-progress' order by id limit 1"
 HELD = "select place from hold where state = 'held' order by offer limit 1"
 REFUSED = "select id from offer where state = 'rejected' order by id limit 1"
 STOPPED = "select entry from fence where sharing_shut order by entry limit 1"
@@ -162,6 +163,35 @@ async def an_event_had_no_effect(conns: Conns, _: Journal) -> None:
                                   await conns["referral"].fetchval(THROUGH))  # fmt: skip
 
 
+@breaks("states_agree")
+async def a_cancel_that_crossed_an_arrival_stays_cancelled(conns: Conns, _: Journal) -> None:
+    """The house has the person, and the holder never heard of it."""
+    there = await conns["referral"].fetchval(THERE)
+    await conns["referral"].execute("update referral set ending = true where id = $1", there)
+    await conns["intake"].execute("update handoff set state = 'cancelled', ending = false where id = $1", there)
+    await conns["intake"].execute("update packet set ended_at = now() where handoff = $1", there)
+
+
+@breaks("states_agree")
+async def a_packet_stayed_shut_after_a_cancel_that_crossed_an_arrival(conns: Conns, _: Journal) -> None:
+    there = await conns["referral"].fetchval(THERE)
+    await conns["referral"].execute("update referral set ending = true where id = $1", there)
+    await conns["intake"].execute("update handoff set ending = true where id = $1", there)
+    await conns["intake"].execute("update packet set ended_at = now() where handoff = $1", there)
+
+
+@breaks("states_agree")
+async def only_one_side_knows_that_it_is_ending(conns: Conns, _: Journal) -> None:
+    await conns["intake"].execute("update handoff set ending = not ending where id = $1",
+                                  await conns["referral"].fetchval(THERE))  # fmt: skip
+
+
+@breaks("states_agree")
+async def an_arrival_is_certain_at_one_side_only(conns: Conns, _: Journal) -> None:
+    await conns["intake"].execute("update handoff set arrival_verified = not arrival_verified where id = $1",
+                                  await conns["referral"].fetchval(THERE))  # fmt: skip
+
+
 @breaks("views_are_true")
 async def a_view_counts_an_event_twice(conns: Conns, _: Journal) -> None:
     await conns["notify"].execute("update referral_view set asked = asked + 1 where id = $1",
@@ -215,6 +245,22 @@ async def a_referral_waits_without_a_due_row(conns: Conns, _: Journal) -> None:
 
 
 @breaks("nothing_waits_unseen")
+async def an_unverified_arrival_is_looked_at_by_nobody(conns: Conns, _: Journal) -> None:
+    """Due when its outcome is, and not before."""
+    await conns["referral"].execute(
+        """
+        update referral set arrival_verified = false, escalated = null, remind_at = null,
+            step_at = arrived_at + interval '30 days' where id = $1
+        """,
+        await conns["referral"].fetchval(THERE),
+    )
+    await conns["referral"].execute(
+        "update due set at = (select wake_at from referral where id = subject) where kind = 'referral' and subject = $1",
+        await conns["referral"].fetchval(THERE),
+    )
+
+
+@breaks("nothing_waits_unseen")
 async def a_due_row_was_forgotten(conns: Conns, _: Journal) -> None:
     await conns["intake"].execute(
         "insert into due (kind, subject, at) values ('erasure', gen_random_uuid(), now() - interval '1 hour')"
@@ -252,8 +298,8 @@ async def a_field_went_out_after_a_withdrawal(conns: Conns, _: Journal) -> None:
     stopped = await conns["intake"].fetchval(STOPPED)
     await conns["intake"].execute(
         """
-        insert into disclosure (entry, handoff, org, recipient, stage, purpose, allowed, refused, at)
-        select $1, h.id, h.org, gen_random_uuid(), 'packet', 'service_provision', '{name}', '{}', now()
+        insert into disclosure (entry, handoff, org, recipient, stage, purpose, allowed, refused, at, last_at)
+        select $1, h.id, h.org, gen_random_uuid(), 'packet', 'service_provision', '{name}', '{}', now(), now()
         from handoff h limit 1
         """,
         stopped,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -17,10 +17,11 @@ import pytest
 
 from services.cli.client import ApiProblem, Partner
 from services.cli.installation import Installation
+from services.intake.handoffs import store as handoffs
 from services.intake.keystore import store as keystore
 from spean.auth import QUESTION_TOKEN_S, TICKET_S, Kind, Signer
 from spean.settings import Settings
-from tests.builders import CATEGORIES, PURPOSES, World, network_in
+from tests.builders import CATEGORIES, PURPOSES, World, eventually, network_in
 
 
 @pytest.fixture(scope="module", name="world")
@@ -90,12 +91,21 @@ class Holder:
         """Which of these houses may be asked: its id, or None."""
         places = {str(uuid4()): house for house in houses}
         candidates = [
-            {"place": place, "organisation": house.facts, "area": "KH-1", "service_types": ["emergency_bed"],
+            {"place": place, "organisation": house.facts, "area": "KH-1",
+             "service_types": ["emergency_bed", "medium_term_shelter"],
              "eligibility": eligibility}
             for place, house in places.items()
         ]  # fmt: skip
         chosen = (await self.ask("next-candidate", {"referral": handoff, "candidates": candidates}))["place"]
-        return None if chosen is None else places[chosen].id
+        if chosen is None:
+            return None
+        await eventually(lambda: self._asked(handoff, places[chosen].id))
+        return places[chosen].id
+
+    async def _asked(self, handoff: str, house: str) -> bool:
+        """An answer leaves before the transaction that gave it has ended: is it written down by now?"""
+        async with self.world.made.services["intake"].db.transaction("test.asked") as tx:
+            return await handoffs.asked_facts(tx, UUID(handoff), UUID(house)) is not None
 
     async def requested(self, *entries: str, **more: Any) -> str:
         """A hand-off that the network has taken in, and for which it has nobody to ask."""
@@ -103,9 +113,9 @@ class Holder:
         await self.world.state(handoff, "unroutable")
         return handoff
 
-    async def offered(self, house: House, *entries: str) -> Case:
+    async def offered(self, house: House, *entries: str, **more: Any) -> Case:
         """A hand-off that the house may be asked for."""
-        handoff = await self.requested(*entries)
+        handoff = await self.requested(*entries, **more)
         assert await self.next_candidate(handoff, house) == house.id
         return Case(self, house, list(entries), handoff)
 

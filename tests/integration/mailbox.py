@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -18,6 +21,9 @@ class Mailbox:
         self.mails: list[Envelope] = []
         self.greeted: list[str] = []
         self.server = ""
+        # Not set: the answer to what was taken does not arrive.
+        self.taken = threading.Event()
+        self.taken.set()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's name)
         del server
@@ -25,6 +31,7 @@ class Mailbox:
         if self.answer is not None:
             return self.answer
         self.mails.append(envelope)
+        await asyncio.to_thread(self.taken.wait)
         return "250 taken"
 
     @property

@@ -49,7 +49,7 @@ ROLES = Roles(b"secret of the tests")
 SHORT = dict.fromkeys(Urgency.__members__.values(), 600)
 WINDOWS = Windows(
     answer_s={u: 300 for u in SHORT if u != "unknown"}, service_s={u: 1_800 for u in SHORT if u != "unknown"},
-    ready_s=200, arrive_s=900, outcome_s=5_000, remind_s=400, taken_s=2_000,
+    ready_s=200, arrive_s=900, verify_s=700, outcome_s=5_000, remind_s=400, taken_s=2_000,
 )  # fmt: skip
 ARRIVED = {State.IN_PROGRESS, State.COMPLETED}
 STATES_OF_OFFER = {
@@ -218,6 +218,8 @@ class Town:
             referral, mine = await handlers.lock_accepted(tx, offer["id"], offer["organisation"])
             if step == "complete":
                 await handlers.complete(tx, referral, mine)
+            elif step == "verify":
+                await handlers.verify(tx, referral, mine.id)
             else:
                 await handlers.arrive(tx, referral, mine, verified=step == "verified")
 
@@ -228,6 +230,8 @@ class Town:
             locked = await escalations.lock_escalated(tx, id_, self.coordinator)
             if action == "take":
                 await escalations.take(tx, locked, "somebody")
+            elif action == "confirm_arrival":
+                await escalations.confirm_arrival(tx, locked, "somebody")
             elif action == "ask_again":
                 await escalations.ask_again(tx, locked)
             elif action == "hand_back":
@@ -238,14 +242,31 @@ class Town:
                     raise Refusal("place-gone")
                 await escalations.ask_named(tx, locked, named)
 
-        as_itself = action in {"take", "hand_back"}
+        as_itself = action in {"take", "hand_back", "confirm_arrival"}
         return await self.try_(act, self.coordinator if as_itself else None)
 
-    async def suspend(self, organisation: UUID) -> None:
+    async def suspend(self, organisation: UUID) -> str | None:
         async def act(tx: Tx) -> None:
             await partners.suspend(tx, await partner_store.lock_organisation(tx, organisation))
 
-        await self.run(act)
+        return await self.try_(act)
+
+    async def reinstate(self, organisation: UUID) -> str | None:
+        async def act(tx: Tx) -> None:
+            await partners.reinstate(tx, await partner_store.lock_organisation(tx, organisation))
+
+        return await self.try_(act)
+
+    async def hand_over(self, organisation: UUID) -> str | None:
+        """Name another coordinator of the network."""
+
+        async def act(tx: Tx) -> None:
+            named = await partner_store.lock_organisation(tx, organisation)
+            await partners.hand_over(tx, await partner_store.lock_network(tx, self.network), named)
+
+        refused = await self.try_(act)
+        self.coordinator = self.coordinator if refused else organisation
+        return refused
 
     # --- what must always hold ----------------------------------------------------------------------------------------
 
@@ -281,7 +302,8 @@ class Town:
             assert (row["held"], row["staying"]) == (row["in_hold"], row["in_stay"])
             free = row["usable"] - row["outside"] - row["held"] - row["staying"]
             assert free >= 0
-            assert (told[row["id"]]["usable"], told[row["id"]]["free"]) == (row["usable"], free)
+            view = told[row["id"]]
+            assert (view["usable"], view["free"], view["coordinator"]) == (row["usable"], free, self.coordinator)
 
     async def _check_referral(self, row: asyncpg.Record) -> None:
         state, id_ = State(row["state"]), row["id"]
@@ -299,6 +321,9 @@ class Town:
         if state in STATE_OF_HOLD and row["offer"] is not None:
             assert row["offer"] in holds
 
+        if state not in FINAL:
+            assert {row["coordinator"], *(o["coordinator"] for o in offers.values())} == {self.coordinator}
+
         due = {d["kind"]: d["at"] for d in await self.rows("select * from due where subject = $1", id_)}
         if state in FINAL:
             assert due == {}
@@ -306,6 +331,9 @@ class Town:
             assert due[store.WAKE] == row["wake_at"] is not None, "nothing waits unseen"
             overdue = store.DEADLINE not in due and state is not State.IN_PROGRESS
             assert not overdue or row["escalated"] is not None, "past its deadline and nobody's"
+        if state is State.IN_PROGRESS and not row["arrival_verified"] and row["escalated"] is None:
+            windows = Windows.model_validate_json(row["windows"])
+            assert due[store.WAKE] <= row["arrived_at"] + timedelta(seconds=windows.verify_s), "unverified, and unseen"
 
         async with self.db.telling.transaction("model.look") as tx:
             told = await tx.conn.fetchrow("select * from referral_view where id = $1", id_)

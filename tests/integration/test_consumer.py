@@ -285,6 +285,23 @@ async def test_a_subscription_that_gives_nothing_is_replaced(line: Line, reader:
     await holds(reader, [aggregate], 2)
 
 
+@pytest.mark.long
+async def test_a_position_that_was_moved_back_is_found_though_nothing_more_comes(line: Line, reader: Kit) -> None:
+    """As a replay does, where the log has grown anew to just where this consumer waits for what comes next."""
+    aggregate = uuid4()
+    at = number_of(aggregate)
+    await line.append(line.event(aggregate, 1), line.event(aggregate, 2))
+    async with going(line.consumer(reader).run()):
+        await eventually(in_all(reader, 2))
+        await reader.rows('update position set next = 0, last_id = null where "partition" = $1', at)
+
+        async def read_again() -> bool:
+            return await reader.value('select next from position where "partition" = $1', at) == 2
+
+        await eventually(read_again, within_s=2 * STALL_S)
+    await holds(reader, [aggregate], 2)
+
+
 async def test_how_far_a_group_is_can_be_seen_on_the_bus(either_line: Line, reader: Kit) -> None:
     line, aggregate = either_line, uuid4()
     at = Partition(line.topic, number_of(aggregate))

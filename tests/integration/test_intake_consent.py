@@ -240,7 +240,8 @@ async def test_a_copy_is_asked_back_after_the_hand_off_has_ended_too(own: World)
 async def test_both_hand_offs_of_a_person_are_stopped_at_once(world: World) -> None:
     holder = Holder(world)
     house, entry = await holder.house(), await world.ready_person()
-    cases = [await holder.offered(house, entry), await holder.offered(house, entry)]
+    services = ("emergency_bed", "medium_term_shelter")
+    cases = [await holder.offered(house, entry, service_type=service) for service in services]
     await withdraw(world, entry)
     for case in cases:
         assert (await case.said())[-1] == "disclosure.stopped"
@@ -251,7 +252,7 @@ async def test_a_member_of_a_party_who_stops_empties_one_section_but_ends_the_of
     holder = Holder(world)
     mother, child = await world.ready_person(name="Mother"), await world.ready_person(name="Child")
     case = await holder.released(await holder.house(), mother, child)
-    offer = await holder.offered(case.house, mother, child)
+    offer = await holder.offered(case.house, mother, child, service_type="medium_term_shelter")
     await withdraw(world, child)
     assert [member.get("name") for member in (await case.packet())["members"]] == ["Mother", None]
     assert not (await offer.content())["readable"]

@@ -10,7 +10,16 @@ import pytest
 
 from services.cli.client import ApiProblem
 from tests.builders import World, eventually
-from tests.integration.holder import Holder, database, erase, own_world, refused, shared_world, waits_for_a_lock  # noqa: F401 (fixtures)
+from tests.integration.holder import (
+    Case,
+    Holder,
+    database,
+    erase,
+    own_world,  # noqa: F401 (a fixture)
+    refused,
+    shared_world,  # noqa: F401 (a fixture)
+    waits_for_a_lock,
+)
 
 BODY = {"channel": "border_post", "area": "KH-1", "person": {"age_years": 24, "name": "Test Person"}}
 
@@ -205,16 +214,83 @@ async def test_an_erased_person_has_stopped_everything_and_the_rest_of_the_party
     assert not await case.may_accept()
     assert not (await case.content())["readable"]
     assert await holder.next_candidate(case.handoff, case.house) is None
-    seen = await case.seen()
-    assert (seen["hand_over_code"], seen["meeting_point"], seen["receiver"]) == (None, None, None)
+    assert (await case.seen())["receiver"] is None
     shown = await own.sender.partner.get("/intake/handoffs")
     assert [one["id"] for one in shown["handoffs"]] == [case.handoff]
-    code = {"organisation": case.house.facts, "offer": case.offer, "referral": case.handoff, "code": "123456"}
-    assert (await holder.ask("hand-over-code", code))["result"] == "locked"
-    outcome = {"organisation": case.house.facts, "offer": case.offer, "referral": case.handoff, "outcome": "needs_met"}
-    assert not (await holder.ask("detail", outcome))["recorded"]
+
+
+async def _code(case: Case, code: str) -> str:
+    question = {"organisation": case.house.facts, "offer": case.offer, "referral": case.handoff, "code": code}
+    return str((await case.holder.ask("hand-over-code", question))["result"])
+
+
+async def _keep(case: Case, **detail: str) -> bool:
+    question = {"organisation": case.house.facts, "offer": case.offer, "referral": case.handoff, **detail}
+    return bool((await case.holder.ask("detail", question))["recorded"])
+
+
+async def _details(case: Case) -> list[str]:
+    found = (await case.sender.get(f"/intake/handoffs/{case.handoff}/details"))["details"]
+    return [one["code"] for one in found]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+async def test_what_belongs_to_a_party_lives_as_long_as_one_of_them_is_not_erased(own: World, first: int) -> None:
+    """Whichever of them is erased first: the others still have to be handed over."""
+    holder = Holder(own)
+    case = await holder.released(await holder.house(), *[await own.ready_person() for _ in range(3)])
+    await case.packet("PUT", "/whereabouts", {"meeting_point": "north gate"})
+    assert await _keep(case, decline="no_capacity")
+    code = (await case.seen())["hand_over_code"]
+    order = [*case.entries[first:], *case.entries[:first]]
+    for entry in order[:2]:
+        await erase(own, entry)
+        seen = await case.seen()
+        assert (seen["hand_over_code"], seen["meeting_point"]) == (code, "north gate")
+        assert await _code(case, code) == "right"
+        assert await _details(case) == ["no_capacity"]
+    assert await _keep(case, outcome="needs_met")
+    await case.packet("PUT", "/whereabouts", {"meeting_point": "south gate"})
+    assert (await case.seen())["meeting_point"] == "south gate"
+
+    await erase(own, order[2])
+    seen = await case.seen()
+    assert (seen["hand_over_code"], seen["meeting_point"], seen["receiver"]) == (None, None, None)
+    assert await _code(case, code) == "locked"
+    assert await _details(case) == []
+    assert not await _keep(case, outcome="needs_met")
     with refused("erased"):
-        await case.packet("PUT", "/whereabouts", {"meeting_point": "south gate"})
+        await case.packet("PUT", "/whereabouts", {"meeting_point": "west gate"})
+
+
+async def test_a_partys_key_opens_nothing_of_another_party(own: World) -> None:
+    holder = Holder(own)
+    one, two = [await holder.released(await holder.house(), await own.ready_person()) for _ in range(2)]
+    async with database(own) as db:
+        assert await db.fetchval("select count(distinct sealed_key) from handoff_member where handoff = any($1)",
+                                 [one.handoff, two.handoff]) == 2  # fmt: skip
+        await db.execute(
+            "update handoff set sealed_code = (select sealed_code from handoff where id = $2) where id = $1",
+            one.handoff, two.handoff,
+        )  # fmt: skip
+        await db.execute(
+            "update handoff_member set sealed_key = (select sealed_key from handoff_member where handoff = $2) "
+            "where handoff = $1", one.handoff, two.handoff,
+        )  # fmt: skip
+    assert (await one.seen())["hand_over_code"] is None
+    assert (await two.seen())["hand_over_code"] is not None
+
+
+async def test_a_hand_off_from_before_parties_had_keys_is_read_with_its_first_members(own: World) -> None:
+    holder = Holder(own)
+    case = await holder.offered(await holder.house(), await own.ready_person(), await own.ready_person())
+    async with database(own) as db:
+        await db.execute("update handoff_member set sealed_key = null where handoff = $1", case.handoff)
+    await case.packet()
+    code = (await case.seen())["hand_over_code"]
+    assert await _code(case, code) == "right"
+    await erase(own, case.entries[0])
+    assert (await case.seen())["hand_over_code"] is None
 
 
 async def test_a_person_erased_before_the_acceptance_is_never_released(own: World) -> None:

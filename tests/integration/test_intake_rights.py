@@ -20,7 +20,7 @@ RIGHTS: dict[str, dict[str, str | set[str]]] = {
     "packet": {"SELECT": _ALL, "UPDATE": {"ended_at", "erasure", "erasure_by", "version"}},
     "asked": {"SELECT": _ALL},
     "detail": {"SELECT": _ALL},
-    "disclosure": {"SELECT": _ALL, "INSERT": _ALL},
+    "disclosure": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"times", "last_at"}},
     "need_to_know": {"SELECT": _ALL},
     "agreement": {"SELECT": _ALL},
     "corridor": {"SELECT": _ALL},

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS
 from tests.builders import CATEGORIES, PURPOSES, World, eventually
 from tests.integration.holder import (
     Case,
@@ -64,6 +65,7 @@ async def test_the_same_rule_command_adds_and_ends_once(world: World, kind: str)
         ("need-to-know", {"fields": ["shoe_size"]}),
         ("need-to-know", {"fields": []}),
         ("need-to-know", {"stage": "later"}),
+        ("need-to-know", {"network": "the next one"}),
         ("agreements", {"categories": ["shoes"]}),
         ("agreements", {"purposes": []}),
         ("agreements", {"valid_from": _in(60), "valid_until": _in(30)}),
@@ -146,3 +148,69 @@ async def test_a_rule_beside_which_another_stands_ends_without_a_word(world: Wor
 
     await eventually(looked_at)
     assert await case.said() == before
+
+
+# --- a rule of one network ----------------------------------------------------------------------------------------
+
+
+async def _other_network(world: World) -> str:
+    """A network beside the world's own, which the sender is in too, and for which no rule was reviewed."""
+    body = {"name": "Another network", "coordinator": world.coordinator.id, "sample": True}
+    network = str((await world.admin.post("/referral/networks", body))["id"])
+    await world.admin.post(f"/referral/networks/{network}/members", {"organisation": world.sender.id})
+    world.sender.partner._until = 0.0  # a token names the networks of its organisation: ask for a new one
+    return network
+
+
+async def _need(world: World, stage: str, fields: tuple[str, ...], network: str | None) -> str:
+    body = {"network": network, "group": "shelter", "stage": stage, "fields": fields}
+    return str((await world.admin.post("/intake/rules/need-to-know", body))["id"])
+
+
+async def test_a_rule_of_one_network_opens_nothing_in_another(world: World) -> None:
+    holder, network = Holder(world), await _other_network(world)
+    house = await holder.house()
+    here = Case(holder, house, [], await holder.requested(await world.ready_person()))
+    there = Case(holder, house, [], await holder.requested(await world.ready_person(), network=network))
+    assert await holder.next_candidate(here.handoff, house) == house.id
+    assert await holder.next_candidate(there.handoff, house) is None
+    rows = (await here.sender.get(f"/intake/handoffs/{there.handoff}/disclosures"))["disclosures"]
+    assert {rule for row in rows for rule in row["refused"].values()} == {"need-to-know"}
+
+    offer = await _need(world, "offer", OFFER_FIELDS, network)
+    assert (await _listed(world, "need-to-know", offer))["network"] == network
+    assert await holder.next_candidate(there.handoff, house) == house.id
+    assert (await there.packet())["members"] == [{}], "what a packet needs was reviewed for the other network only"
+    assert (await here.packet())["members"][0]["name"] == "Test Person"
+    await _need(world, "packet", ("name",), network)
+    assert (await there.packet())["members"] == [{"name": "Test Person"}]
+    assert "age_years" in (await here.packet())["members"][0]
+
+
+async def test_a_rule_of_one_network_that_ends_stops_nobody_in_another(world: World) -> None:
+    holder, network = Holder(world), await _other_network(world)
+    house = await holder.house()
+    rules = [await _need(world, "offer", OFFER_FIELDS, network), await _need(world, "packet", PACKET_FIELDS, network)]
+    here = await holder.released(house, await world.ready_person())
+    there = Case(holder, house, [], await holder.requested(await world.ready_person(), network=network))
+    assert await holder.next_candidate(there.handoff, house) == house.id
+    await there.packet()
+    before = await here.said()
+    await world.admin.post(f"/intake/rules/need-to-know/{rules[1]}/end")
+    assert (await there.packet())["members"] == [{}]
+    assert (await here.packet())["members"][0]["name"] == "Test Person"
+    await _told(there)
+    assert await here.said() == before
+
+
+async def test_a_rule_of_no_network_counts_in_every_one(world: World) -> None:
+    holder, network = Holder(world), await _other_network(world)
+    house, entry = await holder.house(), await world.ready_person()
+    handoff = await holder.requested(entry, network=network)
+    rule = await _need(world, "offer", OFFER_FIELDS, None)
+    try:
+        assert (await _listed(world, "need-to-know", rule))["network"] is None
+        assert await holder.next_candidate(handoff, house) == house.id
+    finally:  # the other tests of this installation have rules of their own networks
+        await world.admin.post(f"/intake/rules/need-to-know/{rule}/end")
+    assert await holder.next_candidate(handoff, house) is None

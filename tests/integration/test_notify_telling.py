@@ -4,6 +4,7 @@ waits, to a real mail server."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,12 +28,14 @@ from services.notify.deliveries import handlers as deliveries
 from services.notify.deliveries import store
 from services.notify.deliveries.handlers import RETRY_S, SEND, Mail, message
 from services.notify.main import MIGRATIONS
+from services.notify.partners import store as partners
 from spean.clock import Clock
 from spean.consumer import handle
 from spean.db import Database
 from spean.embedded import Server
 from spean.event import Event
 from spean.ids import event_id
+from spean.outbox import event_of
 from spean.provision import Roles, prepare, service_dsns
 from tests.builders import eventually
 from tests.integration.apart import installed_apart
@@ -56,7 +59,7 @@ async def db(dsns: tuple[str, str]) -> AsyncIterator[Database]:
         async with opened.transaction("test.empty") as tx:
             await tx.conn.execute("delete from due where kind = $1", SEND)
             await tx.conn.execute(
-                "truncate referral_view, capacity_view, erasure_view, tail, delivery, address, suspended"
+                "truncate referral_view, capacity_view, erasure_view, tail, delivery, address, suspended, organisation"
             )
         yield opened
     finally:
@@ -111,6 +114,9 @@ class Story:
         self.say(e.ReferralReadyV1(offer=offer, arrive_by=self.at + timedelta(days=1)))
         self.say(e.ReferralDepartedV1(offer=offer))
         self.say(e.ReferralArrivedV1(offer=offer, verified=False))
+        self.say(e.ReferralEscalatedV1(coordinator=self.coordinator, reason=EscalationReason.ARRIVAL_UNVERIFIED))
+        self.say(e.ReferralReassignedV1(coordinator=uuid4()))
+        self.say(e.ReferralVerifiedV1(offer=offer, by_code=False))
         self.say(e.ReferralCompletedV1(offer=offer))
         place = e.CapacityChangedV1(
             network=self.network, coordinator=self.coordinator, organisation=self.house, group=ServiceGroup.SHELTER,
@@ -118,7 +124,7 @@ class Story:
         )  # fmt: skip
         pool = uuid4()
         self.say(place, subject=pool)
-        self.say(place.model_copy(update={"free": 1}), subject=pool)
+        self.say(place.model_copy(update={"free": 1, "coordinator": uuid4()}), subject=pool)
         self.say(e.ErasureRequestedV1(offer=offer, organisation=self.house, answer_by=self.at + timedelta(days=3)))
         self.say(e.ErasureOverdueV1(offer=offer, organisation=self.house))
         self.say(e.ErasureAcknowledgedV1(offer=offer, organisation=self.house, answer=ErasureAnswer.ERASED))
@@ -179,7 +185,50 @@ async def test_overdue_and_accepted_is_still_seen_to_by_somebody(db: Database) -
 
 def test_every_event_for_coordinators_has_its_effect() -> None:
     told = {name.removeprefix(registry.PREFIX) for name in consumers.HANDLERS}
-    assert told == set(dashboards.APPLY) | {"organisation.suspended.v1"}
+    assert told == set(dashboards.APPLY) | {
+        "organisation.registered.v1",
+        "organisation.suspended.v1",
+        "organisation.reinstated.v1",
+    }
+
+
+async def test_what_was_unverified_is_settled_once_it_is_verified_and_nothing_else_is(db: Database) -> None:
+    for reason, after in ((EscalationReason.ARRIVAL_UNVERIFIED, None), (EscalationReason.NO_OUTCOME, "no-outcome")):
+        story = Story()
+        story.received()
+        story.say(e.ReferralArrivedV1(offer=uuid4(), verified=False))
+        story.say(e.ReferralEscalatedV1(coordinator=story.coordinator, reason=reason))
+        story.say(e.ReferralVerifiedV1(offer=uuid4(), by_code=True))
+        await tell(db, *story.events)
+        async with db.transaction("test.look") as tx:
+            row = await tx.conn.fetchrow("select * from referral_view where id = $1", story.referral)
+        assert row is not None
+        assert (row["verified"], row["escalated"], row["state"]) == (True, after, "in-progress")
+
+
+async def test_what_was_handed_over_is_the_other_coordinators_with_its_places(db: Database) -> None:
+    story, other, pool = Story(), uuid4(), uuid4()
+    story.received()
+    place = e.CapacityChangedV1(
+        network=story.network, coordinator=story.coordinator, organisation=story.house, group=ServiceGroup.SHELTER,
+        area="KH-1", usable=4, free=3,
+    )  # fmt: skip
+    story.say(place, subject=pool)
+    story.say(e.ReferralReassignedV1(coordinator=other))
+    story.say(place.model_copy(update={"coordinator": other}), subject=pool)
+    await tell(db, *story.events)
+    for coordinator, seen in ((story.coordinator, 0), (other, 1)):
+        async with db.transaction("test.look", org=coordinator) as tx:
+            assert len(await dashboard_store.counts(tx, None)) == seen
+            assert len(await dashboard_store.capacity(tx, None)) == seen
+
+
+async def test_whoever_is_reinstated_is_shut_out_no_more(db: Database) -> None:
+    story, gone = Story(), uuid4()
+    for said, shut in ((e.OrganisationSuspendedV1(), True), (e.OrganisationReinstatedV1(), False)):
+        await tell(db, story.say(said, subject=gone))
+        async with db.transaction("test.look") as tx:
+            assert await partners.is_suspended(tx, gone) is shut
 
 
 # --- mail -------------------------------------------------------------------------------------------------------------
@@ -235,7 +284,9 @@ async def test_the_mail_says_that_something_waits_and_nothing_else(db: Database,
     assert isinstance(content, bytes)
     headers, _, body = content.decode().replace("\r\n", "\n").partition("\n\n")
     assert body.strip() == f"Something waits in your inbox.\n\n{INBOX}"
-    assert {line.partition(":")[0]: line.partition(": ")[2] for line in headers.splitlines()} == {
+    found = {line.partition(":")[0]: line.partition(": ")[2] for line in headers.splitlines()}
+    assert re.fullmatch(r"<[0-9a-f]{32}@spean\.example\.org>", found.pop("Message-ID"))
+    assert found == {
         "From": "no-reply@spean.example.org",
         "To": "inbox@house.example.org",
         "Subject": "Something waits in your inbox",
@@ -319,6 +370,102 @@ async def test_what_nobody_waits_for_any_more_is_told_to_nobody(db: Database, ma
     assert (sorted(await state(db)), len(server.mails)) == ([("lapsed", 0), ("sent", 1)], 1)
 
 
+async def cut_off(db: Database, mail: Mail, server: Mailbox, mails: int) -> None:
+    """Let the clock send, and let its process die when the server has taken the mail."""
+    task = asyncio.create_task(tick(db, mail))
+
+    async def taken() -> bool:
+        return len(server.mails) == mails
+
+    server.taken.clear()
+    await eventually(taken)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    server.taken.set()
+    async with db.transaction("test.claim") as tx:
+        await tx.conn.execute("update due set claimed_until = '-infinity' where kind = $1", SEND)
+
+
+async def test_after_a_crash_it_goes_out_once_more_under_the_same_id_and_then_a_person_has_to_look(
+    db: Database, mailbox: Mailbox
+) -> None:
+    server, mail = mailbox, mailbox.mail
+    story = Story()
+    await address(db, story.house, "inbox@house.example.org")
+    await tell(db, story.received(), story.offered())
+    await cut_off(db, mail, server, 1)
+    assert await state(db) == [("sending", 0)], "noted before it went out"
+    await cut_off(db, mail, server, 2)
+    parked = await said(db, "delivery.parked")
+    assert await tick(db, mail) == 1
+    assert await state(db) == [("parked", 1)]
+    assert await said(db, "delivery.parked") == parked + 1
+    assert await tick(db, mail) == 0
+    ids = [
+        line for one in server.mails for line in bytes(one.content).splitlines() if line.startswith(b"Message-ID: <")
+    ]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+async def test_after_one_crash_it_is_sent(db: Database, mailbox: Mailbox) -> None:
+    server, mail = mailbox, mailbox.mail
+    story = Story()
+    await address(db, story.house, "inbox@house.example.org")
+    await tell(db, story.received(), story.offered())
+    await cut_off(db, mail, server, 1)
+    assert await tick(db, mail) == 1
+    assert (await state(db), len(server.mails)) == ([("sent", 1)], 2)
+
+
+async def test_a_coordinator_sees_the_notices_that_did_not_go_out_and_reads_of_them_in_the_tail(
+    db: Database, mailbox: Mailbox
+) -> None:
+    mail = mailbox.mail
+    mine, other = Story(), Story()
+    for story in (mine, other):
+        await tell(db, story.received(), story.offered())
+    await address(db, other.house, "inbox@house.example.org")
+    mailbox.answer = "451 come back later"
+    assert await tick(db, mail) == 2
+    for story, expected in ((mine, {"parked": 1}), (other, {"failing": 1}), (Story(), {})):
+        async with db.transaction("test.seen", org=story.coordinator) as tx:
+            assert {row["state"]: row["count"] for row in await dashboard_store.deliveries(tx)} == expected
+    async with db.transaction("test.seen", org=other.house) as tx:
+        assert await dashboard_store.deliveries(tx) == [], "what was for oneself is no dashboard's"
+    async with db.transaction("test.failed") as tx:
+        row = await tx.conn.fetchrow("select * from outbox where type like '%delivery.failed.v1' order by number desc")
+        assert row is not None
+    await tell(db, event_of(row, "spean/notify"))
+    async with db.transaction("test.tail", org=other.coordinator) as tx:
+        assert [one["type"] for one in await dashboard_store.tail_after(tx, 0, 10)][-1] == "delivery.failed.v1"
+    async with db.transaction("test.tail", org=mine.coordinator) as tx:
+        assert "delivery.failed.v1" not in [one["type"] for one in await dashboard_store.tail_after(tx, 0, 10)]
+
+
+async def test_the_tail_is_kept_for_two_weeks_and_what_is_older_does_not_come_back(db: Database) -> None:
+    old, new = Story(), Story()
+    new.at += timedelta(days=10)
+    await tell(db, old.received(), old.offered())
+    db.shift = timedelta(days=10)
+    await tell(db, new.received())
+    db.shift = timedelta(days=15)
+
+    async def shown() -> list[tuple[int, UUID]]:
+        async with db.transaction("test.tail") as tx:
+            return [tuple(row) for row in await tx.conn.fetch("select number, coordinator from tail order by number")]
+
+    assert len(await shown()) == 3
+    async with db.transaction("test.forget") as tx:
+        await dashboards.forget_old(tx)
+    (left,) = await shown()
+    assert left[1] == new.coordinator
+    await tell(db, *old.events, *new.events)
+    assert await shown() == [left], "said again, it is no news"
+    await tell(db, new.offered())
+    assert (await shown())[1][0] == left[0] + 1, "numbers go on"
+
+
 async def test_without_an_address_nothing_is_sent(db: Database, mailbox: Mailbox) -> None:
     server, mail = mailbox, mailbox.mail
     story = Story()
@@ -338,8 +485,13 @@ async def test_a_password_never_goes_out_in_the_clear(db: Database, mailbox: Mai
 
 def test_the_mail_is_the_same_for_everybody() -> None:
     mail = Mail("", "no-reply@spean.example.org", INBOX)
-    one, other = message(mail, "a@example.org"), message(mail, "b@example.org")
+    id_ = uuid4()
+    one, other = message(mail, "a@example.org", id_), message(mail, "b@example.org", id_)
     assert one.as_string().replace("a@example.org", "") == other.as_string().replace("b@example.org", "")
+    third = message(replace(mail, sender="Spean <no-reply@spean.example.org>"), "a@example.org", uuid4())
+    assert third["Message-ID"] != one["Message-ID"]
+    assert third["Message-ID"].endswith("@spean.example.org>")
+    assert str(id_) not in one.as_string()
 
 
 # --- a whole installation with a mail server ---------------------------------------------------------------------------

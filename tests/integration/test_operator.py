@@ -11,8 +11,10 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from cryptography import x509
@@ -133,13 +135,23 @@ async def test_services_in_processes_of_their_own_carry_the_main_line(place: Pla
     commands = (
         (["--service", "referral"], str(ports["referral"])),
         (["--service", "intake", "--role", "api"], str(ports["intake"])),
-        (["--service", "intake", *loops], "0"),
+        # Without the API it takes no port, not even a free one: this one is taken.
+        (["--service", "intake", *loops], str(ports["referral"])),
     )
+    # No account in the address: each signs in as its own roles, which may do little.
+    parts = urlsplit(shared.dsn("postgres"))
+    place.more["SPEAN_POSTGRES"] = urlunsplit(parts._replace(netloc=""))
+    assert shared.password not in place.more["SPEAN_POSTGRES"]
     processes = [await place.spawn("serve", *words, SPEAN_PORT=port) for words, port in commands]
     try:
         for process in processes:
             await ready(process, "serving ")
         await whole_line(place, ports)
+        assert await signed_in(shared) == {"referral_api", "referral_worker", "intake_api", "intake_worker", "bus_worker",
+                                           "keys_worker"}  # fmt: skip
+        code, said = await place.run("doctor", "--json")
+        (found,) = (one for one in map(json.loads, said.splitlines()) if one["check"] == "postgresql")
+        assert (found["level"], found["do"]) == ("warn", "enough for spean serve, not for spean migrate")
         for process in processes:
             process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(START_S):
@@ -150,6 +162,20 @@ async def test_services_in_processes_of_their_own_carry_the_main_line(place: Pla
             if process.returncode is None:
                 process.kill()
                 await process.communicate()
+
+
+async def signed_in(shared: Server) -> set[str]:
+    """The accounts that are connected now, but ours."""
+    conn = await asyncpg.connect(shared.dsn("postgres"))
+    try:
+        rows = await conn.fetch(
+            "select distinct usename, rolsuper from pg_stat_activity join pg_roles on rolname = usename "
+            "where pid <> pg_backend_pid() and backend_type = 'client backend'"
+        )
+    finally:
+        await conn.close()
+    assert not any(row["rolsuper"] for row in rows)
+    return {row["usename"] for row in rows}
 
 
 async def whole_line(place: Place, ports: dict[str, int]) -> None:

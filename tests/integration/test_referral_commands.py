@@ -52,6 +52,28 @@ async def arrive(town: Town) -> Scene:
     return Scene(town.first, path, handoff, "referral.arrived", {}, "in-progress", offer)
 
 
+async def unverified(town: Town) -> tuple[str, str, str]:
+    """(hand-off, offer, code) of somebody who has arrived without the code."""
+    handoff, offer = await town.ready(town.first)
+    code = (await town.state(handoff, "ready"))["hand_over_code"]
+    await town.first.partner.post(f"/referral/offers/{offer}/arrived", {})
+    return handoff, offer, code
+
+
+async def verify_arrival(town: Town) -> Scene:
+    handoff, offer, code = await unverified(town)
+    path = f"/referral/offers/{offer}/verify-arrival"
+    return Scene(town.first, path, handoff, "referral.verified", {"code": code}, "in-progress", offer)
+
+
+async def confirm_arrival(town: Town) -> Scene:
+    handoff, _, _ = await unverified(town)
+    await town.time_is_up(handoff)
+    await town.escalation(handoff, reason="arrival-unverified", arrival_verified=False)
+    path = f"/referral/escalations/{handoff}/confirm-arrival"
+    return Scene(town.coordinator, path, handoff, "referral.verified", None, "in-progress")
+
+
 async def end(town: Town) -> Scene:
     scene = await arrive(town)
     await scene.run()
@@ -102,7 +124,7 @@ async def hand_back(town: Town) -> Scene:
 
 
 SCENES: list[Callable[[Town], Awaitable[Scene]]] = [
-    accept, decline, arrive, end, depart, take, ask_again, ask_named, hand_back,
+    accept, decline, arrive, verify_arrival, end, depart, take, ask_again, ask_named, hand_back, confirm_arrival,
 ]  # fmt: skip
 EACH = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 
@@ -203,6 +225,38 @@ async def arrived_without_acceptance(town: Town) -> Scene:
     return scene
 
 
+async def verified_already(town: Town) -> Scene:
+    scene = await verify_arrival(town)
+    await scene.run()
+    return scene
+
+
+async def verified_before_arrival(town: Town) -> Scene:
+    scene = await arrive(town)
+    scene.path, scene.body = f"/referral/offers/{scene.offer}/verify-arrival", {"code": "123456"}
+    return scene
+
+
+async def verified_with_another_code(town: Town) -> Scene:
+    scene = await verify_arrival(town)
+    assert scene.body is not None
+    scene.body = {"code": "000000" if scene.body["code"] != "000000" else "000001"}
+    return scene
+
+
+async def confirmed_though_verified(town: Town) -> Scene:
+    scene = await verify_arrival(town)
+    await scene.run()
+    await town.time_is_up(scene.referral)
+    async with town.records() as tx:  # so long ago that its outcome is awaited
+        await tx.conn.execute(
+            "update referral set arrived_at = now() - interval '40 days' where id = $1::text::uuid", scene.referral
+        )
+    await town.escalation(scene.referral, reason="no-outcome", arrival_verified=True)
+    path = f"/referral/escalations/{scene.referral}/confirm-arrival"
+    return Scene(town.coordinator, path, scene.referral, "referral.verified", offer=scene.offer)
+
+
 async def ended_before_arrival(town: Town) -> Scene:
     scene = await arrive(town)
     scene.path, scene.body = f"/referral/offers/{scene.offer}/outcome", {"outcome": "needs_met"}
@@ -280,6 +334,10 @@ REFUSED: list[tuple[Callable[[Town], Awaitable[Scene]], str]] = [
     (accepted_twice, "no-longer-available"),
     (arrived_already, "409 state"),
     (arrived_without_acceptance, "409 state"),
+    (verified_already, "409 state"),
+    (verified_before_arrival, "409 state"),
+    (verified_with_another_code, "code-wrong"),
+    (confirmed_though_verified, "409 state"),
     (ended_before_arrival, "409 state"),
     (departed_without_a_place, "409 state"),
     (departed_after_arrival, "409 state"),

@@ -45,8 +45,8 @@ async def test_fifty_accept_the_last_bed_and_one_gets_it(town: Town) -> None:
     for giver, taker in ((town.sender.id, house.id), (house.id, town.sender.id)):
         agreement = {"sender": giver, "recipient": taker, "categories": ["functional_needs"], "purposes": ["referral"]}
         await town.admin.post("/intake/rules/agreements", agreement)
-    entry = await town.ready_person()
-    handoffs = await asyncio.gather(*(town.handoff(entry) for _ in range(RIVALS)))
+    people = [await town.ready_person() for _ in range(RIVALS)]
+    handoffs = await asyncio.gather(*(town.handoff(entry) for entry in people))
     offers = await _inbox(house, place, RIVALS)
     results = Counter(
         await asyncio.gather(*(_code(_patient(house.partner, f"/referral/offers/{one}/accept")) for one in offers))

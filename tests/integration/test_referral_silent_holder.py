@@ -92,6 +92,21 @@ async def test_arrival_is_recorded_unverified_and_an_outcome_waits(town: Town, w
     assert done["referral_state"] == "completed"
 
 
+async def test_a_code_that_cannot_be_checked_changes_nothing_and_the_same_key_works_later(town: Town, way: Way) -> None:
+    handoff, offer = await town.ready(town.first)
+    code = (await town.state(handoff, "ready"))["hand_over_code"]
+    await town.first.partner.post(f"/referral/offers/{offer}/arrived", {})
+    before = await town.referral(handoff)
+    path, key = f"/referral/offers/{offer}/verify-arrival", f"later-{offer}"
+    await way.set("shut")
+    with pytest.raises(ApiProblem, match="503 holder-silent"):
+        await town.first.partner.post(path, {"code": code}, key=key)
+    assert await town.referral(handoff) == before
+    await way.set("open")
+    await town.first.partner.post(path, {"code": code}, key=key)
+    assert (await town.referral(handoff))["arrival_verified"] is True
+
+
 async def test_a_named_house_is_not_asked_past_the_gate(town: Town, way: Way) -> None:
     await town.full(town.first)
     await town.full(town.second)

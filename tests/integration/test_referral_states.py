@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from schemas.vocabulary import (
 )
 from services.referral.referrals import handlers, store
 from services.referral.referrals.domain import FINAL, State
+from tests.builders import eventually
 from tests.integration.model import HOLDER, Town, opened
 
 ARRIVED = {State.IN_PROGRESS, State.COMPLETED}
@@ -78,6 +80,93 @@ async def test_every_state_that_is_not_final_wakes_somebody(model_dsns: list[tup
         assert (after["wake_at"] - await town.now()) > timedelta(hours=1)
 
 
+async def test_an_arrival_that_nobody_has_checked_wakes_the_coordinator_and_then_the_outcome_does(
+    model_dsns: list[tuple[str, str]],
+) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_ = await _to(town, State.READY)
+        assert await town.progress(await town.offer(id_), "unverified") is None
+        await town.check()
+        assert await town.coordinate(id_, "confirm_arrival") == "state", "nobody has been told yet"
+        there = (await town.referral(id_))["arrived_at"]
+        for reason, window_s in (("arrival-unverified", 700), ("no-outcome", 5_000)):
+            while (await town.referral(id_))["escalated"] != reason:
+                await town.tick()
+                await town.check()
+            late = await town.now() - there - timedelta(seconds=window_s)
+            assert timedelta(0) <= late < timedelta(seconds=1), reason
+        assert await town.coordinate(id_, "confirm_arrival") is None
+        row = await town.referral(id_)
+        assert (row["arrival_verified"], row["arrival_checked_by"], row["escalated"]) == (
+            True,
+            "somebody",
+            "no-outcome",
+        )
+        await town.check()
+
+
+@pytest.mark.parametrize("state", State)
+async def test_a_sender_who_asks_again_moves_only_what_waits_for_them(
+    model_dsns: list[tuple[str, str]], state: State
+) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_ = await _to(town, state)
+        before = await town.referral(id_)
+        for _ in range(2):
+            await town.run(lambda tx: handlers.reopen(tx, id_, HOLDER))
+        after = await town.referral(id_)
+        if state is not State.ON_HOLD:
+            assert after == before, "a recorded no-op"
+            return
+        assert (after["state"], after["stopped"], after["version"]) == (State.REQUESTED, False, before["version"] + 1)
+        town.allowed[id_] = set(town.places)
+        await town.tick()
+        assert (await town.referral(id_))["state"] == State.OFFERED
+        await town.check()
+
+
+async def test_what_a_suspended_house_had_accepted_is_not_the_senders_to_ask_for_again(
+    model_dsns: list[tuple[str, str]],
+) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_ = await _to(town, State.READY)
+        await town.suspend(town.houses[0])
+        before = await town.referral(id_)
+        assert (before["state"], before["escalated"]) == (State.ON_HOLD, "organisation-suspended")
+        await town.run(lambda tx: handlers.reopen(tx, id_, HOLDER))
+        assert await town.referral(id_) == before
+        await town.check()
+
+
+async def test_a_hand_off_that_is_received_while_its_network_is_handed_over_is_the_new_coordinators(
+    model_dsns: list[tuple[str, str]],
+) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_, asked, old = uuid4(), await _request(town), town.coordinator
+        town.allowed[id_] = set(town.places)
+        async with db.network.transaction("test.receive") as tx:
+            await handlers.receive(tx, id_, HOLDER, asked)
+            handing = asyncio.create_task(town.hand_over(town.houses[0]))
+            waits = "select exists (select 1 from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.datname = current_database())"
+
+            async def waiting() -> bool:
+                return handing.done() or bool(await tx.conn.fetchval(waits))
+
+            await eventually(waiting)
+            assert not handing.done(), "it would not see the referral"
+        assert await handing is None
+        assert (await town.referral(id_))["coordinator"] == town.coordinator != old
+        await town.check()
+
+
 async def test_a_referral_of_another_holder_is_nobody_elses_to_end(model_dsns: list[tuple[str, str]]) -> None:
     async with opened(model_dsns) as db:
         town = Town(db)
@@ -89,6 +178,7 @@ async def test_a_referral_of_another_holder_is_nobody_elses_to_end(model_dsns: l
             lambda tx: handlers.cancel(tx, id_, "other", ReasonFamily.OTHER),
             lambda tx: handlers.stop_disclosure(tx, id_, "other"),
             lambda tx: handlers.release(tx, id_, "other", offer),
+            lambda tx: handlers.reopen(tx, id_, "other"),
         ):
             assert await town.try_(act) == "not-found"
         assert await town.referral(id_) == before

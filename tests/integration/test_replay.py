@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
+import signal
+from pathlib import Path
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
+from deploy.kafka import local
 from services.cli import installation, replay
 from services.cli.installation import Installation
 from spean.bus import Partition
 from spean.consumer import TRIMMED
 from spean.event import parse
-from spean.service import PARTITIONS, Role
+from spean.service import PARTITIONS, Role, topics
 from tests.builders import eventually
+from tests.commands import Place
+from tests.conftest import without_kafka
 from tests.integration.kit import going
-from tests.integration.lived import Lived, living
+from tests.integration.lived import Lived, living, settings_in
 
 
 async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None:
@@ -110,6 +117,76 @@ async def test_after_the_log_was_lost(lived: Lived, how: str) -> None:
     waiting = await lived.world.offer(lived.house)
     await lived.house.partner.post(f"/referral/offers/{waiting['id']}/accept")
     await lived.answered(await lived.world.handoff(await lived.world.ready_person()))
+
+
+async def test_killed_in_the_middle_it_is_run_again(made: Installation, lived: Lived) -> None:
+    """Half of it is said and the projections are empty; the same command again mends that, and says so beforehand."""
+    await killed_and_run_again(made, lived, Place(made.settings.data.parent))
+
+
+async def killed_and_run_again(made: Installation, lived: Lived, place: Place) -> None:
+    before = await lived.everything()
+    deliveries = await lived.rows("notify", "select * from delivery order by id")
+    blocker = await asyncpg.connect(made.cluster.dsn("referral"))
+    try:
+        # It has told the bus of the first page, and cannot write down that it has.
+        await blocker.execute("begin; lock table said in share row exclusive mode")
+        ends = await lived.here.bus.bounds("spean.referral")
+        process = await place.spawn("replay")
+
+        async def in_the_middle() -> bool:
+            return await lived.here.bus.bounds("spean.referral") != ends
+
+        await eventually(in_the_middle, within_s=20)
+        process.kill()
+        await process.communicate()
+    finally:
+        await blocker.close()
+    assert process.returncode == -signal.SIGKILL
+    assert await lived.rows("intake", "select 1 from said")
+    code, said = await place.run("replay")
+    assert code == 0, said
+    assert "interrupted, run it again" in said
+    assert await lived.everything() == before
+    assert await lived.rows("notify", "select * from delivery order by id") == deliveries
+    for service in lived.here.databases:
+        assert await lived.rows(service, "select reason from parked") == []
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(240)
+async def test_on_kafka_after_a_kill_and_after_all_topics_were_deleted(workspace: Path) -> None:
+    """On a broker of its own: its topics are everybody's."""
+    if (lacking := local.missing()) is not None:
+        without_kafka(lacking)
+    folder = workspace / f"replayed-{uuid4().hex[:6]}"
+    kafka = await local.start(folder / "kafka", 1)
+    try:
+        settings = settings_in(folder).model_copy(update={"bus": kafka.address})
+        async with (
+            installation.installed(settings) as made,
+            installation.running(made),
+            living(made, made.settings) as lived,
+        ):
+            await lived.lives()
+            place = Place(folder)
+            place.more = {"SPEAN_BUS": kafka.address}
+            await killed_and_run_again(made, lived, place)
+            before = await lived.everything()
+            deliveries = await lived.rows("notify", "select * from delivery order by id")
+            admin = AIOKafkaAdminClient(bootstrap_servers=kafka.address.removeprefix("kafka://"))
+            await admin.start()
+            await admin.delete_topics([spec.name for spec in topics([settings.holder])])
+            await admin.close()
+            done = await replay.say_again(lived.here)
+            assert done.taken_in
+            assert await lived.everything() == before
+            assert await lived.rows("notify", "select * from delivery order by id") == deliveries
+            waiting = await lived.world.offer(lived.house)
+            await lived.house.partner.post(f"/referral/offers/{waiting['id']}/accept")
+            await lived.answered(await lived.world.handoff(await lived.world.ready_person()))
+    finally:
+        await kafka.stop()
 
 
 WITHOUT_READERS: tuple[Role, ...] = ("api", "relay", "clock")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Iterator
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from schemas.vocabulary import (
     ReasonFamily,
     Urgency,
 )
+from services.referral.partners.handlers import SUSPENDED_LEAST_S
 from services.referral.places import handlers as places
 from services.referral.places import store as place_store
 from services.referral.referrals import handlers
@@ -47,6 +49,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.runner, self.town = runner, Town(db)
         self.asked: list[UUID] = []
+        self.suspended: dict[UUID, datetime] = {}
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -141,7 +144,7 @@ class Machine(RuleBasedStateMachine):
                 assert after["state"] == (State.READY if legal else before["state"])
 
     @precondition(lambda self: self.asked)
-    @rule(pick=PICK, step=st.sampled_from(["verified", "unverified", "complete"]))
+    @rule(pick=PICK, step=st.sampled_from(["verified", "unverified", "verify", "complete"]))
     def house_goes_on(self, pick: int, step: str) -> None:
         found = self.offers("accepted", "withdrawn", "expired")
         if not found:
@@ -150,12 +153,13 @@ class Machine(RuleBasedStateMachine):
         before = self.do(self.town.referral(offer["referral"]))
         refused = self.do(self.town.progress(offer, step))
         before_arrival = {State.ACCEPTED, State.READY, State.MISSING}
-        from_states = {State.MISSING, State.IN_PROGRESS} if step == "complete" else before_arrival
-        legal = before["state"] in from_states and before["offer"] == offer["id"]
+        from_states = {"complete": {State.MISSING, State.IN_PROGRESS}, "verify": {State.IN_PROGRESS}}
+        legal = before["state"] in from_states.get(step, before_arrival) and before["offer"] == offer["id"]
+        legal = legal and (step != "verify" or before["arrival_verified"] is False)
         assert refused == (None if legal else "state")
         after = self.do(self.town.referral(offer["referral"]))
         if legal and step != "complete":
-            assert (after["state"], after["arrival_verified"]) == (State.IN_PROGRESS, step == "verified")
+            assert (after["state"], after["arrival_verified"]) == (State.IN_PROGRESS, step != "unverified")
 
     @precondition(lambda self: self.asked)
     @rule(pick=PICK)
@@ -171,21 +175,58 @@ class Machine(RuleBasedStateMachine):
             assert after["state"] == State.CANCELLED
 
     @precondition(lambda self: self.asked)
-    @rule(pick=PICK, action=st.sampled_from(["take", "ask_again", "hand_back", "ask_named"]), place=st.integers(0, 2))
+    @rule(pick=PICK, place=st.integers(0, 2),
+          action=st.sampled_from(["take", "ask_again", "hand_back", "ask_named", "confirm_arrival"]))  # fmt: skip
     def coordinator_acts(self, pick: int, action: str, place: int) -> None:
         id_ = self.some(pick)
         before = self.do(self.town.referral(id_))
         refused = self.do(self.town.coordinate(id_, action, self.town.places[place]))
         after = self.do(self.town.referral(id_))
         if before["escalated"] is None:
-            assert refused == "state"
+            # What had ended before its network was handed over is the earlier coordinator's.
+            assert refused == ("state" if before["coordinator"] == self.town.coordinator else "not-found")
         elif action == "take":
             assert (refused, after["taken_by"]) == (None, "somebody")
         elif action in {"ask_again", "ask_named"} and refused is None:
             assert before["state"] in {State.UNROUTABLE, State.ON_HOLD}
             assert after["state"] == (State.REQUESTED if action == "ask_again" else State.OFFERED)
+        elif action == "confirm_arrival":
+            legal = (before["state"], before["arrival_verified"]) == (State.IN_PROGRESS, False)
+            assert refused == (None if legal else "state")
+            assert after["arrival_checked_by"] == ("somebody" if legal else before["arrival_checked_by"])
         elif refused is None:
             assert (after["state"], before["offer"]) == (State.ON_HOLD, None)
+
+    @precondition(lambda self: self.asked)
+    @rule(pick=PICK)
+    def sender_asks_again(self, pick: int) -> None:
+        id_ = self.some(pick)
+        before = self.do(self.town.referral(id_))
+        self.do(self.town.run(lambda tx: handlers.reopen(tx, id_, HOLDER)))
+        after = self.do(self.town.referral(id_))
+        waits = (before["state"], before["offer"]) == (State.ON_HOLD, None)
+        assert after["state"] == (State.REQUESTED if waits else before["state"])
+        assert waits or after == before, "nothing in any other state"
+
+    @precondition(lambda self: self.asked)
+    @rule(who=st.integers(0, 2))
+    def network_is_handed_over(self, who: int) -> None:
+        organisation = self.town.houses[who]
+        refused = self.do(self.town.hand_over(organisation))
+        assert refused == ("coordinator-unfit" if organisation in self.suspended else None)
+
+    @precondition(lambda self: self.suspended)
+    @rule(pick=PICK, lately=st.booleans())
+    def organisation_is_reinstated(self, pick: int, *, lately: bool) -> None:
+        organisation = sorted(self.suspended)[pick % len(self.suspended)]
+        since = self.suspended[organisation]
+        if not lately:
+            self.do(self.town.pass_time_until(since + timedelta(seconds=SUSPENDED_LEAST_S)))
+        late = self.do(self.town.now()) >= since + timedelta(seconds=SUSPENDED_LEAST_S)
+        refused = self.do(self.town.reinstate(organisation))
+        assert refused == (None if late else "suspended-lately")
+        if late:
+            del self.suspended[organisation]
 
     @precondition(lambda self: self.asked)
     @rule(pick=PICK)
@@ -217,7 +258,11 @@ class Machine(RuleBasedStateMachine):
         if really:
             return
         organisation = [*self.town.houses, *self.town.senders][who]
-        self.do(self.town.suspend(organisation))
+        refused = self.do(self.town.suspend(organisation))
+        if organisation == self.town.coordinator:
+            assert refused == "coordinates-network"
+            return
+        self.suspended.setdefault(organisation, self.do(self.town.now()))
         open_ = [o for o in self.offers("sent", "seen") if o["organisation"] == organisation]
         assert open_ == []
         sent = "select * from referral where network = $1 and sender = $2 and ended_at is null and escalated is null"

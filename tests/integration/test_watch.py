@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,10 @@ async def test_watch_shows_what_is_there(lived: Lived) -> None:
     assert {name: part.parked_keys for name, part in parts.items()} == {"referral": 1, "intake": 0, "notify": 0}
     assert "spean.referral" in parts["intake"].lag
     assert seen.erasures == {"requested": 1}
+    # Nobody has given an address: whoever something waits for cannot be told.
+    assert seen.deliveries == {"parked": len(await lived.rows("notify", "select 1 from delivery"))}
+    assert seen.unaddressed == len(await lived.rows("referral", "select 1 from organisation"))
+    assert min(seen.unaddressed, *seen.deliveries.values()) > 0
     assert seen.last[0].type.endswith(".v1")
     assert seen.last[0].country == "KH"
     assert all(datetime.fromisoformat(happened.minute).second == 0 for happened in seen.last)
@@ -93,7 +98,15 @@ async def test_watch_shows_what_is_there(lived: Lived) -> None:
     ]
     code, page = await said(lived, "watch", "--once")
     assert code == 0, page
-    for word in ("Referrals", "offered", "Services", "notify", "Erasure requests: requested 1", "Last events"):
+    for word in (
+        "Referrals",
+        "offered",
+        "Services",
+        "notify",
+        "Erasure requests: requested 1",
+        "did not go out: parked",
+        "Last events",
+    ):
         assert word in page
     assert str(event.subject) not in page
 
@@ -179,6 +192,30 @@ async def test_what_is_nobodys_stays_after_a_retry(lived: Lived) -> None:
     await eventually(parked)
     outcomes = await dead_letters.retry_keys(lived.here, "referral", None)
     assert outcomes == {Key(event.source, event.subject): REASON, (await parked())[0]: "wrong-topic"}
+
+    # Only that one may be thrown away, and it is noted who did and why; whatever has a key stays.
+    id_ = str((await parked())[0].aggregate)
+    code, page = await said(lived, "dead-letters")
+    assert f"spean dead-letters discard {id_} --because" in page
+    for wrong in (str(event.subject), str(uuid4())):
+        code, page = await said(lived, "dead-letters", "discard", wrong, "--because", "a trial")
+        assert (code, "Traceback" in page) == (1, False), page
+    for wrong in ("", " ", "x" * 201, "two\nlines"):
+        code, page = await said(lived, "dead-letters", "discard", id_, "--because", wrong)
+        assert code == 2, page
+    assert await parked()
+    code, page = await said(lived, "dead-letters", "discard", id_, "--because", "written by a trial of mine")
+    assert (code, "referral" in page, "notify" in page) == (0, True, True), page
+    assert not await parked()
+    for service in ("referral", "notify"):
+        (noted,) = await lived.rows(service, "select * from discarded")
+        assert (noted["topic"], noted["partition"]) == (f"spean.handoff.{holder}", 0)
+        assert (noted["reason"], noted["because"]) == ("wrong-topic", "written by a trial of mine")
+        assert noted["by_account"] == getpass.getuser()
+    rows = await lived.rows("referral", "select source from parked")
+    assert [row["source"] for row in rows] == [event.source] * 2, "the key and its successor still wait"
+    code, page = await said(lived, "dead-letters", "discard", id_, "--because", "again")
+    assert code == 1
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from services.intake.consent import store as consents
+from spean.db import Tx
 from spean.gated import SEND_LIMIT_S
 from tests.builders import World, eventually
 from tests.integration.holder import (
@@ -140,6 +146,36 @@ async def test_no_field_is_told_after_the_withdrawal_was_acknowledged(case: Case
     assert orders[-1] == ["told", "acknowledged"]
 
 
+@asynccontextmanager
+async def _fence_of_somebody_else(case: Case) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """Whoever stops or opens, and does not come to an end."""
+    async with database(case.holder.world) as db, db.transaction():
+        await consents.lock_fence(Tx(db, datetime.now(UTC), None, uuid4(), None), UUID(case.entries[0]))
+        yield db
+
+
+@pytest.mark.parametrize("name", READERS)
+async def test_a_consent_that_ends_while_a_reader_waits_has_ended_for_the_reader(case: Case, name: str) -> None:
+    build, tells = READERS[name]
+    told: list[Any] = []
+
+    async def sent(piece: bytes) -> None:
+        if piece:
+            told.append(json.loads(piece))
+
+    reader = await build(case)
+    ends = datetime.now(UTC) + timedelta(seconds=1)
+    await case.holder.world.consent(case.entries[0], "share_referral", valid_until=ends.isoformat())
+    async with _fence_of_somebody_else(case) as db:
+        reading = asyncio.create_task(reader.run(sent))
+        await eventually(lambda: waits_for_a_lock(db))
+        assert await db.fetchval("select clock_timestamp() < $1", ends), "it stood when the reader came"
+        await eventually(lambda: db.fetchval("select clock_timestamp() > $1", ends))
+        assert not reading.done()
+    assert await reading == 200
+    assert not tells(told[0])
+
+
 class Slow:
     """Takes an answer as a slow receiver does: not before it is let go on."""
 
@@ -260,7 +296,8 @@ async def test_two_members_withdraw_while_both_orders_of_them_are_read(world: Wo
     holder = Holder(world)
     house = await holder.house()
     one, two = await world.ready_person(), await world.ready_person()
-    cases = [await holder.offered(house, one, two), await holder.offered(house, two, one)]
+    again = {"service_type": "medium_term_shelter"}
+    cases = [await holder.offered(house, one, two), await holder.offered(house, two, one, **again)]
     offers = [{"offer": case.offer, "referral": case.handoff} for case in cases]
 
     async def page(order: list[dict[str, str]]) -> list[bool]:

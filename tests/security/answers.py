@@ -27,6 +27,9 @@ SAFE_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+# RFC 6749, section 5.2: what the token endpoint says beside the problem.
+OAUTH_ERRORS = {"invalid_request", "invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_scope"}
+
 
 def echoes(response: httpx.Response) -> bool:
     """Is anything planted in the answer's body or headers, as it is or escaped?"""
@@ -45,7 +48,8 @@ def code_of(response: httpx.Response) -> str:
     assert said["status"] == response.status_code == status
     assert said["detail"] == what_to_do
     assert said["title"]
-    assert set(said) <= {"type", "title", "status", "detail", "errors", "rule"}
+    assert set(said) <= {"type", "title", "status", "detail", "errors", "rule", "error"}
+    assert said.get("error") in {None, *OAUTH_ERRORS}
     for name, value in SAFE_HEADERS.items():
         assert response.headers.get_list(name) == [value], name
     assert not [name for name in response.headers if name.startswith("access-control-")]

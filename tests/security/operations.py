@@ -218,6 +218,7 @@ RECIPES: Mapping[str, Recipe] = {
     "GET /intake/handoffs/{handoff}/disclosures": Recipe(**_HANDOFF),
     "GET /intake/handoffs/{handoff}/details": Recipe(**_HANDOFF),
     "POST /intake/handoffs/{handoff}/cancel": Recipe(**_HANDOFF),
+    "POST /intake/handoffs/{handoff}/ask-again": Recipe(**_HANDOFF),
     "POST /intake/screenings": Recipe(
         **_SEND, body=lambda _: {"digest": sha256(uuid4().bytes).hexdigest(), "area": "KH-1"}
     ),
@@ -252,6 +253,7 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /referral/offers/{offer}/decline": Recipe(**_OPEN, body=_always({"reason": "other_reviewed"})),
     "POST /referral/offers/{offer}/ticket": Recipe(**_ACCEPTED),
     "POST /referral/offers/{offer}/arrived": Recipe(**_ACCEPTED, body=_always({"code": "000000"})),
+    "POST /referral/offers/{offer}/verify-arrival": Recipe(**_ACCEPTED, body=_always({"code": "000000"})),
     "POST /referral/offers/{offer}/outcome": Recipe(**_ACCEPTED, body=_always({"outcome": "needs_met"})),
     "POST /referral/referrals/{referral}/departed": Recipe(
         "sender", "referral:send", path={"referral": "handoff"}, foreign=True
@@ -264,23 +266,29 @@ RECIPES: Mapping[str, Recipe] = {
         **_COORDINATE, body=lambda stage: {"place": stage.objects["place"]}
     ),
     "POST /referral/escalations/{referral}/hand-back": Recipe(**_COORDINATE),
+    "POST /referral/escalations/{referral}/confirm-arrival": Recipe(**_COORDINATE),
     "GET /referral/places": Recipe(**_RECEIVE),
     "GET /referral/places/{place}": Recipe(**_PLACE),
     "PUT /referral/places/{place}/count": Recipe(**_PLACE, body=_always({"usable": 9, "more_tonight": 1})),
     "GET /referral/organisations": Recipe(**_ADMIN),
     "POST /referral/organisations": Recipe(**_ADMIN, body=_always({"name": "Made", "type": "ngo", "country": "KH"})),
     "POST /referral/organisations/{organisation}/suspend": Recipe(**_ADMIN, path={"organisation": "organisation"}),
+    "POST /referral/organisations/{organisation}/reinstate": Recipe(**_ADMIN, path={"organisation": "organisation"}),
     "POST /referral/networks": Recipe(
         **_ADMIN, body=lambda stage: {"name": "Made", "coordinator": stage.people["coordinator"].id, "sample": True}
     ),
     "POST /referral/networks/{network}/members": Recipe(
         **_ADMIN, path={"network": "network"}, body=lambda stage: {"organisation": stage.people["receiver"].id}
     ),
+    "POST /referral/networks/{network}/coordinator": Recipe(
+        **_ADMIN, path={"network": "network"}, body=lambda stage: {"organisation": stage.people["coordinator"].id}
+    ),
     "POST /referral/clients": Recipe(**_ADMIN, body=_client),
     "POST /referral/clients/{client}/revoke": Recipe(**_ADMIN, path={"client": "client"}),
     "POST /referral/places": Recipe(**_ADMIN, body=_place),
     "POST /referral/oauth/token": Recipe("anybody", form=True),
     "GET /referral/.well-known/jwks.json": Recipe("anybody"),
+    "POST /referral/sessions/exchange": Recipe("anybody", body=_always({"session": "x" * 43, "audience": "intake"})),
     "GET /notify/overview": Recipe("coordinator", "notify:watch"),
     "GET /notify/changes": Recipe("coordinator", "notify:watch", stream=True),
     "POST /notify/addresses": Recipe(

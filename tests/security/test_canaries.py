@@ -158,7 +158,7 @@ async def _faults(run: Run, world: World, house: Organisation, fields: dict[str,
     entry = await world.ready_person(**fields)
     waiting = await world.handoff(entry)
     offer = (await world.offer(house))["id"]
-    await run.sql("intake", _TRIP.format(table="disclosure", event="insert", code="P0001"))
+    await run.sql("intake", _TRIP.format(table="disclosure", event="insert or update", code="P0001"))
     listed = (await house.partner.get("/referral/offers"))["offers"]  # the holder is silent: no content
     assert any(one["id"] == offer and one["content"] is None for one in listed)
     await run.sql("intake", _UNTRIP)

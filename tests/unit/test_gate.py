@@ -43,6 +43,8 @@ from services.intake.disclosure.domain import (
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 US, THEM, OTHERS = UUID(int=1), UUID(int=2), UUID(int=3)
+HERE, ELSEWHERE = UUID(int=4), UUID(int=5)
+RULE = UUID(int=6)
 FIELDS = (*PACKET_FIELDS, *PLACEMENT_FIELDS)
 _BELONGS = {
     "functional_needs": ["age_band", "sex", "needs", "languages"],
@@ -133,7 +135,8 @@ def _rules_agree(field: str, category: str, ask: Ask, rules: Rules) -> bool:
     needed = agreed = False
     for need in rules.need_to_know:
         same = need.group == ask.group and need.stage == ask.stage
-        if same and field in need.fields and ask.group.value != "unknown":
+        here = need.network is None or need.network == ask.network
+        if same and here and field in need.fields and ask.group.value != "unknown":
             needed = True
     for agreement in rules.agreements:
         between = agreement.sender == ask.sender and agreement.recipient == ask.recipient.organisation
@@ -170,10 +173,10 @@ PERSON = Person(
     minor=False, service=consent(ConsentDecision.SERVICE), sharing=consent(), exclusions=(), sharing_shut=False,
     service_shut=False,
 )  # fmt: skip
-ASK = Ask(US, facts(), "packet", Purpose.SERVICE_PROVISION, ServiceGroup.SHELTER, "KH", NOW)
+ASK = Ask(US, HERE, facts(), "packet", Purpose.SERVICE_PROVISION, ServiceGroup.SHELTER, "KH", NOW)
 RULES = Rules(
-    need_to_know=(NeedToKnow(ServiceGroup.SHELTER, "packet", frozenset(FIELDS)),),
-    agreements=(Agreement(US, THEM, frozenset(DataCategory), frozenset(Purpose)),),
+    need_to_know=(NeedToKnow(RULE, HERE, ServiceGroup.SHELTER, "packet", frozenset(FIELDS)),),
+    agreements=(Agreement(RULE, US, THEM, frozenset(DataCategory), frozenset(Purpose)),),
     corridors=(),
 )
 
@@ -226,10 +229,11 @@ REFUSED: list[tuple[Rule, dict[str, object]]] = [
     (Rule.NEED_TO_KNOW, {"rules": replace(RULES, need_to_know=())}),
     (Rule.NEED_TO_KNOW, {"ask": replace(ASK, stage="offer")}),
     (Rule.NEED_TO_KNOW, {"ask": replace(ASK, group=ServiceGroup.HEALTH)}),
+    (Rule.NEED_TO_KNOW, {"ask": replace(ASK, network=ELSEWHERE)}),
     (Rule.AGREEMENT, {"rules": replace(RULES, agreements=())}),
     (Rule.AGREEMENT, {"ask": replace(ASK, sender=OTHERS)}),
     (Rule.AGREEMENT, {"rules": replace(RULES, agreements=(
-        Agreement(US, THEM, frozenset(DataCategory), frozenset({Purpose.REFERRAL})),))}),
+        Agreement(RULE, US, THEM, frozenset(DataCategory), frozenset({Purpose.REFERRAL})),))}),
     (Rule.CORRIDOR, {"ask": replace(ASK, country="TH")}),
 ]  # fmt: skip
 
@@ -278,13 +282,38 @@ def test_a_minor_needs_the_guardian_for_both_decisions() -> None:
 
 
 def test_a_kind_of_service_that_is_not_known_needs_nothing() -> None:
-    anything = replace(RULES, need_to_know=(NeedToKnow(ServiceGroup.UNKNOWN, "packet", frozenset(FIELDS)),))
+    anything = replace(RULES, need_to_know=(NeedToKnow(RULE, None, ServiceGroup.UNKNOWN, "packet", frozenset(FIELDS)),))
     assert verdict(ask=replace(ASK, group=ServiceGroup.UNKNOWN), rules=anything) is Rule.NEED_TO_KNOW
+
+
+def test_a_rule_of_every_network_counts_in_each_and_a_rule_of_one_in_no_other() -> None:
+    everywhere = replace(RULES.need_to_know[0], network=None)
+    rules = replace(RULES, need_to_know=(everywhere,))
+    assert verdict(rules=rules) is verdict(ask=replace(ASK, network=ELSEWHERE), rules=rules) is Rule.ALLOWED
+    both = (replace(everywhere, network=ELSEWHERE), *RULES.need_to_know)
+    assert verdict(rules=replace(RULES, need_to_know=both)) is Rule.ALLOWED
+    assert verdict(rules=replace(RULES, need_to_know=both[:1])) is Rule.NEED_TO_KNOW
+
+
+def test_the_rules_that_count_are_those_that_an_answer_rests_on() -> None:
+    """The others of the book change no verdict, and are not written down with it."""
+    ids = [UUID(int=number) for number in range(10, 19)]
+    need, agreement = RULES.need_to_know[0], RULES.agreements[0]
+    there, back = (Corridor(id_, *way, frozenset(DataCategory)) for id_, way in
+                   zip(ids, (("TH", "KH"), ("KH", "TH")), strict=False))  # fmt: skip
+    book = Rules(
+        (replace(need, id=ids[2]), replace(need, id=ids[3], network=ELSEWHERE), replace(need, id=ids[4], stage="offer")),
+        (replace(agreement, id=ids[5]), replace(agreement, id=ids[6], sender=OTHERS),
+         replace(agreement, id=ids[7], purposes=frozenset({Purpose.REFERRAL}))),
+        (there, back),
+    )  # fmt: skip
+    assert book.counting(ASK).ids == [ids[2], ids[5]]
+    assert book.counting(replace(ASK, country="TH")).ids == [ids[0], ids[2], ids[5]]
 
 
 def test_a_corridor_leads_one_way_and_for_its_categories() -> None:
     abroad = replace(ASK, country="TH")
-    there = Corridor("TH", "KH", frozenset({DataCategory.IDENTITY}))
+    there = Corridor(RULE, "TH", "KH", frozenset({DataCategory.IDENTITY}))
     assert verdict(ask=abroad, rules=replace(RULES, corridors=(there,))) is Rule.ALLOWED
     assert verdict("phone", ask=abroad, rules=replace(RULES, corridors=(there,))) is Rule.CORRIDOR
     back = replace(there, from_country="KH", to_country="TH")
@@ -328,18 +357,21 @@ PEOPLE = st.builds(
     exclusions=st.one_of(st.just(()), st.just(()), st.lists(EXCLUSIONS, max_size=2).map(tuple)), sharing_shut=MOSTLY_NOT,
     service_shut=MOSTLY_NOT,
 )  # fmt: skip
+NETWORKS = st.sampled_from([HERE, HERE, ELSEWHERE])
+NEEDS = st.builds(NeedToKnow, st.just(RULE), st.one_of(st.none(), NETWORKS), GROUPS, STAGES, SOME_FIELDS)
+AGREEMENTS = st.builds(Agreement, st.just(RULE), st.sampled_from([US, US, OTHERS]), ORGANISATIONS, CATEGORIES, PURPOSES)
+CORRIDORS = st.builds(Corridor, st.just(RULE), COUNTRIES, COUNTRIES, CATEGORIES)
 ASKERS = st.builds(
     OrganisationFacts, organisation=ORGANISATIONS, type=TYPES, country=COUNTRIES, law_enforcement=MOSTLY_NOT,
     status=st.sampled_from([OrganisationStatus.ACTIVE] * 6 + list(OrganisationStatus)),
 )  # fmt: skip
-ASKS = st.builds(Ask, st.sampled_from([US, US, OTHERS]), ASKERS, STAGES, st.sampled_from(Purpose), GROUPS, COUNTRIES,
+ASKS = st.builds(Ask, st.sampled_from([US, US, OTHERS]), NETWORKS, ASKERS, STAGES, st.sampled_from(Purpose), GROUPS, COUNTRIES,
                  st.just(NOW))  # fmt: skip
 RULEBOOKS = st.builds(
     Rules,
-    st.lists(st.builds(NeedToKnow, GROUPS, STAGES, SOME_FIELDS), max_size=4).map(tuple),
-    st.lists(st.builds(Agreement, st.sampled_from([US, US, OTHERS]), ORGANISATIONS, CATEGORIES, PURPOSES), max_size=4)
-    .map(tuple),
-    st.lists(st.builds(Corridor, COUNTRIES, COUNTRIES, CATEGORIES), max_size=3).map(tuple),
+    st.lists(NEEDS, max_size=4).map(tuple),
+    st.lists(AGREEMENTS, max_size=4).map(tuple),
+    st.lists(CORRIDORS, max_size=3).map(tuple),
 )  # fmt: skip
 
 
@@ -360,9 +392,8 @@ def test_the_gate_says_what_the_judge_says_near_what_is_allowed(change: st.DataO
         "recipient": ASKERS, "stage": STAGES, "purpose": st.sampled_from(Purpose), "group": GROUPS, "country": COUNTRIES,
         "service": consents(ConsentDecision.SERVICE), "sharing": consents(ConsentDecision.SHARE_REFERRAL),
         "exclusions": st.lists(EXCLUSIONS, max_size=2).map(tuple), "minor": st.booleans(), "sharing_shut": st.booleans(),
-        "service_shut": st.booleans(), "need_to_know": st.lists(st.builds(NeedToKnow, GROUPS, STAGES, SOME_FIELDS)).map(tuple),
-        "agreements": st.lists(st.builds(Agreement, st.sampled_from([US, OTHERS]), ORGANISATIONS, CATEGORIES, PURPOSES)).map(tuple),
-        "corridors": st.lists(st.builds(Corridor, COUNTRIES, COUNTRIES, CATEGORIES)).map(tuple),
+        "service_shut": st.booleans(), "need_to_know": st.lists(NEEDS).map(tuple),
+        "agreements": st.lists(AGREEMENTS).map(tuple), "corridors": st.lists(CORRIDORS).map(tuple), "network": NETWORKS,
     }  # fmt: skip
     ask, person, rules = ASK, PERSON, RULES
     for name in change.draw(st.lists(st.sampled_from(sorted(parts)), min_size=1, max_size=3, unique=True)):

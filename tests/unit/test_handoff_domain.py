@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ONE, TWO = UUID(int=1), UUID(int=2)
 # Said of the work beside the sender's hand-off: who looked, who was told, that somebody set out.
-_WITHOUT_STATE = {"offer.seen", "referral.escalated", "referral.departed"}
+_WITHOUT_STATE = {"offer.seen", "referral.escalated", "referral.departed", "referral.reassigned"}
 
 
 def _consent(decision: ConsentDecision, **more: object) -> Consent:
@@ -53,9 +53,19 @@ def test_without_placement_every_state_behind_an_acceptance_is_one_of_two_words(
     assert all(shown[state] == state for state in ("received", "offered", "unroutable", "on-hold"))
 
 
-def test_with_placement_every_state_is_shown() -> None:
+@pytest.mark.parametrize("ending", [False, True])
+def test_with_placement_every_state_is_shown(*, ending: bool) -> None:
     for state in domain.STATE_AFTER.values():
-        assert domain.shown_state(state, placement=True) == state
+        assert domain.shown_state(state, placement=True, ending=ending) == state
+
+
+def test_without_placement_what_the_sender_has_ended_is_closed_whether_or_not_somebody_had_arrived() -> None:
+    for state in ("in-progress", "completed", "cancelled"):
+        assert domain.shown_state(state, placement=False, ending=True) == "closed"
+
+
+def test_only_what_a_house_did_overtakes_what_the_sender_did() -> None:
+    assert {domain.STATE_AFTER[type_] for type_ in domain.FACTS} == {"in-progress", "completed"}
 
 
 @pytest.mark.parametrize(

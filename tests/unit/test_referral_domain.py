@@ -45,7 +45,7 @@ windows = st.builds(
     Windows,
     answer_s=st.fixed_dictionaries(dict.fromkeys(URGENCIES, seconds)),
     service_s=st.fixed_dictionaries(dict.fromkeys(URGENCIES, seconds)),
-    ready_s=seconds, arrive_s=seconds, outcome_s=seconds, remind_s=seconds, taken_s=seconds,
+    ready_s=seconds, arrive_s=seconds, verify_s=seconds, outcome_s=seconds, remind_s=seconds, taken_s=seconds,
 )  # fmt: skip
 moments = st.integers(-1_000_000, 1_000_000).map(lambda s: NOW + timedelta(seconds=s))
 
@@ -71,7 +71,7 @@ def referrals(draw: st.DrawFn, state: State | None = None) -> Referral:
         state=state, step_at=draw(moments) if step else None, asked_from=draw(moments), stopped=draw(st.booleans()),
         offer=offer, escalated=escalated, taken_by="somebody" if escalated and draw(st.booleans()) else None,
         remind_at=reminded_at, reminded=draw(st.integers(0, 40)) if reminded_at else 0,
-        arrived_at=NOW if arrived else None, arrival_verified=True if arrived else None, ended_at=NOW if final else None,
+        arrived_at=NOW if arrived else None, arrival_verified=draw(st.booleans()) if arrived else None, ended_at=NOW if final else None,
     )  # fmt: skip
 
 
@@ -95,6 +95,11 @@ DECIDES: dict[str, tuple[Action, Callable[[Referral, datetime], Decision], tuple
     "released": (A.RELEASE, lambda r, now: d.released(r, OFFER_ID, now), (e.ReferralReadyV1,)),
     "departed": (A.DEPART, lambda r, now: d.departed(r, OFFER_ID, now), (e.ReferralDepartedV1,)),
     "arrived": (A.ARRIVE, lambda r, now: d.arrived(r, OFFER_ID, now, verified=True), (e.ReferralArrivedV1,)),
+    "verified": (
+        A.VERIFY,
+        lambda r, now: d.verified(replace(r, arrival_verified=False), OFFER_ID, now, by=None),
+        (e.ReferralVerifiedV1,),
+    ),
     "missed": (A.MISS, lambda r, now: d.missed(r, OFFER_ID, now), (e.ReferralMissingV1, e.ReferralEscalatedV1)),
     "completed": (A.COMPLETE, lambda r, now: d.completed(r, OFFER_ID, now), (e.ReferralCompletedV1,)),
     "cancelled": (A.CANCEL, lambda r, now: d.cancelled(r, ReasonFamily.OTHER, now), (e.ReferralCancelledV1,)),
@@ -108,7 +113,7 @@ DECIDES: dict[str, tuple[Action, Callable[[Referral, datetime], Decision], tuple
 }
 # Those that move nothing by themselves.
 OTHERS = {"received", "moved", "answered", "answer_by", "stopped", "escalated", "overdue_step", "reminded", "taken",
-          "handed_back", "receiver_suspended", "replace"}  # fmt: skip
+          "handed_back", "receiver_suspended", "left_open", "reassigned", "replace"}  # fmt: skip
 
 
 def test_every_decision_and_every_action_is_named_here() -> None:
@@ -262,6 +267,54 @@ def test_a_suspended_house_moves_nobody(state: State, data: st.DataObject) -> No
     assert after.referral.offer == referral.offer, "the place stays held until a person decides"
     assert after.referral.escalated is EscalationReason.ORGANISATION_SUSPENDED
     assert after.referral.state is (S.IN_PROGRESS if state is S.IN_PROGRESS else S.ON_HOLD)
+    _is_whole(after.referral)
+
+
+@given(referral=referrals(S.READY), late_s=st.integers(0, 400_000))
+def test_an_unverified_arrival_is_told_in_its_time_and_the_outcome_is_awaited_all_the_same(
+    referral: Referral, late_s: int
+) -> None:
+    there = d.arrived(referral, OFFER_ID, NOW, verified=False).referral
+    outcome_at = NOW + timedelta(seconds=referral.windows.outcome_s)
+    assert there.step_at == min(NOW + timedelta(seconds=referral.windows.verify_s), outcome_at)
+    now = there.step_at + timedelta(seconds=late_s)
+    left = d.left_open(there, now)
+    _is_whole(left.referral)
+    assert len(left.events) == 1
+    if now < outcome_at:
+        assert (left.referral.escalated, left.referral.step_at) == (EscalationReason.ARRIVAL_UNVERIFIED, outcome_at)
+        left = d.left_open(left.referral, outcome_at)
+    assert (left.referral.escalated, left.referral.step_at) == (EscalationReason.NO_OUTCOME, None)
+    for before, still in ((there, None), (left.referral, EscalationReason.NO_OUTCOME)):
+        after = d.verified(before, OFFER_ID, now, by="somebody").referral
+        assert (after.arrival_verified, after.arrival_checked_by, after.escalated) == (True, "somebody", still)
+        assert after.step_at == (None if still else outcome_at)
+        with pytest.raises(IllegalTransition):
+            d.verified(after, OFFER_ID, now, by=None)
+
+
+@given(referral=referrals(S.IN_PROGRESS))
+def test_whoever_has_it_for_another_reason_is_not_told_that_it_is_unverified_instead(referral: Referral) -> None:
+    left = d.left_open(replace(referral, arrival_verified=False), NOW - timedelta(seconds=1))
+    assert left.referral.escalated is (referral.escalated or EscalationReason.ARRIVAL_UNVERIFIED)
+    after = d.verified(left.referral, OFFER_ID, NOW, by=None).referral
+    reasons = {None, EscalationReason.ARRIVAL_UNVERIFIED}
+    assert after.escalated is (None if referral.escalated in reasons else referral.escalated)
+    _is_whole(after)
+
+
+@given(referral=referrals())
+def test_another_coordinator_is_told_of_what_needs_a_person_and_nothing_else_moves(referral: Referral) -> None:
+    if referral.state in FINAL:
+        return
+    other = uuid4()
+    after = d.reassigned(referral, other, NOW)
+    assert (after.referral.coordinator, after.referral.step_at) == (other, referral.step_at)
+    assert (after.referral.state, after.referral.escalated) == (referral.state, referral.escalated)
+    assert after.events[0] == e.ReferralReassignedV1(coordinator=other)
+    told = tuple(e.ReferralEscalatedV1(coordinator=other, reason=one) for one in (referral.escalated,) if one)
+    assert after.events[1:] == told
+    assert not told or after.referral.taken_by is None, "whoever had taken it was of the other coordinator"
     _is_whole(after.referral)
 
 

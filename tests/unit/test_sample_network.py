@@ -37,5 +37,9 @@ def test_agreements_go_both_ways_and_across_a_border_to_houses_only() -> None:
 
 def test_names_of_commands_are_unique() -> None:
     """Each is an Idempotency-Key: one name for two commands would drop the second."""
-    names = [name for name, _, _ in (*sample._need_to_know(), *sample._agreements(IDS), *sample._corridors())]
+    names = [name for name, _, _ in (*sample._need_to_know("network"), *sample._agreements(IDS), *sample._corridors())]
     assert len(names) == len(set(names))
+
+
+def test_what_needs_to_be_known_is_a_rule_of_the_sample_network_only() -> None:
+    assert {body["network"] for _, _, body in sample._need_to_know("network")} == {"network"}

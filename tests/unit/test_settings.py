@@ -77,6 +77,12 @@ def test_a_wrong_variable_is_named_and_its_value_is_not_told(
     assert told.value.__suppress_context__
 
 
+def test_passwords_are_not_shown() -> None:
+    made = Settings(postgres=f"postgresql://me:{SECRET}@db", smtp=f"smtp://me:{SECRET}@mail")
+    assert SECRET not in repr(made)
+    assert SECRET not in str(made)
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPEAN_PORT", "")
     assert Settings().port == 8420

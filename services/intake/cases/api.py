@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 from schemas.vocabulary import Area
 from services.intake.cases import handlers, store
 from services.intake.cases.domain import PersonFields
+from services.intake.cases.store import Entry
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
 from spean.db import Tx
@@ -60,20 +61,28 @@ class CaseView(View):
     state: str
 
 
+def view(entry: Entry, fields: PersonFields) -> EntryView:
+    return EntryView(
+        id=entry.id, channel=entry.channel, area=entry.area, happened_at=entry.happened_at, screening=entry.screening,
+        person=fields.model_dump(mode="json", exclude_defaults=True), minor=fields.minor, version=entry.version,
+    )  # fmt: skip
+
+
 @router.post("/entries", status_code=201, response_model=EntryCreated)
 async def enter(request: Request, body: EntryBody, command: SenderCommand) -> Response:
     """Write an entry. It is never a consent, and nothing is handed on by it."""
     holder: Holder = request.app.state.holder
+    return await command.run("entry.enter", lambda tx: entered(tx, holder, body))
+
+
+async def entered(tx: Tx, holder: Holder, body: EntryBody) -> Reply:
+    """What `enter` does, in the caller's transaction. Raises Refusal `unknown-area`, `invalid`."""
     if not known_area(body.area):
         raise Refusal("unknown-area")
-
-    async def work(tx: Tx) -> Reply:
-        made = await handlers.enter(
-            tx, holder.keys, opaque_id(), body.channel, body.happened_at or tx.now, body.area, body.person
-        )
-        return Reply(EntryCreated(id=made.id, version=1), 1, 201)
-
-    return await command.run("entry.enter", work)
+    made = await handlers.enter(
+        tx, holder.keys, opaque_id(), body.channel, body.happened_at or tx.now, body.area, body.person
+    )
+    return Reply(EntryCreated(id=made.id, version=1), 1, 201)
 
 
 @router.get("/entries/{entry}", response_model=EntryView)
@@ -83,13 +92,7 @@ async def read_entry(request: Request, entry: UUID, caller: Sender) -> Response:
 
     async def work(tx: Tx) -> Reply:
         found = await store.find_entry(tx, entry)
-        fields = await store.opened_fields(holder.keys, found)
-        shown = EntryView(
-            id=found.id, channel=found.channel, area=found.area, happened_at=found.happened_at,
-            screening=found.screening, person=fields.model_dump(mode="json", exclude_defaults=True),
-            minor=fields.minor, version=found.version,
-        )  # fmt: skip
-        return Reply(shown, found.version)
+        return Reply(view(found, await store.opened_fields(holder.keys, found)), found.version)
 
     return GatedResponse(request.app.state.door.db, "entry.read", work, caller.org)
 

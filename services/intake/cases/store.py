@@ -56,10 +56,11 @@ def _opened(key: bytes, entry: Entry) -> PersonFields:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A person's fields, and the key that opens what else is sealed for them."""
+    """A person's fields as of a version of the entry, and the key that opens what else is sealed for them."""
 
     key: bytes
     fields: PersonFields
+    version: int
 
 
 async def open_all(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, Opened]:
@@ -70,7 +71,7 @@ async def open_all(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, 
     found: dict[UUID, Opened] = {}
     for entry in (_entry(row) for row in rows if row["id"] in known):
         try:
-            found[entry.id] = Opened(known[entry.id], _opened(known[entry.id], entry))
+            found[entry.id] = Opened(known[entry.id], _opened(known[entry.id], entry), entry.version)
         except Unopenable:
             log.error("an entry does not open with its person's key")
     return found
@@ -125,6 +126,26 @@ async def insert_case(tx: Tx, id_: UUID, entry: UUID) -> None:
     )  # fmt: skip
     if status != "INSERT 0 1":
         raise Refusal("duplicate")
+
+
+async def latest(tx: Tx, limit: int) -> list[Entry]:
+    """The caller's entries of single people (a screened group has a list of its own), the latest first."""
+    rows = await tx.conn.fetch(
+        "select * from entry where org = $1 and screening is null order by created_at desc, id limit $2", tx.org, limit
+    )
+    return [_entry(row) for row in rows]
+
+
+async def handoffs_with(tx: Tx, entry: UUID) -> list[UUID]:
+    """The hand-offs of a person, the latest first."""
+    rows = await tx.conn.fetch(
+        """
+        select h.id from handoff h join handoff_member m on m.handoff = h.id where m.entry = $1
+        order by h.requested_at desc, h.id
+        """,
+        entry,
+    )
+    return [row["id"] for row in rows]
 
 
 async def open_cases(tx: Tx, entries: list[UUID]) -> set[UUID]:

@@ -125,19 +125,22 @@ async def record(request: Request, entry: UUID, body: ConsentBody, command: Send
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        decided = Record(
-            decision=body.decision, state=ConsentState(body.state), categories=body.categories, purposes=body.purposes,
-            recipients=body.recipients.model_dump(mode="json"), valid_from=_begin(body.valid_from, tx.now),
-            valid_until=body.valid_until, expressed=body.expressed, language=body.language, notice=body.notice,
-            interpreter=body.interpreter, guardian=body.guardian.model_dump() if body.guardian else None,
-            recorded_by=command.caller.client,
-        )  # fmt: skip
         fence = await handlers.lock(tx, entry)
         expect_version(command, await store.version(tx, entry))
-        version = await handlers.record(tx, holder, entry, fence, decided)
+        version = await handlers.record(tx, holder, entry, fence, decided(body, command.caller.client, tx.now))
         return Reply(RecordedView(entry=entry, version=version), version, 201)
 
     return await command.run("consent.record", work)
+
+
+def decided(body: ConsentBody, by: str, now: datetime) -> Record:
+    """The body as it is written down."""
+    return Record(
+        decision=body.decision, state=ConsentState(body.state), categories=body.categories, purposes=body.purposes,
+        recipients=body.recipients.model_dump(mode="json"), valid_from=_begin(body.valid_from, now),
+        valid_until=body.valid_until, expressed=body.expressed, language=body.language, notice=body.notice,
+        interpreter=body.interpreter, guardian=body.guardian.model_dump() if body.guardian else None, recorded_by=by,
+    )  # fmt: skip
 
 
 def _begin(asked: datetime | None, now: datetime) -> datetime:

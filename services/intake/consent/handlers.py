@@ -1,10 +1,15 @@
 """What a person decides, and stopping. A fence is shut in the holder's own transaction and, before that commits, in the
 key store: true before any event is published, and true again after a restored backup.
+
+A stop waits for nobody. Where the key store does not answer, the fence is shut here all the same (nobody can be read while
+it is silent), and the clock writes it there, and tells the network, once it answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose
@@ -15,14 +20,20 @@ from services.intake.disclosure.domain import Exclusion
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
 from services.intake.handoffs import store as handoffs
-from services.intake.keystore.store import Fence
+from services.intake.handoffs.store import Handoff
+from services.intake.keystore.store import Fence, Silent
 from spean.clock import clear_due, set_due
 from spean.db import Database, Tx
 from spean.problem import Refusal
 
+log = logging.getLogger(__name__)
 _SERVICE, _SHARING = ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL
 # Kind of due row: the next of a person's consents ends, or a fence was shut at a start. Its subject is the entry.
 LOOK = "consent-look"
+# Kind of due row: a fence that the key store has not been told of. Its subject is the entry.
+KEEP = "fence-keep"
+# How long until a key store that was silent is asked again: soon, for a backup restored meanwhile would not know of it.
+AGAIN = timedelta(seconds=5)
 
 
 async def record(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
@@ -35,7 +46,7 @@ async def record(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: 
         return await _stop(tx, holder, entry_id, fence, decided)
     version = await store.insert(tx, entry_id, decided)
     await store.save_fence(tx, entry_id, _opened(fence, decided.decision))
-    await _look(tx, holder, entry_id)
+    await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
     return version
 
 
@@ -43,7 +54,7 @@ async def exclude(tx: Tx, holder: Holder, entry_id: UUID, exclusion: Exclusion, 
     """Never to this organisation (or type). Beats every consent, at once. Raises Refusal `not-found`."""
     await lock(tx, entry_id)
     await store.insert_exclusion(tx, entry_id, exclusion, by)
-    await _look(tx, holder, entry_id)
+    await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
 
 
 async def withdraw(tx: Tx, holder: Holder, entry_id: UUID, decision: ConsentDecision, by: str) -> None:
@@ -65,7 +76,7 @@ async def lock(tx: Tx, entry_id: UUID) -> Fence:
 
 async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
     """Record a refusal or a withdrawal, of the service also for sharing, and shut. The key store comes first: if this
-    transaction fails then, it is shut too much, never too little."""
+    transaction fails then, it is shut too much, never too little. A silent one comes later."""
     last = await store.current(tx, entry_id)
     versions = [await store.insert(tx, entry_id, decided)]
     for other in _with(decided.decision) - {decided.decision}:
@@ -73,20 +84,53 @@ async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: R
             follows = _withdrawn(tx, other, decided.recorded_by, decided.language)
             versions.append(await store.insert(tx, entry_id, follows))
     shut = _shut(fence, decided.decision)
-    await holder.keys.write_fence(entry_id, shut)
+    kept = await _kept(holder, entry_id, shut)
     await store.save_fence(tx, entry_id, shut)
     found = await handoffs.lock_concerned(tx, entry_id)
     if decided.decision is _SERVICE:
-        await stopping.end_service(tx, holder, found)
+        await stopping.end_service(tx, found)
+    if kept:
+        await _look(tx, holder, entry_id, found)
     else:
-        await stopping.look_again(tx, holder, found)
-    await clear_due(tx, LOOK, entry_id)
+        await set_due(tx, KEEP, entry_id, tx.now)
     return versions[0]
 
 
-async def _look(tx: Tx, holder: Holder, entry_id: UUID) -> None:
-    """What the gate may no longer allow for this person is stopped; the clock looks again when the next consent ends."""
-    await stopping.look_again(tx, holder, await handoffs.lock_concerned(tx, entry_id))
+async def _kept(holder: Holder, entry_id: UUID, fence: Fence) -> bool:
+    """Write a fence to the key store. False where that is silent."""
+    try:
+        await holder.keys.write_fence(entry_id, fence)
+    except Silent:
+        log.warning("the key store is silent: a fence is shut without it, and waits to be written there")
+        return False
+    return True
+
+
+async def keep(db: Database, holder: Holder, entry_id: UUID) -> None:
+    """The clock: a fence is not in the key store yet. Then the network is told, too. What was opened again meanwhile is
+    not written: the key store only ever shuts."""
+    async with db.transaction("fence.read") as tx:
+        fence = await store.find_fence(tx, entry_id)
+    kept = not (fence.sharing_shut or fence.service_shut) or await _kept(holder, entry_id, fence)
+    async with db.transaction("fence.kept") as tx:
+        if not kept:
+            await set_due(tx, KEEP, entry_id, tx.now + AGAIN)
+        elif await store.lock_fence(tx, entry_id) != fence:
+            await set_due(tx, KEEP, entry_id, tx.now)  # it was changed meanwhile, perhaps without the key store again
+        else:
+            await clear_due(tx, KEEP, entry_id)
+            await set_due(tx, LOOK, entry_id, tx.now)
+
+
+async def _look(tx: Tx, holder: Holder, entry_id: UUID, found: Sequence[Handoff]) -> None:
+    """What the gate may no longer allow for this person, in these locked hand-offs, is stopped; the clock looks again when
+    the next consent ends. While the key store is silent nobody is read, and whom to tell cannot be seen: it is then
+    looked at later."""
+    try:
+        await stopping.look_again(tx, holder, found)
+    except Silent:
+        await set_due(tx, LOOK, entry_id, tx.now + AGAIN)
+        return
     ends = await store.next_end(tx, entry_id)
     if ends is None:
         await clear_due(tx, LOOK, entry_id)
@@ -98,7 +142,7 @@ async def look(db: Database, holder: Holder, entry_id: UUID) -> None:
     """The clock: one of a person's consents has ended."""
     async with db.transaction("consent.look") as tx:
         await store.lock_fence(tx, entry_id)
-        await _look(tx, holder, entry_id)
+        await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
 
 
 async def apply_kept_fences(tx: Tx, kept: Mapping[UUID, Fence]) -> int:

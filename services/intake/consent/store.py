@@ -145,19 +145,29 @@ _RULES = _lock("rules")
 
 async def hold(tx: Tx, entries: Collection[UUID]) -> None:
     """For who reads: no rule and none of these people's fences changes until this transaction ends. One statement, in an
-    order that is the same for everybody; whatever is decided from is read by later statements."""
+    order that is the same for everybody; whatever is decided from is read by later statements, and judged at a time that
+    is not before the locks were had."""
     locks = sorted({_RULES, *(_lock(str(entry)) for entry in entries)})
     await tx.conn.execute("select pg_advisory_xact_lock_shared(one) from unnest($1::bigint[]) as one", locks)
+    await tx.catch_up()
 
 
 async def lock_rules(tx: Tx) -> None:
-    """For who changes a rule: wait for every reader who decided by it, and keep others out until this ends."""
+    """For who changes a rule: wait for every reader who decided by it, and keep others out until this ends. It changes
+    after the last of them was told."""
     await tx.conn.execute("select pg_advisory_xact_lock($1)", _RULES)
+    await tx.catch_up()
 
 
 async def lock_fence(tx: Tx, entry: UUID) -> Fence:
     """For who shuts or opens: wait for every reader of the person, and keep others out. Raises Refusal `not-found`."""
     await tx.conn.execute("select pg_advisory_xact_lock($1)", _lock(str(entry)))
+    await tx.catch_up()
+    return await find_fence(tx, entry)
+
+
+async def find_fence(tx: Tx, entry: UUID) -> Fence:
+    """Raises Refusal `not-found`."""
     row = await tx.conn.fetchrow("select generation, sharing_shut, service_shut from fence where entry = $1", entry)
     if row is None:
         raise Refusal("not-found")

@@ -52,19 +52,24 @@ async def network(
         raise Refusal("bad-token")
 
 
-async def ticket(
-    request: Request, offer: UUID, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_ticket_holder)]
-) -> q.PacketTicket:
-    """A dependency: the network vouches that this organisation has accepted this offer, at most a minute ago."""
+async def ticket_in(request: Request, offer: UUID, token: str) -> tuple[q.PacketTicket, dict[str, Any]]:
+    """What a ticket for this offer says, and its claims. Raises Refusal `bad-token`, `not-found`."""
     verifier: Verifier = request.app.state.tickets
-    claims = await verifier.claims(_bearer(shown))
+    claims = await verifier.claims(token)
     try:
         found = q.PacketTicket.model_validate(claims["packet"], extra="ignore")
     except (KeyError, ValidationError):
         raise Refusal("bad-token") from None
     if found.offer != offer:
         raise Refusal("not-found")
-    return found
+    return found, claims
+
+
+async def ticket(
+    request: Request, offer: UUID, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_ticket_holder)]
+) -> q.PacketTicket:
+    """A dependency: the network vouches that this organisation has accepted this offer, at most a minute ago."""
+    return (await ticket_in(request, offer, _bearer(shown)))[0]
 
 
 Ticket = Annotated[q.PacketTicket, Depends(ticket)]
@@ -184,40 +189,58 @@ async def read_packet(request: Request, offer: UUID, found: Ticket) -> Response:
     """The packet, composed now. A ticket that arrives before the acceptance has been heard of releases it as well."""
     holder: Holder = request.app.state.holder
     db: Database = request.app.state.door.db
-    organisation = found.facts.organisation
+    await release(request, found)
+    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found))
+
+
+async def release(request: Request, found: q.PacketTicket) -> None:
+    """Raises Refusal `no-longer-available`, `not-allowed-now`."""
+    holder: Holder = request.app.state.holder
+    db: Database = request.app.state.door.db
     async with db.transaction("packet.release") as tx:
-        if not await handoffs.release(tx, holder, found.referral, offer, organisation):
+        if not await handoffs.release(tx, holder, found.referral, found.offer, found.facts.organisation):
             raise Refusal("no-longer-available")
 
-    async def work(tx: Tx) -> Reply:
-        party = await handlers.held(tx, holder, found.referral)
-        packet = await handoffs.open_packet(tx, offer, organisation)
-        if party is None:
-            raise Refusal("no-longer-available")
-        members = await handlers.packet(tx, holder, party, found.facts)
-        # Where everybody has stopped, not even the kind of service is told again.
-        handoff = party.handoff if any(members) else None
-        if handoff is not None:
-            await handoffs.mark_fetched(tx, packet)
-        shown = PacketView(
-            offer=offer, service_type=handoff and handoff.service_type, need_by=handoff and handoff.need_by,
-            members=tuple(members), erasure=packet.erasure, erasure_by=packet.erasure_by, version=packet.version,
-        )  # fmt: skip
-        return Reply(shown, packet.version)
 
-    return GatedResponse(db, "packet.read", work)
+async def packet_now(tx: Tx, holder: Holder, found: q.PacketTicket) -> Reply:
+    """The packet as it may be read at this moment; whoever is answered holds a copy from now on. Raises Refusal
+    `no-longer-available`."""
+    party = await handlers.held(tx, holder, found.referral)
+    packet = await handoffs.open_packet(tx, found.offer, found.facts.organisation)
+    if party is None:
+        raise Refusal("no-longer-available")
+    members = await handlers.content(tx, holder, party, packet, found.facts)
+    # Where everybody has stopped, not even the kind of service is told again.
+    handoff = party.handoff if any(members) else None
+    if handoff is not None:
+        await handoffs.mark_fetched(tx, packet)
+    shown = PacketView(
+        offer=found.offer, service_type=handoff and handoff.service_type, need_by=handoff and handoff.need_by,
+        members=tuple(members), erasure=packet.erasure, erasure_by=packet.erasure_by, version=packet.version,
+    )  # fmt: skip
+    return Reply(shown, packet.version)
 
 
 @router.put("/packets/{offer}/whereabouts", tags=["packets"], response_model=DoneView)
 async def set_whereabouts(request: Request, offer: UUID, body: Whereabouts, found: Ticket) -> Response:
     """Say where the person is met, in place of what was said before."""
+    await say_whereabouts(request, found, body)
+    return read_reply(Reply(DoneView(offer=offer)))
+
+
+async def say_whereabouts(
+    request: Request, found: q.PacketTicket, body: Whereabouts, expected: int | None = None
+) -> None:
+    """`expected`: the packet's version that was read, where one was. Raises Refusal `no-longer-available`, `erased`,
+    `version`."""
     holder: Holder = request.app.state.holder
     db: Database = request.app.state.door.db
     async with db.transaction("packet.whereabouts") as tx:
         await handoff_store.lock_handoff(tx, found.referral)
-        packet = await handoffs.open_packet(tx, offer, found.facts.organisation)
+        packet = await handoffs.open_packet(tx, found.offer, found.facts.organisation)
+        if expected is not None and packet.version != expected:
+            raise Refusal("version")
         await handoffs.set_whereabouts(tx, holder, packet, body.meeting_point, body.address)
-    return read_reply(Reply(DoneView(offer=offer)))
 
 
 @router.put("/packets/{offer}/erasure", tags=["packets"], response_model=DoneView)

@@ -126,6 +126,10 @@ ERASED = Person(minor=True, service=None, sharing=None, exclusions=(), sharing_s
 
 @dataclass(frozen=True, slots=True)
 class NeedToKnow:
+    """`network`: for its hand-offs only; None is every network of this holder."""
+
+    id: UUID
+    network: UUID | None
     group: ServiceGroup
     stage: Stage
     fields: frozenset[str]
@@ -133,6 +137,7 @@ class NeedToKnow:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
+    id: UUID
     sender: UUID
     recipient: UUID
     categories: frozenset[DataCategory]
@@ -141,6 +146,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Corridor:
+    id: UUID
     from_country: str
     to_country: str
     categories: frozenset[DataCategory]
@@ -154,13 +160,37 @@ class Rules:
     agreements: tuple[Agreement, ...]
     corridors: tuple[Corridor, ...]
 
+    def counting(self, ask: Ask) -> Rules:
+        """Those that count for a question. A kind of service that we do not know needs to know nothing."""
+        known = ask.group is not ServiceGroup.UNKNOWN
+        return Rules(
+            tuple(
+                rule for rule in self.need_to_know
+                if known and rule.group is ask.group and rule.stage == ask.stage and rule.network in {None, ask.network}
+            ),
+            tuple(
+                rule for rule in self.agreements
+                if rule.sender == ask.sender and rule.recipient == ask.recipient.organisation
+                and ask.purpose in rule.purposes
+            ),
+            tuple(
+                rule for rule in self.corridors
+                if rule.from_country == ask.country and rule.to_country == ask.recipient.country
+            ),
+        )  # fmt: skip
+
+    @property
+    def ids(self) -> list[UUID]:
+        return sorted(rule.id for rules in (self.need_to_know, self.agreements, self.corridors) for rule in rules)
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, at which stage, for what purpose, for which kind of service; `sender` is the organisation whose agreement
-    with the recipient counts, `country` is the holder's."""
+    """Who asks, at which stage, for what purpose, for which kind of service, about a hand-off in which network; `sender` is
+    the organisation whose agreement with the recipient counts, `country` is the holder's."""
 
     sender: UUID
+    network: UUID
     recipient: OrganisationFacts
     stage: Stage
     purpose: Purpose
@@ -174,17 +204,11 @@ def disclose(fields: Iterable[str], ask: Ask, person: Person, rules: Rules) -> d
     whole = _whole(ask, person)
     if whole is not Rule.ALLOWED:
         return dict.fromkeys(fields, whole)
-    known = _needed(ask, rules)
-    agreed = frozenset[DataCategory]().union(
-        *(
-            rule.categories
-            for rule in rules.agreements
-            if rule.sender == ask.sender
-            and rule.recipient == ask.recipient.organisation
-            and ask.purpose in rule.purposes
-        )
-    )
-    crossing = _crossing(ask, rules)
+    counting = rules.counting(ask)
+    needed = frozenset[str]().union(*(rule.fields for rule in counting.need_to_know))
+    agreed = frozenset[DataCategory]().union(*(rule.categories for rule in counting.agreements))
+    crosses = ask.recipient.country != ask.country
+    crossing = frozenset[DataCategory]().union(*(rule.categories for rule in counting.corridors))
     consented = person.sharing.categories if person.sharing else frozenset[DataCategory]()
     verdicts: dict[str, Rule] = {}
     for field in fields:
@@ -193,11 +217,11 @@ def disclose(fields: Iterable[str], ask: Ask, person: Person, rules: Rules) -> d
             verdicts[field] = Rule.UNKNOWN_FIELD
         elif category not in consented:
             verdicts[field] = Rule.CONSENT_CATEGORY
-        elif field not in known:
+        elif field not in needed:
             verdicts[field] = Rule.NEED_TO_KNOW
         elif category not in agreed:
             verdicts[field] = Rule.AGREEMENT
-        elif crossing is not None and category not in crossing:
+        elif crosses and category not in crossing:
             verdicts[field] = Rule.CORRIDOR
         else:
             verdicts[field] = Rule.ALLOWED
@@ -258,25 +282,3 @@ def standing(consent: Consent | None, person: Person, now: datetime) -> Rule:
     if person.minor and not consent.guardian:
         return Rule.GUARDIAN
     return Rule.ALLOWED
-
-
-def _needed(ask: Ask, rules: Rules) -> frozenset[str]:
-    """What this kind of service needs to know at this stage; of a kind that we do not know, nothing."""
-    if ask.group is ServiceGroup.UNKNOWN:
-        return frozenset()
-    return frozenset[str]().union(
-        *(rule.fields for rule in rules.need_to_know if rule.group is ask.group and rule.stage == ask.stage)
-    )
-
-
-def _crossing(ask: Ask, rules: Rules) -> frozenset[DataCategory] | None:
-    """What may cross the border between holder and recipient; None where there is none to cross."""
-    if ask.recipient.country == ask.country:
-        return None
-    return frozenset[DataCategory]().union(
-        *(
-            rule.categories
-            for rule in rules.corridors
-            if rule.from_country == ask.country and rule.to_country == ask.recipient.country
-        )
-    )

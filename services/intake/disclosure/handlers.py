@@ -32,7 +32,7 @@ from services.intake.disclosure.domain import (
 )
 from services.intake.disclosure.store import Answer
 from services.intake.handoffs import store as handoffs
-from services.intake.handoffs.store import Handoff
+from services.intake.handoffs.store import Handoff, Packet
 from services.intake.keystore.store import KeyStore
 from services.intake.rules import store as rules
 from spean.db import Tx
@@ -50,12 +50,14 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person of a party. `key` opens what is sealed for them; None where they were erased."""
+    """A person of a party, as of a version of their entry. `key` opens what is sealed for them; None where they were
+    erased."""
 
     entry: UUID
     key: bytes | None
     fields: PersonFields
     person: Person
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,22 @@ class Party:
 
     def ask(self, tx: Tx, holder: Holder, recipient: q.OrganisationFacts, stage: Stage, purpose: Purpose) -> Ask:
         """A question about these people, under the sender's agreement with the recipient."""
-        return Ask(self.handoff.org, recipient, stage, purpose, self.handoff.group, holder.country, tx.now)
+        h = self.handoff
+        return Ask(h.org, h.network, recipient, stage, purpose, h.group, holder.country, tx.now)
 
     def judge(self, ask: Ask, fields: Collection[str], in_force: Rules) -> list[Verdicts]:
         """The gate's verdicts, member by member."""
         return [disclose(fields, ask, member.person, in_force) for member in self.members]
 
-    def answers(self, ask: Ask, verdicts: Sequence[Verdicts]) -> list[Answer]:
-        """What is written down of an answer to `ask`."""
+    def answers(
+        self, ask: Ask, verdicts: Sequence[Verdicts], in_force: Rules, packet: Packet | None = None
+    ) -> list[Answer]:
+        """What is written down of an answer to `ask`; `packet` where there is one that it is about."""
+        h, counting = self.handoff, in_force.counting(ask).ids
+        # Everything that may be told: the person's fields, how the hand-off stands, whereabouts, a copy given back.
+        work = f"{h.state}/{h.ending}/{h.arrival_verified}/{h.offer}/{packet and packet.version}"
         return [
-            Answer(member.entry, self.handoff.id, self.handoff.org, ask, member.person, told)
+            Answer(member.entry, h.id, h.org, ask, member.person, told, counting, f"{member.version}/{work}")
             for member, told in zip(self.members, verdicts, strict=True)
         ]
 
@@ -97,8 +105,8 @@ async def load(tx: Tx, holder: Holder, found: Sequence[Handoff]) -> list[Party]:
     def member(entry: UUID) -> Member:
         one = opened.get(entry)
         if one is None:
-            return Member(entry, None, PersonFields(), ERASED)
-        return Member(entry, one.key, one.fields, people[entry])
+            return Member(entry, None, PersonFields(), ERASED, 0)
+        return Member(entry, one.key, one.fields, people[entry], one.version)
 
     return [Party(handoff, tuple(map(member, members[handoff.id]))) for handoff in found]
 
@@ -121,8 +129,9 @@ async def current_facts(tx: Tx, told: Sequence[q.OrganisationFacts]) -> list[q.O
 
 async def in_force(tx: Tx, parties: Sequence[Party], recipients: Collection[UUID]) -> Rules:
     """The rules that stand now for what the senders of these hand-offs disclose to these organisations."""
-    senders = {party.handoff.org for party in parties}
-    return await rules.in_force(tx, {party.handoff.group for party in parties}, senders, recipients)
+    found = [party.handoff for party in parties]
+    networks, senders = {one.network for one in found}, {one.org for one in found}
+    return await rules.in_force(tx, networks, {one.group for one in found}, senders, recipients)
 
 
 async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
@@ -143,7 +152,7 @@ async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuesti
             await handoffs.remember_asked(tx, party.handoff.id, organisation)
             chosen = candidate.place
             break
-    await store.insert(tx, refused)
+    await store.write(tx, refused)
     return q.NextCandidateAnswer(place=chosen)
 
 
@@ -155,7 +164,7 @@ async def may_accept(tx: Tx, holder: Holder, question: q.MayAcceptQuestion) -> q
         return q.MayAcceptAnswer(allowed=False)
     standing = await in_force(tx, [party], [organisation.organisation])
     refusals = _refusals(tx, holder, party, organisation, standing)
-    await store.insert(tx, refusals)
+    await store.write(tx, refusals)
     if refusals or not _all_fit(party, question.eligibility):
         return q.MayAcceptAnswer(allowed=False)
     await handoffs.remember_asked(tx, party.handoff.id, organisation)
@@ -166,7 +175,7 @@ def _refusals(tx: Tx, holder: Holder, party: Party, organisation: q.Organisation
     """Why the party may not be offered there; empty where it may."""
     ask = party.ask(tx, holder, organisation, "offer", Purpose.REFERRAL)
     verdicts = as_offer(party.judge(ask, OFFER_FIELDS, standing))
-    return [] if offerable(verdicts) else party.answers(ask, verdicts)
+    return [] if offerable(verdicts) else party.answers(ask, verdicts, standing)
 
 
 def offerable(verdicts: Sequence[Verdicts]) -> bool:
@@ -195,9 +204,9 @@ async def readable_offers(tx: Tx, holder: Holder, question: q.ReadableOffersQues
             continue
         ask = party.ask(tx, holder, organisation, "offer", Purpose.REFERRAL)
         verdicts = as_offer(party.judge(ask, OFFER_FIELDS, standing))
-        told += party.answers(ask, verdicts)
+        told += party.answers(ask, verdicts, standing)
         shown.append(_content(one.offer, party, verdicts))
-    await store.insert(tx, told)
+    await store.write(tx, told)
     return q.ReadableOffersAnswer(offers=tuple(shown))
 
 
@@ -215,33 +224,38 @@ def _content(offer: UUID, party: Party, verdicts: Sequence[Verdicts]) -> q.Offer
     )  # fmt: skip
 
 
-async def packet(tx: Tx, holder: Holder, party: Party, facts: q.OrganisationFacts) -> list[dict[str, object]]:
+async def content(tx: Tx, holder: Holder, party: Party, packet: Packet,
+                  facts: q.OrganisationFacts) -> list[dict[str, object]]:  # fmt: skip
     """What the accepting organisation may read now, person by person: one who stopped empties their own section only.
     The party's fences are held."""
     organisation = (await current_facts(tx, [facts]))[0]
     ask = party.ask(tx, holder, organisation, "packet", Purpose.SERVICE_PROVISION)
-    verdicts = party.judge(ask, PACKET_FIELDS, await in_force(tx, [party], [organisation.organisation]))
-    await store.insert(tx, party.answers(ask, verdicts))
+    standing = await in_force(tx, [party], [organisation.organisation])
+    verdicts = party.judge(ask, PACKET_FIELDS, standing)
+    await store.write(tx, party.answers(ask, verdicts, standing, packet))
     return [member.fields.shown(allowed(told)) for member, told in zip(party.members, verdicts, strict=True)]
 
 
-async def placement(tx: Tx, holder: Holder, receivers: Mapping[UUID, UUID], parties: Sequence[Party],
+async def placement(tx: Tx, holder: Holder, packets: Mapping[UUID, Packet], parties: Sequence[Party],
                     sender: q.OrganisationFacts) -> dict[UUID, set[str]]:  # fmt: skip
-    """Which placement fields the sender may see of each hand-off (hand-off → receiver): those that every member allows.
+    """Which placement fields the sender may see of each hand-off (hand-off → packet): those that every member allows.
     What the receiver's side says goes to the sender, so the agreement that counts is the receiver's with the sender. The
     parties' fences are held."""
-    concerned = [party for party in parties if party.handoff.id in receivers]
-    groups = {party.handoff.group for party in concerned}
-    standing = await rules.in_force(tx, groups, set(receivers.values()), [sender.organisation])
+    concerned = [party for party in parties if party.handoff.id in packets]
+    receivers = {packet.organisation for packet in packets.values()}
+    networks, groups = {one.handoff.network for one in concerned}, {one.handoff.group for one in concerned}
+    standing = await rules.in_force(tx, networks, groups, receivers, [sender.organisation])
     seen: dict[UUID, set[str]] = {party.handoff.id: set() for party in parties}
     told: list[Answer] = []
     for party in concerned:
-        id_, h = party.handoff.id, party.handoff
-        ask = Ask(receivers[id_], sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now)
+        h, packet = party.handoff, packets[party.handoff.id]
+        ask = Ask(
+            packet.organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now
+        )
         verdicts = together(party.judge(ask, PLACEMENT_FIELDS, standing))
-        told += party.answers(ask, verdicts)
-        seen[id_] = allowed(verdicts[0])
-    await store.insert(tx, told)
+        told += party.answers(ask, verdicts, standing, packet)
+        seen[h.id] = allowed(verdicts[0])
+    await store.write(tx, told)
     return seen
 
 
@@ -250,11 +264,11 @@ async def unnamed(tx: Tx, holder: Holder, id_: UUID, sender: q.OrganisationFacts
     The fences are held from here on. Raises Refusal `not-found`."""
     await hold(tx, [id_])
     party = (await load(tx, holder, [await handoffs.find_handoff(tx, id_)]))[0]
-    asked, group = await handoffs.asked_of(tx, id_), party.handoff.group
-    standing = await rules.in_force(tx, {group}, asked, [sender.organisation])
+    asked, h = await handoffs.asked_of(tx, id_), party.handoff
+    standing = await rules.in_force(tx, {h.network}, {h.group}, asked, [sender.organisation])
     named: set[UUID] = set()
     for organisation in asked:
-        ask = Ask(organisation, sender, "placement", Purpose.FOLLOW_UP, group, holder.country, tx.now)
+        ask = Ask(organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now)
         if allowed(together(party.judge(ask, ("receiver",), standing))[0]):
             named.add(organisation)
     return asked - named

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -16,7 +17,8 @@ from spean.db import Tx
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the gate said of one person's fields to one organisation; `org` is the sender, who may read it."""
+    """What the gate said of one person's fields to one organisation, by which rules; `org` is the sender, who may read it.
+    `content` is the version of what was told: whoever is told it again learns nothing more."""
 
     entry: UUID
     handoff: UUID
@@ -24,25 +26,57 @@ class Answer:
     ask: Ask
     person: Person
     verdicts: Mapping[str, Rule]
+    rules: Sequence[UUID]
+    content: str
 
 
-async def insert(tx: Tx, answers: Sequence[Answer]) -> None:
-    """Write answers down before they are given."""
-    await tx.conn.executemany(
+async def write(tx: Tx, answers: Sequence[Answer]) -> None:
+    """Write answers down before they are given. Where the last one about the same was the same in every respect, it is
+    counted there; not where another reader is counting in that row just now, for nobody waits here with a fence held.
+    """
+    if not answers:
+        return
+    times = Counter(json.dumps(_written(one), sort_keys=True) for one in answers)
+    await tx.conn.execute(
         """
-        insert into disclosure (entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version, at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        with given as (
+            select * from jsonb_to_recordset($1) as given (
+                entry uuid, handoff uuid, org uuid, recipient uuid, stage text, purpose text, allowed text[],
+                refused jsonb, consent_version integer, rules uuid[], content text, times bigint)
+        ), same as (
+            select last.number, given.times from given, lateral (
+                select d.* from disclosure d
+                where d.number = (
+                    select max(number) from disclosure one
+                    where (one.entry, one.handoff, one.recipient, one.stage, one.purpose)
+                        = (given.entry, given.handoff, given.recipient, given.stage, given.purpose))
+                  and (d.allowed, d.refused, d.rules, d.content)
+                    = (given.allowed, given.refused, given.rules, given.content)
+                  and d.consent_version is not distinct from given.consent_version
+                for update skip locked) last
+        ), counted as (
+            update disclosure d set times = d.times + same.times, last_at = greatest(d.last_at, $2)
+            from same where d.number = same.number
+            returning d.entry, d.handoff, d.recipient, d.stage, d.purpose
+        )
+        insert into disclosure (entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version, rules,
+                                content, times, at, last_at)
+        select entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version, rules, content, times, $2, $2
+        from given where (entry, handoff, recipient, stage, purpose) not in (select * from counted)
         """,
-        [
-            (
-                one.entry, one.handoff, one.org, one.ask.recipient.organisation, one.ask.stage, one.ask.purpose,
-                sorted(allowed(one.verdicts)),
-                json.dumps({field: rule for field, rule in sorted(one.verdicts.items()) if rule is not Rule.ALLOWED}),
-                one.person.sharing.version if one.person.sharing else None, tx.now,
-            )
-            for one in answers
-        ],
+        json.dumps([{**json.loads(one), "times": count} for one, count in times.items()]), tx.now,
     )  # fmt: skip
+
+
+def _written(one: Answer) -> dict[str, Any]:
+    return {
+        "entry": str(one.entry), "handoff": str(one.handoff), "org": str(one.org),
+        "recipient": str(one.ask.recipient.organisation), "stage": one.ask.stage, "purpose": one.ask.purpose,
+        "allowed": sorted(allowed(one.verdicts)),
+        "refused": {field: rule for field, rule in one.verdicts.items() if rule is not Rule.ALLOWED},
+        "consent_version": one.person.sharing.version if one.person.sharing else None,
+        "rules": [str(rule) for rule in one.rules], "content": one.content,
+    }  # fmt: skip
 
 
 async def of_handoff(tx: Tx, handoff: UUID, after: int, limit: int) -> list[asyncpg.Record]:

@@ -29,7 +29,7 @@ from spean.problem import Refusal
 
 SCOPE = "intake:send"
 _LIST_MOST = 50
-_DISCLOSURES_MOST = 1_000
+DISCLOSURES_MOST = 1_000
 router = APIRouter(tags=["hand-offs"])
 Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
@@ -62,6 +62,7 @@ class HandoffView(View):
     meeting_point: str | None = None
     address: str | None = None
     receiver: UUID | None = None
+    arrival_verified: bool | None = Field(default=None, description="absent before arrival, and without `placement`")
     version: int
 
 
@@ -70,7 +71,8 @@ class HandoffsView(View):
 
 
 class DisclosureView(View):
-    """One answer of the gate about one person."""
+    """One answer of the gate about one person. The same answer, given again and again, is counted: `times` between `at`
+    and `last_at`."""
 
     number: int
     entry: UUID
@@ -81,6 +83,8 @@ class DisclosureView(View):
     refused: dict[str, str]
     consent_version: int | None
     at: datetime
+    times: int
+    last_at: datetime
 
 
 class DisclosuresView(View):
@@ -105,17 +109,18 @@ def _holder(request: Request) -> Holder:
     return holder
 
 
-def _view(seen: Seen, now: datetime) -> HandoffView:
+def view(seen: Seen, now: datetime) -> HandoffView:
     h = seen.handoff
     return HandoffView(
         id=h.id, service_type=h.service_type, urgency=h.urgency, area=h.area, places=h.places, need_by=h.need_by,
         requested_at=h.requested_at, state=seen.state,
         not_yet_with_network=domain.not_yet_with_network(h.state, h.requested_at, now), hand_over_code=seen.code,
-        meeting_point=seen.meeting_point, address=seen.address, receiver=seen.receiver, version=h.version,
+        meeting_point=seen.meeting_point, address=seen.address, receiver=seen.receiver,
+        arrival_verified=seen.arrival_verified, version=h.version,
     )  # fmt: skip
 
 
-async def _seen(tx: Tx, holder: Holder, handoff: UUID, caller: Caller) -> Seen:
+async def seen(tx: Tx, holder: Holder, handoff: UUID, caller: Caller) -> Seen:
     """One hand-off as its sender may see it. Raises Refusal `not-found`."""
     found = await handlers.seen_by_sender(tx, holder, [handoff], caller.facts)
     if not found:
@@ -141,7 +146,7 @@ async def request_handoff(request: Request, body: HandoffBody, command: SenderCo
             offer=None, sealed_code=None, code_tries=0, version=1,
         )  # fmt: skip
         await handlers.request(tx, holder, handoff, list(body.members))
-        return Reply(_view(handlers.unseen(handoff), tx.now), 1, 201)
+        return Reply(view(handlers.unseen(handoff), tx.now), 1, 201)
 
     return await command.run("handoff.request", work)
 
@@ -158,7 +163,7 @@ async def list_handoffs(
     async def work(tx: Tx) -> Reply:
         ids = await store.handoffs_of(tx, caller.org, before, _LIST_MOST)
         found = await handlers.seen_by_sender(tx, holder, ids, caller.facts)
-        return Reply(HandoffsView(handoffs=tuple(_view(one, tx.now) for one in found)))
+        return Reply(HandoffsView(handoffs=tuple(view(one, tx.now) for one in found)))
 
     return GatedResponse(request.app.state.door.db, "handoffs.list", work, caller.org)
 
@@ -169,8 +174,8 @@ async def read_handoff(request: Request, handoff: UUID, caller: Sender) -> Respo
     holder = _holder(request)
 
     async def work(tx: Tx) -> Reply:
-        found = await _seen(tx, holder, handoff, caller)
-        return Reply(_view(found, tx.now), found.handoff.version)
+        found = await seen(tx, holder, handoff, caller)
+        return Reply(view(found, tx.now), found.handoff.version)
 
     return GatedResponse(request.app.state.door.db, "handoff.read", work, caller.org)
 
@@ -184,18 +189,25 @@ async def read_disclosures(
     holder = _holder(request)
 
     async def work(tx: Tx) -> Reply:
-        unnamed = await disclosure.unnamed(tx, holder, handoff, caller.facts)
-        rows = await disclosures.of_handoff(tx, handoff, after, _DISCLOSURES_MOST)
-        return Reply(DisclosuresView(disclosures=tuple(_disclosure(row, unnamed) for row in rows)))
+        return Reply(await disclosures_now(tx, holder, handoff, caller, after, DISCLOSURES_MOST))
 
     return GatedResponse(request.app.state.door.db, "disclosures.read", work, caller.org)
+
+
+async def disclosures_now(
+    tx: Tx, holder: Holder, handoff: UUID, caller: Caller, after: int, limit: int
+) -> DisclosuresView:
+    """Raises Refusal `not-found`."""
+    unnamed = await disclosure.unnamed(tx, holder, handoff, caller.facts)
+    rows = await disclosures.of_handoff(tx, handoff, after, limit)
+    return DisclosuresView(disclosures=tuple(_disclosure(row, unnamed) for row in rows))
 
 
 def _disclosure(row: asyncpg.Record, unnamed: set[UUID]) -> DisclosureView:
     return DisclosureView(
         number=row["number"], entry=row["entry"], recipient=None if row["recipient"] in unnamed else row["recipient"],
         stage=row["stage"], purpose=row["purpose"], allowed=row["allowed"], refused=json.loads(row["refused"]),
-        consent_version=row["consent_version"], at=row["at"],
+        consent_version=row["consent_version"], at=row["at"], times=row["times"], last_at=row["last_at"],
     )  # fmt: skip
 
 
@@ -205,8 +217,8 @@ async def read_details(request: Request, handoff: UUID, caller: Sender) -> Respo
     holder = _holder(request)
 
     async def work(tx: Tx) -> Reply:
-        kept = await handlers.details(tx, holder, await _seen(tx, holder, handoff, caller))
-        return Reply(DetailsView(details=tuple(DetailView(kind=kind, code=code) for kind, code in kept)))
+        kept = await handlers.details(tx, holder, await seen(tx, holder, handoff, caller))
+        return Reply(DetailsView(details=tuple(DetailView(kind=kind, code=code) for kind, code, _ in kept)))
 
     return GatedResponse(request.app.state.door.db, "handoff.details", work, caller.org)
 
@@ -221,6 +233,22 @@ async def cancel_handoff(handoff: UUID, command: SenderCommand) -> Response:
         expect_version(command, locked.version)
         await handlers.cancel(tx, locked)
         after = await store.find_handoff(tx, handoff)
-        return Reply(_view(handlers.unseen(after), tx.now), after.version)
+        return Reply(view(handlers.unseen(after), tx.now), after.version)
 
     return await command.run("handoff.cancel", work)
+
+
+@router.post("/handoffs/{handoff}/ask-again", response_model=HandoffView)
+async def ask_again(request: Request, handoff: UUID, command: SenderCommand) -> Response:
+    """Ask the network anew for a hand-off that is on hold: because a consent had been taken back, or because a coordinator
+    gave it back. Needs the same consents as a new one. Also those who declined or did not answer may be asked."""
+    holder = _holder(request)
+
+    async def work(tx: Tx) -> Reply:
+        await disclosure.hold(tx, [handoff])
+        locked = await store.lock_handoff(tx, handoff)
+        expect_version(command, locked.version)
+        await handlers.ask_again(tx, holder, locked)
+        return Reply(view(handlers.unseen(locked), tx.now), locked.version)
+
+    return await command.run("handoff.ask_again", work)

@@ -22,6 +22,7 @@ STATE_AFTER: Mapping[str, str] = {
     "org.spean.referral.reopened.v1": "received",
     "org.spean.referral.ready.v1": "ready",
     "org.spean.referral.arrived.v1": "in-progress",
+    "org.spean.referral.verified.v1": "in-progress",
     "org.spean.referral.missing.v1": "missing",
     "org.spean.referral.completed.v1": "completed",
     "org.spean.referral.cancelled.v1": "cancelled",
@@ -30,6 +31,8 @@ STATE_AFTER: Mapping[str, str] = {
 OFFER_ENDS = frozenset({"org.spean.offer.declined.v1", "org.spean.offer.expired.v1", "org.spean.offer.withdrawn.v1"})
 # From here the network looks anew: whoever had accepted before has no part in it any more.
 ANEW = frozenset({"org.spean.referral.reopened.v1"})
+# What a house did is a fact: it counts also where the sender had ended the hand-off before hearing of it.
+FACTS = frozenset({"org.spean.referral.arrived.v1", "org.spean.referral.completed.v1"})
 BEFORE_ACCEPTANCE = frozenset({"requested", "received", "offered"})
 BEFORE_ARRIVAL = BEFORE_ACCEPTANCE | {"accepted", "ready", "unroutable", "on-hold", "missing"}
 # Past this, a request that has not reached the network is shown as such (with a phone number on pages).
@@ -73,6 +76,9 @@ def not_yet_with_network(state: str, requested_at: datetime, now: datetime) -> b
     return state == "requested" and (now - requested_at).total_seconds() > NOT_YET_S
 
 
-def shown_state(state: str, *, placement: bool) -> str:
-    """The state as the sender may see it."""
-    return state if placement else WITHOUT_PLACEMENT.get(state, state)
+def shown_state(state: str, *, placement: bool, ending: bool = False) -> str:
+    """The state as the sender may see it. `ending`: the sender's side has ended it; whether somebody had arrived by then
+    is no more theirs to know than before."""
+    if placement:
+        return state
+    return CLOSED if ending else WITHOUT_PLACEMENT.get(state, state)

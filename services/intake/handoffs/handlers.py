@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from schemas import events as e
@@ -15,11 +17,11 @@ from services.intake.cases import store as cases
 from services.intake.consent import store as consents
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure.handlers import Holder
-from services.intake.handoffs import domain, stopping, store
+from services.intake.handoffs import asking, domain, stopping, store
 from services.intake.handoffs.store import Handoff, Packet
 from services.intake.keystore.store import Destroyed
 from spean.clock import clear_due
-from spean.crypto import Unopenable, digits, seal, unseal
+from spean.crypto import Unopenable, digits, new_key, seal, unseal
 from spean.db import Database, Tx
 from spean.outbox import say
 from spean.problem import Refusal
@@ -30,10 +32,37 @@ CODE_TRIES = 5
 
 
 async def request(tx: Tx, holder: Holder, handoff: Handoff, members: list[UUID]) -> None:
-    """Ask the network. Every member needs an open case and standing consents. Raises Refusal `party`, `service-consent`,
-    `sharing-consent`, `guardian`, `erased`."""
+    """Ask the network. Every member needs an open case and standing consents, and has no other live hand-off for this
+    service. Raises Refusal `party`, `service-consent`, `sharing-consent`, `guardian`, `erased`, `duplicate`."""
     if len(set(members)) != len(members):
         raise Refusal("party")
+    await asking.lock_asking(tx, members)
+    opened = await _may_be_asked_for(tx, holder, members)
+    if await asking.is_asked_for(tx, members, handoff.service_type):
+        raise Refusal("duplicate")
+    key = new_key()
+    sealed = {entry: seal(opened[entry].key, key, _party_context(handoff.id, entry)) for entry in members}
+    await store.insert_handoff(tx, handoff, sealed)
+    asked = e.HandoffRequestedV1(
+        network=handoff.network, sender=handoff.org, group=handoff.group, urgency=handoff.urgency, area=handoff.area,
+        places=handoff.places, requested_at=handoff.requested_at, need_by=handoff.need_by,
+    )  # fmt: skip
+    await say(tx, HANDOFF, handoff.id, asked)
+
+
+async def ask_again(tx: Tx, holder: Holder, handoff: Handoff) -> None:
+    """Ask the network anew for a locked hand-off that waits for its sender; its people's fences are held. Raises Refusal
+    `state` where it waits for nobody, or for a coordinator because the house that accepted was suspended; else as
+    `request`."""
+    if handoff.state != "on-hold" or handoff.offer is not None:
+        raise Refusal("state")
+    await _may_be_asked_for(tx, holder, (await store.members(tx, [handoff.id]))[handoff.id])
+    await say(tx, HANDOFF, handoff.id, e.HandoffReopenedV1())
+
+
+async def _may_be_asked_for(tx: Tx, holder: Holder, members: list[UUID]) -> dict[UUID, cases.Opened]:
+    """Holds their fences. Returns each of them, opened. Raises Refusal `party`, `service-consent`, `sharing-consent`,
+    `guardian`, `erased`."""
     open_cases = await cases.open_cases(tx, members)
     await consents.hold(tx, members)
     opened = await cases.open_all(tx, holder.keys, members)
@@ -45,30 +74,36 @@ async def request(tx: Tx, holder: Holder, handoff: Handoff, members: list[UUID])
         raise Refusal("party")
     if people.keys() != set(members):
         raise Destroyed
-    await store.insert_handoff(tx, handoff, members)
-    asked = e.HandoffRequestedV1(
-        network=handoff.network, sender=handoff.org, group=handoff.group, urgency=handoff.urgency, area=handoff.area,
-        places=handoff.places, requested_at=handoff.requested_at, need_by=handoff.need_by,
-    )  # fmt: skip
-    await say(tx, HANDOFF, handoff.id, asked)
+    return opened
 
 
 async def cancel(tx: Tx, handoff: Handoff) -> None:
     """The sender ends a locked hand-off. Raises Refusal `state` where it has ended."""
-    if handoff.state in store.ENDED:
+    if handoff.state in store.ENDED or handoff.ending:
         raise Refusal("state")
     await stopping.cancel(tx, handoff)
 
 
-async def follow(tx: Tx, id_: UUID, type_: str, said: UUID | None) -> None:
-    """The network said something about a hand-off, perhaps about one offer. What the holder has ended stays ended."""
+async def follow(tx: Tx, id_: UUID, type_: str, said: UUID | None, *, verified: bool | None = None) -> None:
+    """The network said something about a hand-off, perhaps about one offer; `verified` where it is about an arrival. What
+    the holder has ended stays ended, unless a house had the person by then."""
     handoff = await store.lock_handoff(tx, id_)
-    if handoff.state in store.ENDED:
+    overtaken = handoff.state == "cancelled" and type_ in domain.FACTS
+    if handoff.state in store.ENDED and not overtaken:
         return
-    state = domain.STATE_AFTER[type_]
-    words = {domain.shown_state(one, placement=False) for one in (handoff.state, state)}
+    state, ending = domain.STATE_AFTER[type_], handoff.ending or overtaken
+    words = {
+        domain.shown_state(handoff.state, placement=False, ending=handoff.ending),
+        domain.shown_state(state, placement=False, ending=ending),
+    }
     offer = domain.offer_after(type_, handoff.offer, said)
     await store.set_state(tx, id_, state, offer, visible=len(words) > 1)
+    if verified is not None:
+        await store.set_arrival(tx, id_, verified=verified)
+    if overtaken:
+        await store.set_ending(tx, id_, visible=False)
+    if overtaken and state == "in-progress" and said is not None:
+        await store.reopen_packet(tx, said)  # which the house lost when the sender's side ended the hand-off
     if state == "completed":
         await store.end_packets(tx, [packet.offer for packet in (await store.packets_of(tx, [id_])).get(id_, [])])
     elif type_ in domain.ANEW or state == "cancelled":
@@ -92,11 +127,14 @@ async def release(tx: Tx, holder: Holder, id_: UUID, offer: UUID, organisation: 
             await store.set_state(tx, id_, "accepted", offer)
         return True
     key = await _key(tx, holder, id_)
-    if handoff.state in store.ENDED or key is None:
+    # They may be there already, at this house only, where their arrival overtook what the sender's side did meanwhile.
+    there = handoff.state not in domain.BEFORE_ARRIVAL
+    if handoff.state in store.ENDED or key is None or (there and handoff.offer != offer):
         return False
     await store.insert_packet(tx, offer, id_, known)
-    await store.set_code(tx, id_, seal(key, digits(CODE_DIGITS).encode(), _code_context(id_)))
-    await store.set_state(tx, id_, "accepted", offer)
+    if not there:
+        await store.set_code(tx, id_, seal(key, digits(CODE_DIGITS).encode(), _code_context(id_)))
+        await store.set_state(tx, id_, "accepted", offer)
     await say(tx, HANDOFF, id_, e.PacketReleasedV1(offer=offer))
     return True
 
@@ -107,9 +145,9 @@ async def refuse_packet(tx: Tx, id_: UUID, offer: UUID) -> None:
 
 
 async def _key(tx: Tx, holder: Holder, handoff: UUID) -> bytes | None:
-    """The key of the party's first member, under which the hand-off's own texts are sealed. None where it is destroyed."""
-    first = (await store.members(tx, [handoff]))[handoff][0]
-    return (await holder.keys.keys([first])).get(first)
+    """The party's key, under which the hand-off's own texts are sealed. None where everybody's key is destroyed."""
+    sealed = (await store.party_keys(tx, [handoff]))[handoff]
+    return _party_key(handoff, sealed, await holder.keys.keys(sealed))
 
 
 async def check_code(tx: Tx, holder: Holder, question: q.HandOverCodeQuestion) -> q.HandOverCodeAnswer:
@@ -125,8 +163,8 @@ async def check_code(tx: Tx, holder: Holder, question: q.HandOverCodeQuestion) -
 
 
 async def keep_detail(tx: Tx, holder: Holder, question: q.DetailQuestion) -> q.DetailAnswer:
-    """Why an organisation declined, or how it ended: kept here, sealed under the person's key. Not where the hand-off is
-    not known here, not of who was never asked, and not of a person who was erased."""
+    """Why an organisation declined, or how it ended: kept here, sealed under the party's key. Not where the hand-off is
+    not known here, not of who was never asked, and not where everybody was erased."""
     kind, code = ("decline", question.decline) if question.decline else ("outcome", question.outcome)
     asked = await store.asked_facts(tx, question.referral, question.organisation.organisation)
     key = None if asked is None else await _key(tx, holder, question.referral)
@@ -174,6 +212,12 @@ async def set_whereabouts(tx: Tx, holder: Holder, packet: Packet, meeting_point:
             await say(tx, HANDOFF, packet.handoff, e.HandoffChangedV1(offer=packet.offer, change=change))
 
 
+async def whereabouts(tx: Tx, holder: Holder, packet: Packet) -> tuple[str | None, str | None]:
+    """Meeting point and address, as the packet's own organisation has said them last."""
+    texts = _texts(await _key(tx, holder, packet.handoff), packet)
+    return texts[HandoffChange.MEETING_POINT], texts[HandoffChange.ADDRESS]
+
+
 async def acknowledge_erasure(tx: Tx, offer: UUID, organisation: UUID, answer: ErasureAnswer) -> None:
     """A holder of a copy says what became of it; saying the same again changes nothing. Raises Refusal
     `no-longer-available`, `state`."""
@@ -218,7 +262,14 @@ class Seen:
 
     @property
     def state(self) -> str:
-        return domain.shown_state(self.handoff.state, placement=self.nobody or "arrival" in self.placement)
+        placement, ending = "arrival" in self.placement, self.handoff.ending
+        if self.nobody and ending and not placement:
+            return "cancelled"
+        return domain.shown_state(self.handoff.state, placement=self.nobody or placement, ending=ending)
+
+    @property
+    def arrival_verified(self) -> bool | None:
+        return self.handoff.arrival_verified if "arrival" in self.placement else None
 
 
 def unseen(handoff: Handoff) -> Seen:
@@ -234,9 +285,14 @@ async def seen_by_sender(tx: Tx, holder: Holder, ids: Sequence[UUID], sender: q.
     packets = {
         id_: some[-1] for id_, some in (await store.packets_of(tx, ids)).items() if _stands(found[id_], some[-1])
     }
-    receivers = {id_: packet.organisation for id_, packet in packets.items()}
-    placement = await disclosure.placement(tx, holder, receivers, parties, sender)
-    return [_seen(party, packets.get(party.handoff.id), frozenset(placement[party.handoff.id])) for party in parties]
+    placement = await disclosure.placement(tx, holder, packets, parties, sender)
+    sealed = await store.party_keys(tx, ids)
+    seen: list[Seen] = []
+    for party in parties:
+        id_ = party.handoff.id
+        key = _party_key(id_, sealed[id_], {one.entry: one.key for one in party.members if one.key is not None})
+        seen.append(_seen(party.handoff, key, packets.get(id_), frozenset(placement[id_])))
+    return seen
 
 
 def _stands(handoff: Handoff, packet: Packet) -> bool:
@@ -244,33 +300,44 @@ def _stands(handoff: Handoff, packet: Packet) -> bool:
     return packet.offer == handoff.offer or handoff.state == "cancelled"
 
 
-def _seen(party: disclosure.Party, packet: Packet | None, placement: frozenset[str]) -> Seen:
+def _seen(handoff: Handoff, key: bytes | None, packet: Packet | None, placement: frozenset[str]) -> Seen:
     """The hand-over code stays as long as the word is `answered`: its end would tell that the person has arrived."""
-    handoff, key = party.handoff, party.members[0].key
     if packet is None:
         return replace(unseen(handoff), nobody=True)
-    answered = domain.shown_state(handoff.state, placement=False) == domain.ANSWERED
-    texts = _texts(key, packet) if packet.ended_at is None else {}
+    word = domain.shown_state(handoff.state, placement=False, ending=handoff.ending)
+    known = word != domain.CLOSED or "arrival" in placement
+    texts = _texts(key, packet) if packet.ended_at is None and known else {}
     return Seen(
         handoff, placement, nobody=False,
-        code=_opened(key, handoff.sealed_code, _code_context(handoff.id)) if answered else None,
+        code=_opened(key, handoff.sealed_code, _code_context(handoff.id)) if word == domain.ANSWERED else None,
         meeting_point=texts.get(HandoffChange.MEETING_POINT),
         address=texts.get(HandoffChange.ADDRESS) if "address" in placement else None,
         receiver=packet.organisation if "receiver" in placement else None,
     )  # fmt: skip
 
 
-async def details(tx: Tx, holder: Holder, seen: Seen) -> list[tuple[str, str]]:
-    """(kind, code) of what was kept. Why organisations declined is the sender's to know: it names none of them, and none
-    of them has the person. How it ended is about where the person was: only with `arrival`."""
+async def details(tx: Tx, holder: Holder, seen: Seen) -> list[tuple[str, str, datetime]]:
+    """(kind, code, when) of what was kept. Why organisations declined is the sender's to know: it names none of them, and
+    none of them has the person. How it ended is about where the person was: only with `arrival`."""
     key = await _key(tx, holder, seen.handoff.id)
     kinds = {"decline"} | ({"outcome"} if "arrival" in seen.placement else set())
     rows = [row for row in await store.details_of(tx, seen.handoff.id) if row["kind"] in kinds]
-    opened = [(row["kind"], _opened(key, row["sealed"], _detail_context(row["offer"], row["kind"]))) for row in rows]
-    return [(kind, code) for kind, code in opened if code is not None]
+    opened = [(row, _opened(key, row["sealed"], _detail_context(row["offer"], row["kind"]))) for row in rows]
+    return [(row["kind"], code, row["at"]) for row, code in opened if code is not None]
 
 
-# --- what is sealed under the person's key ------------------------------------------------------------------------
+# --- what is sealed under the party's key -------------------------------------------------------------------------
+
+
+def _party_key(handoff: UUID, sealed: Mapping[UUID, bytes | None], keys: Mapping[UUID, bytes]) -> bytes | None:
+    """The party's key, opened with the key of whichever member still has one. None where nobody has."""
+    for entry, text in sealed.items():
+        if text is None:  # a hand-off from before parties had keys of their own: the first member's served
+            return keys.get(entry)
+        if entry in keys:
+            with contextlib.suppress(Unopenable):
+                return unseal(keys[entry], text, _party_context(handoff, entry))
+    return None
 
 
 def _texts(key: bytes | None, packet: Packet) -> dict[HandoffChange, str | None]:
@@ -279,13 +346,17 @@ def _texts(key: bytes | None, packet: Packet) -> dict[HandoffChange, str | None]
 
 
 def _opened(key: bytes | None, sealed: bytes | None, context: str) -> str | None:
-    """The text; None where there is none, or where the person was erased."""
+    """The text; None where there is none, or where everybody was erased."""
     if key is None or sealed is None:
         return None
     try:
         return unseal(key, sealed, context).decode()
     except Unopenable:
         return None
+
+
+def _party_context(handoff: UUID, entry: UUID) -> str:
+    return f"handoff/{handoff}/key/{entry}/1"
 
 
 def _code_context(handoff: UUID) -> str:

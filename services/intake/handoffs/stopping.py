@@ -72,21 +72,24 @@ def _lost(tx: Tx, holder: Holder, party: Party, packet: Packet, told: Mapping[UU
     )
 
 
-async def end_service(tx: Tx, holder: Holder, found: Sequence[Handoff]) -> None:
-    """The person has ended the service: every live one of these locked hand-offs is cancelled, and sharing with it. The
-    network frees a place that nobody has arrived at; elsewhere the house speaks with the person."""
+async def end_service(tx: Tx, found: Sequence[Handoff]) -> None:
+    """The person has ended the service: every live one of these locked hand-offs is cancelled. The network frees a place
+    that nobody has arrived at; elsewhere the house speaks with the person. Sharing, which ends with it, is looked at
+    next (`look_again`)."""
     live = [handoff for handoff in found if handoff.state not in store.ENDED]
     for handoff in live:
         if handoff.state in BEFORE_ARRIVAL:
             await _close(tx, handoff)
+        elif not handoff.ending:
+            await store.set_ending(tx, handoff.id, visible=True)
         await say(tx, HANDOFF, handoff.id, e.HandoffCancelledV1(reason=ReasonFamily.STOPPED))
-    await look_again(tx, holder, found)
 
 
 async def cancel(tx: Tx, handoff: Handoff) -> None:
     """The sender ends a locked hand-off. Before arrival its packet ends, and copies are to be erased; after arrival the
     house is told, and goes on reading what the person agreed to."""
     if handoff.state not in BEFORE_ARRIVAL:
+        await store.set_ending(tx, handoff.id, visible=True)
         await say(tx, HANDOFF, handoff.id, e.HandoffCancelledV1(reason=ReasonFamily.OTHER))
         return
     requests = await _request_erasure(tx, await _close(tx, handoff))
@@ -109,7 +112,8 @@ async def end_packets(tx: Tx, handoff: Handoff, offer: UUID | None = None) -> No
 async def _close(tx: Tx, handoff: Handoff) -> list[Packet]:
     packets = (await store.packets_of(tx, [handoff.id])).get(handoff.id, [])
     await store.end_packets(tx, [packet.offer for packet in packets])
-    await store.set_state(tx, handoff.id, "cancelled", None)
+    # Its offer stays: as long as the network has not heard of this, somebody may be at that door with their code.
+    await store.set_state(tx, handoff.id, "cancelled", handoff.offer)
     return packets
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -36,6 +36,8 @@ class Handoff:
     sealed_code: bytes | None
     code_tries: int
     version: int
+    ending: bool = False
+    arrival_verified: bool | None = None
 
     @property
     def group(self) -> ServiceGroup:
@@ -61,6 +63,7 @@ class Packet:
 class Reach:
     """Whom a rule is about; None is everybody."""
 
+    network: UUID | None
     sender: UUID | None
     recipient: UUID | None
     country: str | None
@@ -72,7 +75,8 @@ def _handoff(row: asyncpg.Record) -> Handoff:
         id=row["id"], org=row["org"], network=row["network"], service_type=ServiceType(row["service_type"]),
         urgency=Urgency(row["urgency"]), area=row["area"], places=row["places"], need_by=row["need_by"],
         requested_at=row["requested_at"], state=row["state"], offer=row["offer"], sealed_code=row["sealed_code"],
-        code_tries=row["code_tries"], version=row["version"],
+        code_tries=row["code_tries"], version=row["version"], ending=row["ending"],
+        arrival_verified=row["arrival_verified"],
     )  # fmt: skip
 
 
@@ -85,7 +89,8 @@ def _packet(row: asyncpg.Record) -> Packet:
     )  # fmt: skip
 
 
-async def insert_handoff(tx: Tx, h: Handoff, members: list[UUID]) -> None:
+async def insert_handoff(tx: Tx, h: Handoff, members: Mapping[UUID, bytes]) -> None:
+    """`members`: entry → the party's key, sealed for this member; in the sender's order."""
     await tx.conn.execute(
         """
         insert into handoff (id, org, network, service_type, urgency, area, places, need_by, requested_at, state, changed_at)
@@ -94,8 +99,8 @@ async def insert_handoff(tx: Tx, h: Handoff, members: list[UUID]) -> None:
         h.id, h.org, h.network, h.service_type, h.urgency, h.area, h.places, h.need_by, h.requested_at, h.state, tx.now,
     )  # fmt: skip
     await tx.conn.executemany(
-        "insert into handoff_member (handoff, entry, place_in_party) values ($1, $2, $3)",
-        [(h.id, entry, number) for number, entry in enumerate(members)],
+        "insert into handoff_member (handoff, entry, place_in_party, sealed_key) values ($1, $2, $3, $4)",
+        [(h.id, entry, number, sealed) for number, (entry, sealed) in enumerate(members.items())],
     )
 
 
@@ -144,6 +149,18 @@ async def members(tx: Tx, handoffs: Collection[UUID]) -> dict[UUID, list[UUID]]:
     return found
 
 
+async def party_keys(tx: Tx, handoffs: Collection[UUID]) -> dict[UUID, dict[UUID, bytes | None]]:
+    """Hand-off → entry → the party's key, sealed for this member (none in hand-offs of before); in the sender's order."""
+    rows = await tx.conn.fetch(
+        "select handoff, entry, sealed_key from handoff_member where handoff = any($1) order by handoff, place_in_party",
+        list(handoffs),
+    )
+    found: dict[UUID, dict[UUID, bytes | None]] = defaultdict(dict)
+    for row in rows:
+        found[row["handoff"]][row["entry"]] = row["sealed_key"]
+    return found
+
+
 # Not ended, or somebody still holds a copy who was not asked to erase it.
 _CONCERNED = """
     (h.state not in ('completed', 'cancelled') or exists (
@@ -170,13 +187,13 @@ async def lock_reached(tx: Tx, reach: Reach, after: UUID, limit: int) -> list[Ha
     rows = await tx.conn.fetch(
         f"""
         select h.* from handoff h
-        where h.id > $1 and {_CONCERNED} and ($2::uuid is null or h.org = $2)
+        where h.id > $1 and {_CONCERNED} and ($2::uuid is null or h.org = $2) and ($7::uuid is null or h.network = $7)
           and ($3::text[] is null or h.service_type = any($3))
           and exists (select 1 from asked a where a.handoff = h.id
                       and ($4::uuid is null or a.organisation = $4) and ($5::text is null or a.facts ->> 'country' = $5))
         order by h.id limit $6 for no key update
         """,
-        after, reach.sender, types, reach.recipient, reach.country, limit,
+        after, reach.sender, types, reach.recipient, reach.country, limit, reach.network,
     )  # fmt: skip
     return [_handoff(row) for row in rows]
 
@@ -188,6 +205,19 @@ async def set_state(tx: Tx, id_: UUID, state: str, offer: UUID | None, *, visibl
         "update handoff set state = $2, offer = $3, changed_at = $4, version = version + $5 where id = $1",
         id_, state, offer, tx.now, int(visible),
     )  # fmt: skip
+
+
+async def set_ending(tx: Tx, id_: UUID, *, visible: bool) -> None:
+    """The sender's side has ended it, and a house has the person. `visible` as in `set_state`."""
+    await tx.conn.execute(
+        "update handoff set ending = true, changed_at = $2, version = version + $3 where id = $1",
+        id_, tx.now, int(visible),
+    )  # fmt: skip
+
+
+async def set_arrival(tx: Tx, id_: UUID, *, verified: bool) -> None:
+    """No new version: not every sender may know that somebody has arrived."""
+    await tx.conn.execute("update handoff set arrival_verified = $2 where id = $1", id_, verified)
 
 
 async def set_code(tx: Tx, id_: UUID, sealed: bytes) -> None:
@@ -300,6 +330,12 @@ async def end_packets(tx: Tx, offers: Collection[UUID]) -> None:
     )  # fmt: skip
 
 
+async def reopen_packet(tx: Tx, offer: UUID) -> None:
+    await tx.conn.execute(
+        "update packet set ended_at = null, version = version + 1 where offer = $1 and ended_at is not null", offer
+    )
+
+
 async def set_whereabouts(tx: Tx, offer: UUID, meeting_point: bytes | None, address: bytes | None) -> None:
     await tx.conn.execute(
         "update packet set meeting_point = $2, address = $3, version = version + 1 where offer = $1",
@@ -353,3 +389,7 @@ async def set_suspended(tx: Tx, organisation: UUID) -> None:
     await tx.conn.execute(
         "insert into suspended (organisation, at) values ($1, $2) on conflict do nothing", organisation, tx.now
     )
+
+
+async def forget_suspended(tx: Tx, organisation: UUID) -> None:
+    await tx.conn.execute("delete from suspended where organisation = $1", organisation)

@@ -5,7 +5,9 @@ Destroying a person's key makes every copy of their fields unreadable, in tables
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -13,12 +15,13 @@ from uuid import UUID
 import asyncpg
 
 from spean.crypto import Unopenable, new_key, private_file, seal, unseal
-from spean.db import CONNECT_S, plain_errors
+from spean.db import CONNECT_S, DatabaseProblem, plain_errors
 from spean.problem import Refusal
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
 DATABASE = "keys"
-# One row by its key: a store that needs longer than this is in trouble, and a reader's lock is not held for it.
+# One row by its key: a store that needs longer than this, its connection included, is in trouble, and neither a reader's
+# lock nor an open transaction (`IDLE_IN_TRANSACTION_MS`) is kept for it.
 _ANSWER_S = 2.0
 
 
@@ -27,6 +30,13 @@ class Destroyed(Refusal):
 
     def __init__(self) -> None:
         super().__init__("erased")
+
+
+class Silent(DatabaseProblem):
+    """The key store does not answer, or not as it should: nobody can be read, and what it is to keep has to wait. That says
+    nothing of who asked, and passes."""
+
+    transient = server = True
 
 
 class WrongKey(Exception):
@@ -68,10 +78,10 @@ class KeyStore:
         await self._pool.close()
 
     async def make(self, person: UUID) -> bytes:
-        """A new key for a person, durable before it is used; the same key where there is one. Raises Destroyed."""
+        """A new key for a person, durable before it is used; the same key where there is one. Raises Destroyed, Silent."""
         key = new_key()
         wrapped = seal(self._kek, key, _context(person, 1))
-        with plain_errors("keystore.make"):
+        async with _asked("keystore.make"):
             await self._pool.execute(
                 "insert into data_key (person, version, wrapped, kek) values ($1, 1, $2, $3) on conflict do nothing",
                 person, wrapped, self._kek_name,
@@ -79,10 +89,10 @@ class KeyStore:
         return await self.key(person)
 
     async def make_many(self, people: Sequence[UUID]) -> list[bytes]:
-        """A new key for each of these people, of whom none has one yet, in one statement. Raises DatabaseProblem."""
+        """A new key for each of these people, of whom none has one yet, in one statement. Raises Silent."""
         keys = [new_key() for _ in people]
         wrapped = [seal(self._kek, key, _context(person, 1)) for person, key in zip(people, keys, strict=True)]
-        with plain_errors("keystore.make_many"):
+        async with _asked("keystore.make_many"):
             await self._pool.execute(
                 """
                 insert into data_key (person, version, wrapped, kek)
@@ -93,15 +103,15 @@ class KeyStore:
         return keys
 
     async def key(self, person: UUID) -> bytes:
-        """Raises Destroyed (also for a person that was never known)."""
+        """Raises Destroyed (also for a person that was never known), Silent."""
         found = await self.keys([person])
         if person not in found:
             raise Destroyed
         return found[person]
 
     async def keys(self, people: Collection[UUID]) -> dict[UUID, bytes]:
-        """The keys of these people, in one statement; who has none was erased, or never known."""
-        with plain_errors("keystore.keys"):
+        """The keys of these people, in one statement; who has none was erased, or never known. Raises Silent."""
+        async with _asked("keystore.keys"):
             rows = await self._pool.fetch(
                 """
                 select distinct on (person) person, version, wrapped from data_key where person = any($1)
@@ -112,10 +122,18 @@ class KeyStore:
         unwrapped = {row["person"]: _unwrapped(self._kek, row) for row in rows}
         return {person: key for person, key in unwrapped.items() if key is not None}
 
+    async def destroy(self, person: UUID) -> None:
+        """What was sealed under this key can never be read again, wherever a copy of it lies. Raises Silent."""
+        async with _asked("keystore.destroy"):
+            await self._pool.execute(
+                "update data_key set wrapped = null, destroyed_at = now() where person = $1 and wrapped is not null",
+                person,
+            )
+
     async def write_fence(self, person: UUID, fence: Fence) -> None:
         """Keep a fence that shuts something apart from the holder's database; an older generation never replaces a later
-        one."""
-        with plain_errors("keystore.fence"):
+        one. Raises Silent."""
+        async with _asked("keystore.fence"):
             await self._pool.execute(
                 """
                 insert into fence (person, generation, sharing_shut, service_shut) values ($1, $2, $3, $4)
@@ -127,10 +145,21 @@ class KeyStore:
             )  # fmt: skip
 
     async def fences(self) -> dict[UUID, Fence]:
-        """Every fence that shuts something."""
-        with plain_errors("keystore.fences"):
+        """Every fence that shuts something. Raises Silent."""
+        async with _asked("keystore.fences"):
             rows = await self._pool.fetch("select * from fence where sharing_shut or service_shut")
         return {row["person"]: Fence(row["generation"], row["sharing_shut"], row["service_shut"]) for row in rows}
+
+
+@asynccontextmanager
+async def _asked(name: str) -> AsyncIterator[None]:
+    """Raises Silent for whatever keeps the key store from answering within `_ANSWER_S`."""
+    try:
+        with plain_errors(name):
+            async with asyncio.timeout(_ANSWER_S):
+                yield
+    except DatabaseProblem as problem:
+        raise Silent(name, problem.sqlstate) from None
 
 
 async def prepare(dsn: str, owner: str) -> None:

@@ -49,8 +49,9 @@ class Dated(Body):
 
 
 class NeedToKnowBody(Dated):
-    """Which fields a kind of service needs at a stage."""
+    """Which fields a kind of service needs at a stage, in one network or in all."""
 
+    network: UUID | None = Field(default=None, description="default: every network of this holder")
     group: ServiceGroup
     stage: Literal["offer", "packet", "placement"]
     fields: Annotated[tuple[str, ...], Field(min_length=1, max_length=50)]
@@ -92,7 +93,8 @@ async def list_rules(request: Request, kind: Kind, _: Annotated[Caller, Depends(
 
 @router.post("/rules/need-to-know", status_code=201, response_model=RuleView)
 async def add_need_to_know(body: NeedToKnowBody, command: Officer) -> Response:
-    """What a kind of service needs to know at a stage. Without such a rule nothing is told."""
+    """What a kind of service needs to know at a stage. Without such a rule nothing is told. A rule of one network opens
+    nothing in another."""
     if unknown := set(body.fields) - CATEGORY_OF.keys():
         raise Refusal("invalid", errors=[{"at": "body.fields", "why": "unknown_field"} for _ in unknown])
     id_ = opaque_id()
@@ -100,7 +102,7 @@ async def add_need_to_know(body: NeedToKnowBody, command: Officer) -> Response:
     async def work(tx: Tx) -> Reply:
         dates = body.dates(tx.now)
         await store.insert_need_to_know(
-            tx, id_, body.group, body.stage, list(body.fields), dates, command.caller.client
+            tx, id_, body.network, body.group, body.stage, list(body.fields), dates, command.caller.client
         )
         await handlers.watch_end(tx, id_, dates[1])
         return Reply(RuleView(id=id_), status=201)

@@ -17,14 +17,15 @@ from spean.db import Tx
 Dates = tuple[datetime, datetime | None]
 
 
-async def insert_need_to_know(tx: Tx, id_: UUID, group: ServiceGroup, stage: str, fields: list[str], dates: Dates,
-                              by: str) -> None:  # fmt: skip
+async def insert_need_to_know(tx: Tx, id_: UUID, network: UUID | None, group: ServiceGroup, stage: str,
+                              fields: list[str], dates: Dates, by: str) -> None:  # fmt: skip
+    """`network`: None is every network of this holder."""
     await tx.conn.execute(
         """
-        insert into need_to_know (id, service_group, stage, fields, valid_from, valid_until, created_by)
-        values ($1, $2, $3, $4, $5, $6, $7)
+        insert into need_to_know (id, network, service_group, stage, fields, valid_from, valid_until, created_by)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
-        id_, group, stage, fields, *dates, by,
+        id_, network, group, stage, fields, *dates, by,
     )  # fmt: skip
 
 
@@ -70,38 +71,39 @@ async def reach(tx: Tx, id_: UUID) -> Reach | None:
     """Whom a rule of any of the three tables is about."""
     row = await tx.conn.fetchrow(
         """
-        select sender, recipient, null as country, null as service_group from agreement where id = $1
-        union all select null, null, to_country, null from corridor where id = $1
-        union all select null, null, null, service_group from need_to_know where id = $1
+        select null::uuid as network, sender, recipient, null as country, null as service_group from agreement where id = $1
+        union all select null, null, null, to_country, null from corridor where id = $1
+        union all select network, null, null, null, service_group from need_to_know where id = $1
         """,
         id_,
     )
     if row is None:
         return None
     group = row["service_group"] and ServiceGroup(row["service_group"])
-    return Reach(row["sender"], row["recipient"], row["country"], group)
+    return Reach(row["network"], row["sender"], row["recipient"], row["country"], group)
 
 
-async def in_force(tx: Tx, groups: Collection[ServiceGroup], senders: Collection[UUID],
+async def in_force(tx: Tx, networks: Collection[UUID], groups: Collection[ServiceGroup], senders: Collection[UUID],
                    recipients: Collection[UUID]) -> Rules:  # fmt: skip
-    """The rules that stand now for these kinds of service, between these organisations."""
+    """The rules that stand now in these networks, for these kinds of service, between these organisations."""
     needs = await tx.conn.fetch(
         """
-        select service_group, stage, fields from need_to_know
-        where service_group = any($1) and valid_from <= $2 and (valid_until is null or valid_until > $2)
+        select id, network, service_group, stage, fields from need_to_know
+        where (network is null or network = any($1)) and service_group = any($2)
+          and valid_from <= $3 and (valid_until is null or valid_until > $3)
         """,
-        list(groups), tx.now,
+        list(networks), list(groups), tx.now,
     )  # fmt: skip
     agreements = await tx.conn.fetch(
         """
-        select sender, recipient, categories, purposes from agreement
+        select id, sender, recipient, categories, purposes from agreement
         where sender = any($1) and recipient = any($2) and valid_from <= $3 and (valid_until is null or valid_until > $3)
         """,
         list(senders), list(recipients), tx.now,
     )  # fmt: skip
     corridors = await tx.conn.fetch(
         """
-        select from_country, to_country, categories from corridor
+        select id, from_country, to_country, categories from corridor
         where valid_from <= $1 and (valid_until is null or valid_until > $1)
         """,
         tx.now,
@@ -110,13 +112,16 @@ async def in_force(tx: Tx, groups: Collection[ServiceGroup], senders: Collection
 
 
 def _need(row: asyncpg.Record) -> NeedToKnow:
-    return NeedToKnow(ServiceGroup(row["service_group"]), row["stage"], frozenset(row["fields"]))
+    group = ServiceGroup(row["service_group"])
+    return NeedToKnow(row["id"], row["network"], group, row["stage"], frozenset(row["fields"]))
 
 
 def _agreement(row: asyncpg.Record) -> Agreement:
     categories = frozenset(DataCategory(code) for code in row["categories"])
-    return Agreement(row["sender"], row["recipient"], categories, frozenset(Purpose(code) for code in row["purposes"]))
+    purposes = frozenset(Purpose(code) for code in row["purposes"])
+    return Agreement(row["id"], row["sender"], row["recipient"], categories, purposes)
 
 
 def _corridor(row: asyncpg.Record) -> Corridor:
-    return Corridor(row["from_country"], row["to_country"], frozenset(DataCategory(code) for code in row["categories"]))
+    categories = frozenset(DataCategory(code) for code in row["categories"])
+    return Corridor(row["id"], row["from_country"], row["to_country"], categories)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -13,17 +11,15 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.notify.dashboards import store
-from services.notify.partners import store as partners
+from services.notify.dashboards.figures import BATCH, Board
 from spean.auth import Caller
 from spean.db import Database
 from spean.http import View, caller_with
+from spean.web.live import PING_S, SEND_S, Hub
 
 SCOPE = "notify:watch"
-_LOOK_EVERY_S = 0.5
-_PING_S = 15
-_BATCH = 200
-# A watcher that takes nothing for this long is gone.
-_SEND_S = 10
+# Whether the watcher may go on is looked at this often, and at every change.
+_LOOK_EVERY_S = 1.0
 router = APIRouter(tags=["dashboard"])
 Watcher = Annotated[Caller, Depends(caller_with(SCOPE))]
 
@@ -50,10 +46,19 @@ class ErasureCount(View):
     count: int
 
 
+class DeliveryCount(View):
+    """Notices ("something waits") that did not go out: `failing` are tried again, `parked` need a person (no address, or a
+    mail server that refuses), `lapsed` came too late to be of use."""
+
+    state: str
+    count: int
+
+
 class Overview(View):
     referrals: tuple[StateCount, ...]
     capacity: tuple[AreaCapacity, ...]
     erasures: tuple[ErasureCount, ...]
+    deliveries: tuple[DeliveryCount, ...]
 
 
 @router.get("/overview")
@@ -67,6 +72,7 @@ async def overview(
             referrals=tuple(StateCount.model_validate(dict(row)) for row in await store.counts(tx, network)),
             capacity=tuple(AreaCapacity.model_validate(dict(row)) for row in await store.capacity(tx, network)),
             erasures=tuple(ErasureCount.model_validate(dict(row)) for row in await store.erasures(tx)),
+            deliveries=tuple(DeliveryCount.model_validate(dict(row)) for row in await store.deliveries(tx)),
         )
 
 
@@ -84,28 +90,25 @@ async def changes(
     """Server-sent events: type, minute and country of everything that happens in my networks, numbered. With
     `Last-Event-ID` it goes on where the connection broke; without, it starts now. It ends with the token that opened it:
     come back with a new one, nothing is missed."""
-    draining: asyncio.Event = request.app.state.draining
-    stream = _stream(request.app.state.door.db, draining, caller, last_event_id)
-    return EventSourceResponse(stream, ping=_PING_S, send_timeout=_SEND_S)
+    stream = _stream(request.app.state.live, request.app.state.board, caller, last_event_id)
+    return EventSourceResponse(stream, ping=PING_S, send_timeout=SEND_S)
 
 
-async def _stream(
-    db: Database, draining: asyncio.Event, caller: Caller, start: int | None
-) -> AsyncIterator[ServerSentEvent]:
+async def _stream(hub: Hub, board: Board, caller: Caller, start: int | None) -> AsyncIterator[ServerSentEvent]:
     """Until the token ends, the organisation is suspended, or the service is about to stop."""
-    async with db.transaction("changes.start", org=caller.org) as tx:
-        end = await store.tail_end(tx)
+    end = await board.end(caller.org)
     # A number that nobody has been given yet is another life's: this one's watchers go on from here.
     number = end if start is None else min(start, end)
-    while not caller.expired and not draining.is_set():
-        async with db.transaction("changes.read", org=caller.org) as tx:
-            if await partners.is_suspended(tx, caller.org):
+    with hub.watching(caller.org):
+        while not caller.expired and not hub.draining.is_set():
+            if await board.suspended(caller.org):
                 return
-            rows = await store.tail_after(tx, number, _BATCH)
-        for row in rows:
-            number = row["number"]
-            data = {"type": row["type"], "country": row["area"], "minute": row["at"].isoformat()}
-            yield ServerSentEvent(json.dumps(data), event="change", id=str(number))
-        if len(rows) < _BATCH:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(draining.wait(), _LOOK_EVERY_S)
+            newest = await hub.wait(caller.org, number, _LOOK_EVERY_S)
+            if newest <= number:
+                continue
+            rows = await board.changes(caller.org, number, newest)
+            for row in rows:
+                data = {"type": row["type"], "country": row["area"], "minute": row["at"].isoformat()}
+                yield ServerSentEvent(json.dumps(data), event="change", id=str(row["number"]))
+            # Fewer than a whole batch is everything; also where it has been forgotten meanwhile.
+            number = rows[-1]["number"] if len(rows) == BATCH else max([newest, *(row["number"] for row in rows)])

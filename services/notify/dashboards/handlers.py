@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from services.notify.dashboards import store
 from spean.db import Tx
 from spean.event import Event
 
+# As long as the bus keeps it: what is older is history, not news, also where it is said again.
+TAIL_FOR = timedelta(days=14)
 _Apply = Callable[[Tx, Event, Any], Awaitable[None]]
 
 
@@ -32,11 +35,19 @@ async def _accepted(tx: Tx, event: Event, _: EventData) -> None:
 
 
 async def _ready(tx: Tx, event: Event, _: EventData) -> None:
-    await store.set_settled(tx, event.subject, "ready", event.time)
+    await store.set_ready(tx, event.subject, event.time)
 
 
 async def _arrived(tx: Tx, event: Event, said: e.ReferralArrivedV1) -> None:
     await store.set_arrived(tx, event.subject, at=event.time, verified=said.verified)
+
+
+async def _verified(tx: Tx, event: Event, _: EventData) -> None:
+    await store.set_verified(tx, event.subject)
+
+
+async def _reassigned(tx: Tx, event: Event, said: e.ReferralReassignedV1) -> None:
+    await store.set_coordinator(tx, event.subject, said.coordinator)
 
 
 async def _unroutable(tx: Tx, event: Event, _: EventData) -> None:
@@ -64,7 +75,7 @@ async def _cancelled(tx: Tx, event: Event, _: EventData) -> None:
 
 
 async def _escalated(tx: Tx, event: Event, said: e.ReferralEscalatedV1) -> None:
-    await store.set_escalated(tx, event.subject, said.reason)
+    await store.set_escalated(tx, event.subject, said.reason, event.time)
 
 
 async def _capacity(tx: Tx, event: Event, said: e.CapacityChangedV1) -> None:
@@ -101,10 +112,18 @@ APPLY: Mapping[str, _Apply] = {
     "referral.ready.v1": _ready,
     "referral.departed.v1": _nothing,
     "referral.arrived.v1": _arrived,
+    "referral.verified.v1": _verified,
     "referral.missing.v1": _missing,
     "referral.completed.v1": _completed,
     "referral.cancelled.v1": _cancelled,
     "referral.escalated.v1": _escalated,
+    "handoff.changed.v1": _nothing,
+    "packet.refused.v1": _nothing,
+    "packet.fetched.v1": _nothing,
+    "delivery.succeeded.v1": _nothing,
+    "delivery.failed.v1": _nothing,
+    "delivery.parked.v1": _nothing,
+    "referral.reassigned.v1": _reassigned,
     "capacity.changed.v1": _capacity,
     "erasure.requested.v1": _erasure_requested,
     "erasure.acknowledged.v1": _erasure_answered,
@@ -113,17 +132,26 @@ APPLY: Mapping[str, _Apply] = {
 
 
 async def project(tx: Tx, event: Event) -> None:
-    """Apply one event to the projections and to the tail."""
+    """Apply one event to the projections, and to the tail where it is not older than that is kept."""
     said = event.data()
     short = event.type.removeprefix("org.spean.")
     await APPLY[short](tx, event, said)
+    if event.time < tx.now - TAIL_FOR:
+        return
     coordinator, area = await _whose(tx, event, said)
     # Nearer than the minute would help somebody who watches a door.
     minute = event.time.replace(second=0, microsecond=0)
     await store.append_tail(tx, event.id, coordinator, short, area and area[:2], minute)
 
 
+async def forget_old(tx: Tx) -> None:
+    """What the tail has shown for long enough. Its numbers go on."""
+    await store.trim_tail(tx, tx.now - TAIL_FOR)
+
+
 async def _whose(tx: Tx, event: Event, said: EventData) -> tuple[UUID | None, str | None]:
     if isinstance(said, e.CapacityChangedV1):
         return said.coordinator, said.area
+    if isinstance(said, e.DeliverySucceededV1 | e.DeliveryFailedV1 | e.DeliveryParkedV1):
+        return await store.coordinator_of_delivery(tx, event.subject), None
     return await store.coordinator_and_area(tx, event.subject)

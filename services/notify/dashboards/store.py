@@ -11,7 +11,7 @@ from schemas import events as e
 from spean.db import Tx
 
 # Not the tail: its numbers are places in a stream that watchers have read already.
-PROJECTIONS = ("referral_view", "capacity_view", "erasure_view")
+PROJECTIONS = ("referral_view", "capacity_view", "erasure_view", "organisation")
 
 
 async def save_referral(tx: Tx, id_: UUID, said: e.ReferralReceivedV1) -> None:
@@ -21,7 +21,7 @@ async def save_referral(tx: Tx, id_: UUID, said: e.ReferralReceivedV1) -> None:
         insert into referral_view (id, network, coordinator, service_group, urgency, area, places, requested_at, deadline, state)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested')
         on conflict (id) do update set state = 'requested', asked = 0, escalated = null, verified = null, answered_at = null,
-            arrived_at = null, ended_at = null
+            arrived_at = null, ended_at = null, escalated_at = null, ready_at = null, coordinator = excluded.coordinator
         """,
         id_, said.network, said.coordinator, said.group, said.urgency, said.area, said.places, said.requested_at,
         said.deadline,
@@ -50,6 +50,10 @@ async def set_settled(tx: Tx, id_: UUID, state: str, at: datetime) -> None:
     await tx.conn.execute(f"update referral_view set state = $3, {_SETTLED} where id = $1", id_, at, state)
 
 
+async def set_ready(tx: Tx, id_: UUID, at: datetime) -> None:
+    await tx.conn.execute(f"update referral_view set state = 'ready', {_SETTLED}, ready_at = $2 where id = $1", id_, at)
+
+
 async def set_arrived(tx: Tx, id_: UUID, *, at: datetime, verified: bool) -> None:
     await tx.conn.execute(
         """
@@ -59,14 +63,33 @@ async def set_arrived(tx: Tx, id_: UUID, *, at: datetime, verified: bool) -> Non
     )  # fmt: skip
 
 
+async def set_verified(tx: Tx, id_: UUID) -> None:
+    """Whoever was told only because it was not verified has nothing to look at any more."""
+    await tx.conn.execute(
+        "update referral_view set verified = true, escalated = nullif(escalated, 'arrival-unverified') where id = $1",
+        id_,
+    )
+
+
+async def set_coordinator(tx: Tx, id_: UUID, coordinator: UUID) -> None:
+    await tx.conn.execute("update referral_view set coordinator = $2 where id = $1", id_, coordinator)
+
+
 async def set_ended(tx: Tx, id_: UUID, state: str, at: datetime) -> None:
     await tx.conn.execute(
         "update referral_view set state = $2, escalated = null, ended_at = $3 where id = $1", id_, state, at
     )
 
 
-async def set_escalated(tx: Tx, id_: UUID, reason: str) -> None:
-    await tx.conn.execute("update referral_view set escalated = $2 where id = $1", id_, reason)
+async def set_escalated(tx: Tx, id_: UUID, reason: str, at: datetime) -> None:
+    """Since when: since the first reason, where another one follows it."""
+    await tx.conn.execute(
+        """
+        update referral_view set escalated = $2, escalated_at = case when escalated is null then $3 else escalated_at end
+        where id = $1
+        """,
+        id_, reason, at,
+    )  # fmt: skip
 
 
 async def save_capacity(tx: Tx, place: UUID, said: e.CapacityChangedV1) -> None:
@@ -74,7 +97,8 @@ async def save_capacity(tx: Tx, place: UUID, said: e.CapacityChangedV1) -> None:
         """
         insert into capacity_view (place, network, coordinator, organisation, service_group, area, usable, free)
         values ($1, $2, $3, $4, $5, $6, $7, $8)
-        on conflict (place) do update set usable = excluded.usable, free = excluded.free
+        on conflict (place) do update set usable = excluded.usable, free = excluded.free,
+            coordinator = excluded.coordinator
         """,
         place, said.network, said.coordinator, said.organisation, said.group, said.area, said.usable, said.free,
     )  # fmt: skip
@@ -108,6 +132,26 @@ async def append_tail(
 async def coordinator_and_area(tx: Tx, referral: UUID) -> tuple[UUID | None, str | None]:
     row = await tx.conn.fetchrow("select coordinator, area from referral_view where id = $1", referral)
     return (None, None) if row is None else (row["coordinator"], row["area"])
+
+
+async def coordinator_of_delivery(tx: Tx, delivery: UUID) -> UUID | None:
+    found: UUID | None = await tx.conn.fetchval("select coordinator from delivery where id = $1", delivery)
+    return found
+
+
+async def trim_tail(tx: Tx, before: datetime) -> None:
+    await tx.conn.execute("delete from tail where at < $1", before)
+
+
+async def deliveries(tx: Tx) -> list[asyncpg.Record]:
+    """Notices in my networks that have not gone out, by what became of them: `failing` is tried again."""
+    return await tx.conn.fetch(
+        """
+        select case state when 'waiting' then 'failing' else state end as state, count(*) as count from delivery
+        where coordinator = current_org() and (state in ('parked', 'lapsed') or (state = 'waiting' and tries > 0))
+        group by 1 order by 1
+        """
+    )
 
 
 async def tail_after(tx: Tx, number: int, limit: int) -> list[asyncpg.Record]:
@@ -150,3 +194,95 @@ async def capacity(tx: Tx, network: UUID | None) -> list[asyncpg.Record]:
 
 async def erasures(tx: Tx) -> list[asyncpg.Record]:
     return await tx.conn.fetch("select state, count(*) as count from erasure_view group by state order by state")
+
+
+# --- the coordinator's page --------------------------------------------------------------------------------------------
+
+
+async def newest_of(tx: Tx, coordinators: list[UUID]) -> dict[UUID, int]:
+    """The number of the newest change of each, where there is one. As the service."""
+    rows = await tx.conn.fetch(
+        """
+        select coordinator, number from unnest($1::uuid[]) as c (coordinator),
+            lateral (select number from tail where tail.coordinator = c.coordinator order by number desc limit 1) as newest
+        """,
+        coordinators,
+    )
+    return {row["coordinator"]: row["number"] for row in rows}
+
+
+async def tail_last(tx: Tx, limit: int) -> list[asyncpg.Record]:
+    """What happened last, newest first."""
+    return await tx.conn.fetch("select type, area, at from tail order by number desc limit $1", limit)
+
+
+_OPEN = "state not in ('in-progress', 'completed', 'cancelled')"
+
+
+async def overdue(tx: Tx) -> asyncpg.Record:
+    """How many are past their deadline without arrival (`overdue`), and of them escalated to nobody (`unseen`); how many
+    are escalated, whatever for."""
+    row = await tx.conn.fetchrow(
+        f"""
+        select count(*) filter (where deadline < $1 and {_OPEN}) as overdue,
+               count(*) filter (where deadline < $1 and {_OPEN} and escalated is null) as unseen,
+               count(*) filter (where escalated is not null) as escalated
+        from referral_view
+        """,
+        tx.now,
+    )
+    assert row is not None  # noqa: S101 (an aggregate has one row)
+    return row
+
+
+async def escalated(tx: Tx, limit: int) -> list[asyncpg.Record]:
+    """What needs a person, whatever waits longest on top."""
+    return await tx.conn.fetch(
+        """
+        select id, service_group, area, escalated as reason, escalated_at as since, deadline from referral_view
+        where escalated is not null order by escalated_at nulls first, deadline, id limit $1
+        """,
+        limit,
+    )
+
+
+async def stages_since(tx: Tx, since: datetime) -> list[asyncpg.Record]:
+    """Referrals requested since then: how far each has come (0 to 4, as `domain.STAGES`) and whether it has ended."""
+    return await tx.conn.fetch(
+        """
+        select case when arrived_at is not null then 4 when ready_at is not null then 3
+                    when answered_at is not null then 2 when asked > 0 then 1 else 0 end as stage,
+               state in ('completed', 'cancelled') as ended, count(*)::int as count
+        from referral_view where requested_at >= $1 group by 1, 2
+        """,
+        since,
+    )
+
+
+async def accepted_since(tx: Tx, since: datetime) -> list[asyncpg.Record]:
+    """Of the same referrals, those that a house has taken: when each was requested, and when it was accepted."""
+    return await tx.conn.fetch(
+        """
+        select requested_at, answered_at from referral_view
+        where requested_at >= $1 and (answered_at is not null or ready_at is not null or arrived_at is not null)
+        """,
+        since,
+    )
+
+
+async def free_by_area(tx: Tx) -> dict[str, int]:
+    rows = await tx.conn.fetch("select area, sum(free)::int as free from capacity_view group by area order by area")
+    return {row["area"]: row["free"] for row in rows}
+
+
+async def erasures_by_state(tx: Tx) -> dict[str, int]:
+    """`late`: asked, and the time to answer has passed; else `requested`, or what was answered."""
+    rows = await tx.conn.fetch(
+        """
+        select case when state = 'overdue' or (state = 'requested' and answer_by < $1) then 'late' else state end as state,
+               count(*)::int as count
+        from erasure_view group by 1 order by 1
+        """,
+        tx.now,
+    )
+    return {row["state"]: row["count"] for row in rows}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
+from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -37,21 +39,30 @@ class Mail:
     sender: str
     inbox: str
 
+    @property
+    def domain(self) -> str:
+        """The sender's, also where a name stands before its address."""
+        return parseaddr(self.sender)[1].rpartition("@")[2]
 
-async def something_waits(tx: Tx, event: Event, organisation: UUID, until: datetime) -> None:
+
+async def something_waits(tx: Tx, event: Event, organisation: UUID, until: datetime, coordinator: UUID | None) -> None:
     """Prepare a delivery for an event, once, however often the event is said. After `until` it is told to nobody: a log
-    that is read again, or a mail server that comes back after a week, must not send what nobody waits for."""
+    that is read again, or a mail server that comes back after a week, must not send what nobody waits for. `coordinator`
+    sees what became of it."""
     id_ = opaque_id()
-    if await store.insert_delivery(tx, id_, event.id, organisation, until):
+    if await store.insert_delivery(tx, id_, event.id, organisation, until, coordinator):
         await set_due(tx, SEND, id_, tx.now)
 
 
 async def deliver(db: Database, mail: Mail, id_: UUID) -> None:
-    """The clock: send one mail. The server is spoken to outside any transaction; a mail may go out twice when the
-    process dies in between, and is never lost."""
+    """The clock: send one mail. The server is spoken to outside any transaction; what is about to go out is noted before.
+
+    Where the process dies in between, nobody knows whether it went out: it is sent once more, under the same Message-ID,
+    by which a mail system knows the second one. Where that happens again, it is parked: a person has to look.
+    """
     async with db.transaction("delivery.look") as tx:
         row = await store.lock_delivery(tx, id_)
-        if row is None or row["state"] != "waiting":
+        if row is None or row["state"] not in {"waiting", "sending"}:
             await clear_due(tx, SEND, id_)
             return
         if row["until"] < tx.now:
@@ -66,7 +77,11 @@ async def deliver(db: Database, mail: Mail, id_: UUID) -> None:
         if not mail.server:
             await set_due(tx, SEND, id_, tx.now + timedelta(seconds=NO_SERVER_LOOK_AGAIN_S))
             return
-    sent = await _send(mail, address)
+        if row["state"] == "sending" and row["interrupted"]:
+            await _park(tx, id_, row["organisation"], row["tries"] + 1)
+            return
+        await store.set_sending(tx, id_)
+    sent = await _send(mail, address, id_)
     async with db.transaction("delivery.done") as tx:
         await _record(tx, id_, row["organisation"], row["tries"] + 1, sent=sent)
 
@@ -77,33 +92,40 @@ async def _record(tx: Tx, id_: UUID, organisation: UUID, tries: int, *, sent: bo
         await clear_due(tx, SEND, id_)
         await say(tx, DELIVERIES, id_, e.DeliverySucceededV1(organisation=organisation))
     elif tries > len(RETRY_S):
-        await store.set_delivery(tx, id_, "parked", tries)
-        await clear_due(tx, SEND, id_)
-        await say(tx, DELIVERIES, id_, e.DeliveryParkedV1(organisation=organisation, tries=tries))
+        await _park(tx, id_, organisation, tries)
     else:
         await store.set_delivery(tx, id_, "waiting", tries)
         await set_due(tx, SEND, id_, tx.now + timedelta(seconds=RETRY_S[tries - 1]))
         await say(tx, DELIVERIES, id_, e.DeliveryFailedV1(organisation=organisation, tries=tries))
 
 
-def message(mail: Mail, address: str) -> EmailMessage:
-    """Says only that something waits. No id, no number, no word about anybody."""
+async def _park(tx: Tx, id_: UUID, organisation: UUID, tries: int) -> None:
+    await store.set_delivery(tx, id_, "parked", tries)
+    await clear_due(tx, SEND, id_)
+    await say(tx, DELIVERIES, id_, e.DeliveryParkedV1(organisation=organisation, tries=tries))
+
+
+def message(mail: Mail, address: str, id_: UUID) -> EmailMessage:
+    """Says only that something waits. No id of ours, no number, no word about anybody; the Message-ID is a digest of the
+    delivery's, the same at every try."""
     made = EmailMessage()
+    digest = hashlib.sha256(b"spean message " + id_.bytes).hexdigest()[:32]
+    made["Message-ID"] = f"<{digest}@{mail.domain}>"
     made["From"], made["To"], made["Subject"] = mail.sender, address, "Something waits in your inbox"
     made["Auto-Submitted"] = "auto-generated"
     made.set_content(f"Something waits in your inbox.\n\n{mail.inbox}\n")
     return made
 
 
-async def _send(mail: Mail, address: str) -> bool:
+async def _send(mail: Mail, address: str, id_: UUID) -> bool:
     """True when the server has taken it. `smtps://` is TLS from the start; a password never goes out without TLS; we greet
     with the sender's domain, for this machine's name is nobody's business."""
     server = urlsplit(mail.server)
     try:
         async with asyncio.timeout(SMTP_LIMIT_S):
             await aiosmtplib.send(
-                message(mail, address), hostname=server.hostname, port=server.port,
-                local_hostname=mail.sender.rpartition("@")[2], use_tls=server.scheme == "smtps",
+                message(mail, address, id_), hostname=server.hostname, port=server.port,
+                local_hostname=mail.domain, use_tls=server.scheme == "smtps",
                 start_tls=True if server.username and server.scheme != "smtps" else None,
                 username=unquote(server.username) if server.username else None,
                 password=unquote(server.password) if server.password else None,

@@ -26,14 +26,16 @@ async def find_address(tx: Tx, organisation: UUID) -> str | None:
     return email
 
 
-async def insert_delivery(tx: Tx, id_: UUID, event: UUID, organisation: UUID, until: datetime) -> bool:
+async def insert_delivery(
+    tx: Tx, id_: UUID, event: UUID, organisation: UUID, until: datetime, coordinator: UUID | None
+) -> bool:
     """False where this event was told to this organisation before (a replay)."""
     status = await tx.conn.execute(
         """
-        insert into delivery (id, event, organisation, until, state, created_at) values ($1, $2, $3, $4, 'waiting', $5)
-        on conflict (event, organisation) do nothing
+        insert into delivery (id, event, organisation, until, state, created_at, coordinator)
+        values ($1, $2, $3, $4, 'waiting', $5, $6) on conflict (event, organisation) do nothing
         """,
-        id_, event, organisation, until, tx.now,
+        id_, event, organisation, until, tx.now, coordinator,
     )  # fmt: skip
     return status == "INSERT 0 1"
 
@@ -47,3 +49,13 @@ async def set_delivery(tx: Tx, id_: UUID, state: str, tries: int) -> None:
         "update delivery set state = $2, tries = $3, sent_at = case when $2 = 'sent' then $4::timestamptz end where id = $1",
         id_, state, tries, tx.now,
     )  # fmt: skip
+
+
+async def set_sending(tx: Tx, id_: UUID) -> None:
+    """About to go out; one that is found so was interrupted, and is counted."""
+    await tx.conn.execute(
+        """
+        update delivery set state = 'sending', interrupted = interrupted + (state = 'sending')::int where id = $1
+        """,
+        id_,
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
 
 from schemas import questions as q
 from schemas.vocabulary import EscalationReason, ReasonFamily, ServiceGroup, Urgency
@@ -47,6 +48,7 @@ class EscalationView(View):
     area: str
     places: int
     deadline: datetime
+    arrival_verified: bool | None = Field(description="absent where nobody has arrived yet")
     version: int
     asked: tuple[AskedView, ...] = ()
 
@@ -72,7 +74,8 @@ def _view(r: Referral, asked: list[Offer]) -> EscalationView:
     assert r.escalated is not None  # noqa: S101 (only escalated referrals are shown here)
     return EscalationView(
         referral=r.id, state=r.state, reason=r.escalated, taken_by=r.taken_by, service_group=r.service_group,
-        urgency=r.urgency, area=r.area, places=r.places, deadline=r.deadline, version=r.version,
+        urgency=r.urgency, area=r.area, places=r.places, deadline=r.deadline, arrival_verified=r.arrival_verified,
+        version=r.version,
         asked=tuple(
             AskedView(organisation=o.organisation, place=o.place, state=o.state, reason=o.reason, sent_at=o.sent_at,
                       answered_at=o.answered_at) for o in asked
@@ -97,13 +100,18 @@ async def list_escalations(
 @router.get("/{referral}", response_model=EscalationView)
 async def read_escalation(request: Request, referral: UUID, caller: Coordinator) -> Response:
     """One referral that needs a person, with its version."""
+    shown = await escalation_shown(request, caller, referral)
+    return read_reply(Reply(shown, shown.version))
+
+
+async def escalation_shown(request: Request, caller: Caller, referral: UUID) -> EscalationView:
+    """Raises Refusal `not-found`."""
     db: Database = request.app.state.door.db
     async with db.transaction("escalation.read", org=caller.org) as tx:
         found = await store.find_referral(tx, referral)
         if found.coordinator != caller.org or found.escalated is None:
             raise Refusal("not-found")
-        shown = _view(found, await store.offers_of(tx, referral))
-    return read_reply(Reply(shown, found.version))
+        return _view(found, await store.offers_of(tx, referral))
 
 
 @router.post("/{referral}/take", response_model=ActedView)
@@ -158,6 +166,17 @@ async def ask_named(request: Request, referral: UUID, body: AskNamed, command: C
         return await _acted(tx, referral, offer)
 
     return await command.run_as_service("escalation.ask", work)
+
+
+@router.post("/{referral}/confirm-arrival", response_model=ActedView)
+async def confirm_arrival(referral: UUID, command: CoordinatorCommand) -> Response:
+    """Somebody who arrived without the hand-over code is who was awaited: made sure of in another way."""
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.confirm_arrival(tx, await _locked(tx, referral, command), command.caller.client)
+        return await _acted(tx, referral)
+
+    return await command.run("escalation.confirm_arrival", work)
 
 
 @router.post("/{referral}/hand-back", response_model=ActedView)

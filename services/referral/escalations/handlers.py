@@ -46,6 +46,13 @@ async def _reopen(tx: Tx, referral: Referral, *, anew: bool) -> Referral:
     return decision.referral
 
 
+async def confirm_arrival(tx: Tx, referral: Referral, by: str) -> None:
+    """An unverified arrival was checked in another way. Raises Refusal `state` where nobody has arrived unverified."""
+    if referral.offer is None:
+        raise Refusal("state")
+    await handlers.verify(tx, referral, referral.offer, by=by)
+
+
 async def hand_back(tx: Tx, referral: Referral) -> None:
     """The sender owns it again. Raises Refusal `state`, also where a house has accepted or the sender is suspended."""
     await handlers.record(tx, handlers.legal(lambda: decisions.handed_back(referral, tx.now)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -21,8 +20,9 @@ from schemas.vocabulary import (
     ServiceGroup,
     ServiceType,
 )
-from services.referral.partners import handlers, store
+from services.referral.partners import handlers, store, tokens
 from services.referral.partners.store import Client, Organisation
+from services.referral.partners.tokens import ASSERTION_TYPE, GRANT
 from services.referral.places import handlers as places
 from services.referral.places.api import PlaceView
 from services.referral.places.api import view as place_view
@@ -36,10 +36,7 @@ from spean.ids import opaque_id
 from spean.problem import Refusal
 
 SCOPE = "referral:admin"
-GRANT = "client_credentials"
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LIST_MOST = 1_000
-_FIELDS_MOST = 20
 router = APIRouter(tags=["administration"])
 Admin = Annotated[Command, Depends(command_with(SCOPE))]
 
@@ -72,6 +69,16 @@ class NetworkBody(Body):
     coordinator: UUID
     windows: Windows = Windows()
     sample: bool = False
+
+
+class Coordinator(Body):
+    organisation: UUID
+
+
+class NetworkView(View):
+    id: UUID
+    coordinator: UUID
+    version: int
 
 
 class IdView(View):
@@ -168,6 +175,20 @@ async def suspend_organisation(organisation: UUID, command: Admin) -> Response:
     return await command.run_as_service("organisation.suspend", work)
 
 
+@router.post("/organisations/{organisation}/reinstate", response_model=OrganisationView)
+async def reinstate_organisation(organisation: UUID, command: Admin) -> Response:
+    """Let a suspended organisation in again: it may sign in, ask and be asked. What went to a coordinator stays there. Not
+    before six minutes have passed, so that no token from before the suspension comes to life again."""
+
+    async def work(tx: Tx) -> Reply:
+        locked = await store.lock_organisation(tx, organisation)
+        expect_version(command, locked.version)
+        after = await handlers.reinstate(tx, locked)
+        return Reply(_view(after), after.version)
+
+    return await command.run_as_service("organisation.reinstate", work)
+
+
 @router.post("/networks", status_code=201, response_model=IdView)
 async def found_network(body: NetworkBody, command: Admin) -> Response:
     """A set of organisations that refer to each other, with its coordinator and its answer windows."""
@@ -178,6 +199,22 @@ async def found_network(body: NetworkBody, command: Admin) -> Response:
         return Reply(IdView(id=id_), status=201)
 
     return await command.run_as_service("network.found", work)
+
+
+@router.post("/networks/{network}/coordinator", response_model=NetworkView)
+async def name_coordinator(network: UUID, body: Coordinator, command: Admin) -> Response:
+    """Name another coordinator, who takes over everything that is open in the network and is told of what needs a person.
+    A member that is not suspended."""
+
+    async def work(tx: Tx) -> Reply:
+        named = await store.lock_organisation(tx, body.organisation)
+        locked = await store.lock_network(tx, network)
+        expect_version(command, locked.version)
+        after = await handlers.hand_over(tx, locked, named)
+        shown = NetworkView(id=after.id, coordinator=after.coordinator, version=after.version)
+        return Reply(shown, after.version)
+
+    return await command.run_as_service("network.coordinator", work)
 
 
 @router.post("/networks/{network}/members", response_model=IdView)
@@ -234,7 +271,8 @@ async def register_place(body: PlaceBody, command: Admin) -> Response:
 
     async def work(tx: Tx) -> Reply:
         await store.lock_organisation(tx, body.organisation)
-        if body.organisation not in await store.members(tx, body.network):
+        known = await store.network_exists(tx, body.network)
+        if not known or body.organisation not in await store.members(tx, body.network):
             raise Refusal("not-found")
         made = await places.register(tx, place)
         shown: PlaceView = place_view(made)
@@ -255,23 +293,9 @@ async def register_place(body: PlaceBody, command: Admin) -> Response:
 })  # fmt: skip
 async def token(request: Request) -> Response:
     """Exchange a signed assertion (RFC 7523, one use) for an access token of five minutes. Takes no Idempotency-Key: an
-    assertion works once by itself."""
-    try:
-        sent = parse_qs((await request.body()).decode("ascii"), max_num_fields=_FIELDS_MOST)
-    except ValueError:
-        raise Refusal("bad-grant") from None
-    if any(len(values) > 1 for values in sent.values()):
-        raise Refusal("bad-grant")  # RFC 6749, 3.2: no parameter twice
-    form = {name: value for name, (value,) in sent.items()}
-    assertion = form.get("client_assertion", "")
-    if form.get("grant_type") != GRANT or form.get("client_assertion_type") != ASSERTION_TYPE or not assertion:
-        raise Refusal("bad-grant")
-    db: Database = request.app.state.door.db
-    signer: Signer = request.app.state.signer
-    audience: str = request.app.state.token_url
-    async with db.transaction("oauth.token") as tx:
-        granted = await handlers.sign_in(tx, signer, assertion, frozenset(form.get("scope", "").split()), audience)
-    return JSONResponse(granted)
+    assertion works once by itself. Errors also have the member `error` of RFC 6749; a system gets 120 tokens a minute."""
+    state = request.app.state
+    return await tokens.answer(request, state.door.db, state.signer, state.token_url, state.token_limits)
 
 
 @router.get("/.well-known/jwks.json", tags=["sign-in"], response_model=KeysView)

@@ -15,9 +15,11 @@ from schemas import events as e
 from schemas.registry import ORGANISATIONS
 from schemas.vocabulary import OrganisationStatus
 from services.referral.partners import store
-from services.referral.partners.store import Client, Organisation
-from services.referral.referrals import handlers as referrals
+from services.referral.partners.store import Client, Network, Organisation
+from services.referral.places import handlers as places
+from services.referral.referrals import ownership
 from services.referral.referrals.domain import Windows
+from services.referral.sessions import store as sessions
 from spean import auth
 from spean.auth import Signer
 from spean.db import Tx
@@ -26,6 +28,9 @@ from spean.problem import Refusal
 
 # RFC 7523: an assertion is for one use, now. Longer lives only give a thief more time.
 ASSERTION_MOST_S = 300
+# Longer than any token lives that was handed out before a suspension, whatever the clocks (a minute more): none of them
+# comes to life again with its organisation.
+SUSPENDED_LEAST_S = auth.ACCESS_TOKEN_S + 60
 _JTI = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -39,8 +44,9 @@ async def register(tx: Tx, organisation: Organisation) -> None:
 
 
 async def found_network(tx: Tx, id_: UUID, name: str, coordinator: UUID, windows: Windows, *, sample: bool) -> None:
-    """A new network; its coordinator is its first member. Raises Refusal `not-found` for an unknown coordinator."""
-    await store.lock_organisation(tx, coordinator)
+    """A new network; its coordinator is its first member. Raises Refusal `not-found` for an unknown coordinator,
+    `coordinator-unfit` for a suspended one."""
+    _may_coordinate(await store.lock_organisation(tx, coordinator))
     await store.insert_network(tx, id_, name, coordinator, windows.model_dump_json(), sample=sample)
     await store.insert_member(tx, id_, coordinator)
 
@@ -53,15 +59,50 @@ async def join(tx: Tx, network: UUID, organisation: UUID) -> None:
     await store.insert_member(tx, network, organisation)
 
 
+def _may_coordinate(organisation: Organisation) -> None:
+    if organisation.status is not OrganisationStatus.ACTIVE:
+        raise Refusal("coordinator-unfit")
+
+
+async def hand_over(tx: Tx, network: Network, coordinator: Organisation) -> Network:
+    """Another coordinator for a locked network: it owns what is open there from now on. Both are locked, the organisation
+    first, so that it cannot be suspended meanwhile. Naming the same again changes nothing. Raises Refusal
+    `coordinator-unfit`."""
+    _may_coordinate(coordinator)
+    if coordinator.id not in await store.members(tx, network.id):
+        raise Refusal("coordinator-unfit")
+    if network.coordinator == coordinator.id:
+        return network
+    await store.set_coordinator(tx, network.id, coordinator.id)
+    await ownership.hand_over(tx, network.id, coordinator.id)
+    await places.tell_all(tx, network.id)
+    return replace(network, coordinator=coordinator.id, version=network.version + 1)
+
+
 async def suspend(tx: Tx, organisation: Organisation) -> Organisation:
     """Shut a locked organisation out at once: its tokens are refused, its open work passes on. Saying it again changes
-    nothing."""
+    nothing. Raises Refusal `coordinates-network`: no network is left without an owner."""
     if organisation.status is OrganisationStatus.SUSPENDED:
         return organisation
+    if await store.coordinates(tx, organisation.id):
+        raise Refusal("coordinates-network")
     await store.set_status(tx, organisation.id, OrganisationStatus.SUSPENDED)
     await say(tx, ORGANISATIONS, organisation.id, e.OrganisationSuspendedV1())
-    await referrals.suspend_work(tx, organisation.id)
+    await ownership.suspend_work(tx, organisation.id)
+    await sessions.end_sessions_of(tx, organisation.id)
     return replace(organisation, status=OrganisationStatus.SUSPENDED, version=organisation.version + 1)
+
+
+async def reinstate(tx: Tx, organisation: Organisation) -> Organisation:
+    """A locked organisation may sign in and be asked again. What went to a coordinator stays there; what it was given
+    before stays dead. Saying it again changes nothing. Raises Refusal `suspended-lately`."""
+    if organisation.status is OrganisationStatus.ACTIVE:
+        return organisation
+    if not await store.suspended_for(tx, organisation.id, SUSPENDED_LEAST_S):
+        raise Refusal("suspended-lately")
+    await store.set_status(tx, organisation.id, OrganisationStatus.ACTIVE)
+    await say(tx, ORGANISATIONS, organisation.id, e.OrganisationReinstatedV1())
+    return replace(organisation, status=OrganisationStatus.ACTIVE, version=organisation.version + 1)
 
 
 async def register_client(tx: Tx, client: Client) -> None:
@@ -81,8 +122,11 @@ def claimed_client(assertion: str) -> str:
     return auth.unverified_subject(assertion)
 
 
-async def sign_in(tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str], audience: str) -> dict[str, Any]:
-    """Exchange a private_key_jwt assertion for an access token (RFC 6749 body). Raises Refusal `bad-client`, `scope`."""
+async def sign_in(
+    tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str], audience: str
+) -> tuple[str, dict[str, Any]]:
+    """Exchange a private_key_jwt assertion for the client's id and an access token (RFC 6749 body). Raises Refusal
+    `bad-client`, `scope`."""
     client = await store.active_client(tx, claimed_client(assertion))
     if client is None:
         raise Refusal("bad-client")
@@ -111,7 +155,7 @@ async def sign_in(tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str]
     }  # fmt: skip
     audiences = sorted({scope.partition(":")[0] for scope in scopes})
     token = signer.sign(auth.Kind.ACCESS, audiences, auth.ACCESS_TOKEN_S, claims)
-    return {
+    return client.id, {
         "access_token": token,
         "token_type": "Bearer",
         "expires_in": auth.ACCESS_TOKEN_S,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,13 @@ class Client:
     scopes: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    id: UUID
+    coordinator: UUID
+    version: int
+
+
 def _organisation(row: asyncpg.Record) -> Organisation:
     return Organisation(
         id=row["id"], name=row["name"], type=OrganisationType(row["type"]), country=row["country"],
@@ -64,7 +72,20 @@ async def lock_organisation(tx: Tx, id_: UUID) -> Organisation:
 
 
 async def set_status(tx: Tx, id_: UUID, status: OrganisationStatus) -> None:
-    await tx.conn.execute("update organisation set status = $2, version = version + 1 where id = $1", id_, status)
+    suspended_at = tx.now if status is OrganisationStatus.SUSPENDED else None
+    await tx.conn.execute(
+        "update organisation set status = $2, suspended_at = $3, version = version + 1 where id = $1",
+        id_, status, suspended_at,
+    )  # fmt: skip
+
+
+async def suspended_for(tx: Tx, id_: UUID, seconds: int) -> bool:
+    """Has a suspended organisation been so for that long? (Without a time it was suspended before times were kept.)"""
+    before = tx.now - timedelta(seconds=seconds)
+    found: bool = await tx.conn.fetchval(
+        "select coalesce(suspended_at <= $2, true) from organisation where id = $1", id_, before
+    )
+    return found
 
 
 async def organisations(tx: Tx, limit: int) -> list[Organisation]:
@@ -101,7 +122,25 @@ async def insert_network(tx: Tx, id_: UUID, name: str, coordinator: UUID, window
 
 
 async def network_exists(tx: Tx, id_: UUID) -> bool:
-    found: bool = await tx.conn.fetchval("select exists (select 1 from network where id = $1)", id_)
+    """If so, it is handed to no other coordinator before this transaction ends."""
+    return await tx.conn.fetchval("select true from network where id = $1 for share", id_) is not None
+
+
+async def lock_network(tx: Tx, id_: UUID) -> Network:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow("select id, coordinator, version from network where id = $1 for update", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return Network(row["id"], row["coordinator"], row["version"])
+
+
+async def set_coordinator(tx: Tx, id_: UUID, coordinator: UUID) -> None:
+    await tx.conn.execute("update network set coordinator = $2, version = version + 1 where id = $1", id_, coordinator)
+
+
+async def coordinates(tx: Tx, organisation: UUID) -> bool:
+    """Is it the coordinator of any network?"""
+    found: bool = await tx.conn.fetchval("select exists (select 1 from network where coordinator = $1)", organisation)
     return found
 
 
@@ -120,6 +159,17 @@ async def insert_member(tx: Tx, network: UUID, organisation: UUID) -> None:
 async def members(tx: Tx, network: UUID) -> list[UUID]:
     rows = await tx.conn.fetch("select organisation from member where network = $1 order by organisation", network)
     return [row["organisation"] for row in rows]
+
+
+async def members_of(tx: Tx, networks: Collection[UUID]) -> list[Organisation]:
+    """Every organisation of these networks, by name."""
+    rows = await tx.conn.fetch(
+        """
+        select * from organisation where id in (select organisation from member where network = any($1)) order by name, id
+        """,
+        list(networks),
+    )
+    return [_organisation(row) for row in rows]
 
 
 async def networks_of(tx: Tx, organisation: UUID) -> list[UUID]:

@@ -53,6 +53,12 @@ async def free(tx: Tx, id_: UUID, places: int, *, before: str) -> None:
     await _save(tx, replace(place, held=place.held - (places - staying), staying=place.staying - staying))
 
 
+async def tell_all(tx: Tx, network: UUID) -> None:
+    """Say every place of a network as it is: somebody else coordinates it now."""
+    for id_ in await store.places_in(tx, network):
+        await _tell(tx, await store.lock_place(tx, id_))
+
+
 async def _save(tx: Tx, place: Place) -> None:
     await store.save_counts(tx, place, confirmed=False)
     await _tell(tx, place)

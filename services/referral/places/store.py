@@ -84,6 +84,12 @@ async def places_of(tx: Tx, organisation: UUID) -> list[Place]:
     return [_place(row) for row in rows]
 
 
+async def places_in(tx: Tx, network: UUID) -> list[UUID]:
+    """A network's places, ids ascending."""
+    rows = await tx.conn.fetch("select id from place where network = $1 order by id", network)
+    return [row["id"] for row in rows]
+
+
 async def save_counts(tx: Tx, p: Place, *, confirmed: bool) -> None:
     """Write the counters, one version on; `confirmed` when a person has just said so."""
     await tx.conn.execute(

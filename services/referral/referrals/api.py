@@ -69,6 +69,10 @@ class Arrival(Body):
     ] = None
 
 
+class Code(Body):
+    code: Annotated[str, Field(pattern=r"^[0-9]{4,12}$", description="the hand-over code")]
+
+
 class OutcomeBody(Body):
     outcome: Outcome
 
@@ -107,6 +111,19 @@ async def list_offers(
     wanted = [str(one) for one in state or (OfferState.SENT, OfferState.SEEN, OfferState.ACCEPTED)]
     async with _db(request).transaction("offers.list", org=caller.org) as tx:
         rows = await store.offers_for(tx, caller.org, wanted, after, q.MAX_BATCH)
+    return OffersView(offers=await _shown(request, caller, rows))
+
+
+async def offer_shown(request: Request, caller: Caller, offer: UUID) -> OfferView:
+    """One offer to the caller's organisation, as in the list. Raises Refusal `not-found`."""
+    async with _db(request).transaction("offer.show", org=caller.org) as tx:
+        row = await store.offer_for(tx, caller.org, offer)
+    return (await _shown(request, caller, [row]))[0]
+
+
+async def _shown(request: Request, caller: Caller, rows: list[asyncpg.Record]) -> tuple[OfferView, ...]:
+    """Offers with what may be read of each now; those that are open are seen from now on."""
+    async with _db(request).transaction("offers.facts", org=caller.org) as tx:
         facts = await partners.facts_of(tx, caller.org)
     contents = await _contents(_holders(request), facts, [row for row in rows if row["current"] == row["id"]])
     unseen = {row["id"] for row in rows if row["state"] == OfferState.SENT and row["id"] in contents}
@@ -114,7 +131,7 @@ async def list_offers(
     if unseen:
         async with _db(request).transaction("offers.see", org=caller.org) as tx:
             seen = await handlers.see(tx, unseen)
-    return OffersView(offers=tuple(_view(row, seen.get(row["id"]), contents.get(row["id"])) for row in rows))
+    return tuple(_view(row, seen.get(row["id"]), contents.get(row["id"])) for row in rows)
 
 
 async def _contents(
@@ -177,11 +194,16 @@ async def _after(tx: Tx, id_: UUID) -> Reply:
     return _state(offer, await store.find_referral(tx, offer.referral))
 
 
-async def _question_facts(request: Request, command: Command, id_: UUID) -> tuple[Offer, Referral, q.OrganisationFacts]:
+async def _question_facts(
+    request: Request, command: Command, id_: UUID, *, to_answer: bool = False
+) -> tuple[Offer, Referral, q.OrganisationFacts]:
     """What a question about one of the caller's offers needs, read before it is asked: a question may count a try or
-    keep a detail, so a stale version is refused first. Raises Refusal `not-found`, `version`."""
+    keep a detail, so a stale version is refused first. `to_answer`: that there is nothing left to answer says more than
+    that it has changed. Raises Refusal `not-found`, `no-longer-available`, `version`."""
     async with _db(request).transaction("offer.question", org=command.caller.org) as tx:
         offer = await _own(tx, id_, command.caller)
+        if to_answer and offer.state not in domain.OPEN:
+            raise Refusal("no-longer-available")
         expect_version(command, offer.version)
         return offer, await store.find_referral(tx, offer.referral), await partners.facts_of(tx, command.caller.org)
 
@@ -199,9 +221,7 @@ async def accept(request: Request, offer: UUID, command: ReceiverCommand) -> Res
     """Accept, which takes the places. The holder is asked first; where it does not answer, nothing has changed."""
     if (kept := await command.answered()) is not None:
         return kept
-    found, referral, facts = await _question_facts(request, command, offer)
-    if found.state not in domain.OPEN:
-        raise Refusal("no-longer-available")
+    found, referral, facts = await _question_facts(request, command, offer, to_answer=True)
     async with _db(request).transaction("offer.place", org=command.caller.org) as tx:
         place = await places.find_place(tx, found.place)
     question = q.MayAcceptQuestion(
@@ -225,7 +245,7 @@ async def decline(request: Request, offer: UUID, body: Decline, command: Receive
     holder does not answer."""
     if (kept := await command.answered()) is not None:
         return kept
-    found, referral, facts = await _question_facts(request, command, offer)
+    found, referral, facts = await _question_facts(request, command, offer, to_answer=True)
 
     async def work(tx: Tx) -> Reply:
         locked, mine = await handlers.lock_open(tx, offer, command.caller.org)
@@ -246,6 +266,11 @@ async def decline(request: Request, offer: UUID, body: Decline, command: Receive
 async def ticket(request: Request, offer: UUID, command: ReceiverCommand) -> Response:
     """A ticket for reading the packet at its holder: valid for a minute, for this offer and organisation only. Where the
     sender cancelled before arrival, it only serves to say what became of a copy."""
+    return read_reply(Reply(await packet_ticket(request, offer, command)))
+
+
+async def packet_ticket(request: Request, offer: UUID, command: Command) -> TicketView:
+    """Raises Refusal `not-found`, `version`, `state`."""
     found, referral, facts = await _question_facts(request, command, offer)
     if found.state is not OfferState.ACCEPTED:
         async with _db(request).transaction("offer.held", org=command.caller.org) as tx:
@@ -256,7 +281,7 @@ async def ticket(request: Request, offer: UUID, command: ReceiverCommand) -> Res
     about = {"sub": str(command.caller.org), "packet": claims}
     signed = signer.sign(Kind.TICKET, f"packet:{referral.holder}", TICKET_S, about)
     address = f"{_holders(request).address(referral.holder)}/packets/{offer}"
-    return read_reply(Reply(TicketView(dataref=address, ticket=signed, expires_in_s=TICKET_S)))
+    return TicketView(dataref=address, ticket=signed, expires_in_s=TICKET_S)
 
 
 @router.post("/offers/{offer}/arrived", response_model=StateView)
@@ -271,12 +296,10 @@ async def arrived(request: Request, offer: UUID, body: Arrival, command: Receive
     if body.code is not None:
         question = q.HandOverCodeQuestion(organisation=facts, offer=offer, referral=referral.id, code=body.code)
         try:
-            answer = await _holders(request).ask(referral.holder, "hand-over-code", question, q.HandOverCodeAnswer)
+            await _check_code(request, referral, question)
+            verified = True
         except HolderSilent:
-            answer = None
-        if answer is not None and answer.result is not q.CodeResult.RIGHT:
-            raise Refusal("code-wrong" if answer.result is q.CodeResult.WRONG else "code-locked")
-        verified = answer is not None
+            verified = False
 
     async def work(tx: Tx) -> Reply:
         locked, mine = await handlers.lock_accepted(tx, offer, command.caller.org)
@@ -285,6 +308,35 @@ async def arrived(request: Request, offer: UUID, body: Arrival, command: Receive
         return await _after(tx, offer)
 
     return await command.run("offer.arrived", work)
+
+
+async def _check_code(request: Request, referral: Referral, question: q.HandOverCodeQuestion) -> None:
+    """Raises Refusal `code-wrong`, `code-locked`, HolderSilent."""
+    answer = await _holders(request).ask(referral.holder, "hand-over-code", question, q.HandOverCodeAnswer)
+    if answer.result is not q.CodeResult.RIGHT:
+        raise Refusal("code-wrong" if answer.result is q.CodeResult.WRONG else "code-locked")
+
+
+@router.post("/offers/{offer}/verify-arrival", response_model=StateView)
+async def verify_arrival(request: Request, offer: UUID, body: Code, command: ReceiverCommand) -> Response:
+    """The hand-over code of somebody whose arrival was recorded without it. The holder is asked; where it does not answer,
+    nothing has changed."""
+    if (kept := await command.answered()) is not None:
+        return kept
+    found, referral, facts = await _question_facts(request, command, offer)
+    _may(referral, found, Action.VERIFY)
+    if referral.arrival_verified:
+        raise Refusal("state")
+    question = q.HandOverCodeQuestion(organisation=facts, offer=offer, referral=referral.id, code=body.code)
+    await _check_code(request, referral, question)
+
+    async def work(tx: Tx) -> Reply:
+        locked, mine = await handlers.lock_accepted(tx, offer, command.caller.org)
+        expect_version(command, mine.version)
+        await handlers.verify(tx, locked, mine.id)
+        return await _after(tx, offer)
+
+    return await command.run("offer.verify_arrival", work)
 
 
 @router.post("/offers/{offer}/outcome", response_model=StateView)

@@ -152,9 +152,41 @@ def departed(referral: Referral, offer: UUID, now: datetime) -> Decision:
 
 
 def arrived(referral: Referral, offer: UUID, now: datetime, *, verified: bool) -> Decision:
-    after = _quiet(moved(referral, Action.ARRIVE, now, step_s=referral.windows.outcome_s))
+    """They are there. An unverified arrival is looked at again after `verify_s`, and in any case the outcome is awaited."""
+    windows = referral.windows
+    step_s = windows.outcome_s if verified else min(windows.verify_s, windows.outcome_s)
+    after = _quiet(moved(referral, Action.ARRIVE, now, step_s=step_s))
     after = replace(after, arrived_at=now, arrival_verified=verified)
     return Decision(after, (e.ReferralArrivedV1(offer=offer, verified=verified),))
+
+
+def verified(referral: Referral, offer: UUID, now: datetime, *, by: str | None) -> Decision:
+    """An unverified arrival was checked: with the hand-over code (`by` None), or by somebody in another way."""
+    if referral.arrival_verified is not False:
+        raise IllegalTransition
+    after = replace(moved(referral, Action.VERIFY, now), arrival_verified=True, arrival_checked_by=by)
+    settled = after.escalated is EscalationReason.ARRIVAL_UNVERIFIED
+    if settled or referral.step_at is not None:
+        after = replace(after, step_at=_outcome_at(referral))
+    after = _quiet(after) if settled else after
+    return Decision(after, (e.ReferralVerifiedV1(offer=offer, by_code=by is None),))
+
+
+def left_open(referral: Referral, now: datetime) -> Decision:
+    """Somebody has arrived, and what was awaited since has not come: the check of an unverified arrival, later the outcome.
+    Whoever has it for another reason sees that it is unverified."""
+    if referral.arrival_verified or now >= _outcome_at(referral):
+        return overdue_step(referral, EscalationReason.NO_OUTCOME, now)
+    waits = replace(referral, step_at=_outcome_at(referral))
+    if referral.escalated is not None:
+        return Decision(waits, ())
+    return escalated(waits, EscalationReason.ARRIVAL_UNVERIFIED, now)
+
+
+def _outcome_at(referral: Referral) -> datetime:
+    """By when the outcome is awaited of somebody who has arrived."""
+    assert referral.arrived_at is not None  # noqa: S101 (CHECK stays_after_arrival)
+    return referral.arrived_at + timedelta(seconds=referral.windows.outcome_s)
 
 
 def missed(referral: Referral, offer: UUID, now: datetime) -> Decision:
@@ -179,6 +211,15 @@ def escalated(referral: Referral, reason: EscalationReason, now: datetime) -> De
     remind_at = now + timedelta(seconds=referral.windows.remind_s)
     after = replace(referral, escalated=reason, taken_by=None, remind_at=remind_at, reminded=0)
     return Decision(after, (e.ReferralEscalatedV1(coordinator=referral.coordinator, reason=reason),))
+
+
+def reassigned(referral: Referral, coordinator: UUID, now: datetime) -> Decision:
+    """Another coordinator owns it from now on, and is told of what needs a person."""
+    after, said = replace(referral, coordinator=coordinator), e.ReferralReassignedV1(coordinator=coordinator)
+    if after.escalated is None:
+        return Decision(after, (said,))
+    told = escalated(after, after.escalated, now)
+    return Decision(told.referral, (said, *told.events))
 
 
 def overdue_step(referral: Referral, reason: EscalationReason, now: datetime) -> Decision:

@@ -49,6 +49,7 @@ class Action(StrEnum):
     RELEASE = "release"
     DEPART = "depart"
     ARRIVE = "arrive"
+    VERIFY = "verify"
     MISS = "miss"
     COMPLETE = "complete"
     CANCEL = "cancel"
@@ -74,6 +75,7 @@ REFERRAL: Mapping[tuple[State, Action], State] = {
     (_S.MISSING, _A.ARRIVE): _S.IN_PROGRESS,
     (_S.MISSING, _A.COMPLETE): _S.COMPLETED,
     (_S.MISSING, _A.PAUSE): _S.ON_HOLD,
+    (_S.IN_PROGRESS, _A.VERIFY): _S.IN_PROGRESS,
     (_S.IN_PROGRESS, _A.COMPLETE): _S.COMPLETED,
     (_S.UNROUTABLE, _A.REOPEN): _S.REQUESTED,
     (_S.UNROUTABLE, _A.PAUSE): _S.ON_HOLD,
@@ -118,7 +120,7 @@ class Windows(BaseModel):
 
     `service_s` is the field's meaning of each urgency (1 h, 24 h, 72 h, 14 d); answer windows are far shorter.
     A coordinator is told again after `remind_s`, then ever more rarely; `taken_s` is how long it is quiet once somebody
-    has taken it.
+    has taken it. An arrival without a code may stay unverified for `verify_s`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,6 +135,7 @@ class Windows(BaseModel):
     )  # fmt: skip
     ready_s: Seconds = 600
     arrive_s: Seconds = 86_400
+    verify_s: Seconds = 86_400
     outcome_s: Seconds = 30 * 86_400
     remind_s: Seconds = 3_600
     taken_s: Seconds = 86_400
@@ -153,6 +156,7 @@ class Referral:
 
     `stopped`: the gate has changed since the network was last asked. `ending`: the sender or the person ended it after
     arrival. Offers sent before `asked_from` do not count as asked. `reminded`: how often the coordinator was told again.
+    `arrival_checked_by`: who made sure of an arrival without the hand-over code.
     """
 
     id: UUID
@@ -181,6 +185,7 @@ class Referral:
     departed_at: datetime | None = None
     arrived_at: datetime | None = None
     arrival_verified: bool | None = None
+    arrival_checked_by: str | None = None
     ended_at: datetime | None = None
     version: int = 1
 

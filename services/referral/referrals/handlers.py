@@ -100,6 +100,15 @@ async def cancel(tx: Tx, id_: UUID, holder: str, reason: ReasonFamily) -> None:
     await record(tx, decisions.cancelled(referral, reason, tx.now))
 
 
+async def reopen(tx: Tx, id_: UUID, holder: str) -> None:
+    """The sender asks anew for what waits for them. Nothing where it waits for a coordinator: whoever has accepted was shut
+    out, or it is not on hold at all. Raises Refusal `not-found`."""
+    referral = await lock_of(tx, id_, holder)
+    if referral is None or referral.state is not State.ON_HOLD or referral.offer is not None:
+        return
+    await record(tx, decisions.reopened(referral, tx.now, anew=True))
+
+
 async def withdraw(tx: Tx, referral: Referral, reason: ReasonFamily) -> None:
     """Take a locked referral's offer back, if it has one, and free what was held for it."""
     if referral.offer is None:
@@ -226,8 +235,8 @@ async def _miss(tx: Tx, referral: Referral) -> None:
     await record(tx, decisions.missed(referral, referral.offer, tx.now))
 
 
-async def _no_outcome(tx: Tx, referral: Referral) -> None:
-    await record(tx, decisions.overdue_step(referral, EscalationReason.NO_OUTCOME, tx.now))
+async def _left_open(tx: Tx, referral: Referral) -> None:
+    await record(tx, decisions.left_open(referral, tx.now))
 
 
 # The step that is due in each state in which the machine has one; a requested referral's is `ask_next`.
@@ -235,7 +244,7 @@ STEP: dict[State, Callable[[Tx, Referral], Awaitable[None]]] = {
     State.OFFERED: _expire,
     State.ACCEPTED: _not_ready,
     State.READY: _miss,
-    State.IN_PROGRESS: _no_outcome,
+    State.IN_PROGRESS: _left_open,
 }
 
 
@@ -316,6 +325,12 @@ async def arrive(tx: Tx, referral: Referral, offer: Offer, *, verified: bool) ->
     await record(tx, decision)
 
 
+async def verify(tx: Tx, referral: Referral, offer: UUID, *, by: str | None = None) -> None:
+    """An unverified arrival at a locked referral was checked: the hand-over code was right, or `by` somebody in another
+    way. Raises Refusal `state`."""
+    await record(tx, legal(lambda: decisions.verified(referral, offer, tx.now, by=by)))
+
+
 async def lock_sent(tx: Tx, id_: UUID, sender: UUID) -> Referral:
     """Lock a referral that this organisation has sent. Raises Refusal `not-found`."""
     referral = await store.lock_referral(tx, id_)
@@ -339,32 +354,6 @@ async def complete(tx: Tx, referral: Referral, offer: Offer) -> None:
     decision = legal(lambda: decisions.completed(referral, offer.id, tx.now))
     await _free(tx, offer.id)
     await record(tx, decision)
-
-
-# --- an organisation is suspended ---------------------------------------------------------------------------------
-
-
-async def suspend_work(tx: Tx, organisation: UUID) -> None:
-    """Its open offers go to the next; what it has accepted goes on hold and to a coordinator, and so does what it has
-    sent, for it cannot look after its hand-offs any more. Nobody is moved."""
-    for id_ in await store.in_hand(tx, organisation):
-        referral = await store.lock_referral(tx, id_)
-        if referral is None or referral.state in domain.FINAL:
-            continue
-        if referral.sender == organisation:
-            told = decisions.escalated(referral, EscalationReason.ORGANISATION_SUSPENDED, tx.now)
-            await record(tx, told)
-            continue
-        if referral.offer is None:
-            continue
-        offer = await store.lock_offer(tx, referral.offer)
-        if offer.organisation != organisation:
-            continue
-        if offer.state in domain.OPEN:
-            await store.save_offer(tx, decisions.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.CLOSED))
-            await record(tx, decisions.passed_on(referral, e.OfferWithdrawnV1(offer=offer.id), tx.now))
-        else:
-            await record(tx, decisions.receiver_suspended(referral, tx.now))
 
 
 async def _free(tx: Tx, offer: UUID) -> None:

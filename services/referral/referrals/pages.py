@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from schemas.vocabulary import DeclineReason, Outcome
 from services.referral.places import api as places_api
@@ -19,6 +19,7 @@ from services.referral.referrals.domain import OPEN, OfferState, State
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Incomplete
+from spean.web.live import Hub, stream_for
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 INBOX, ARRIVALS = "/referral/pages/inbox", "/referral/pages/arrivals"
@@ -58,13 +59,35 @@ def _cards(offers: Sequence[OfferView], now: datetime) -> list[Card]:
 @router.get("/inbox")
 async def inbox(request: Request, at: Receiver) -> Response:
     """What waits for an answer, due first on top."""
+    hub: Hub = request.app.state.live
+    number = await hub.now(at.caller.org)
+    return at.page("referral/referrals/inbox.html", number=number, new=0, **await _waiting(request, at))
+
+
+@router.get("/inbox/now")
+async def moving_part(
+    request: Request, at: Receiver, shown: Annotated[str, Query(max_length=500, description="beginnings of ids")] = ""
+) -> Response:
+    """The part of the inbox that moves. `shown`: the offers that the page has shown already."""
+    waiting = await _waiting(request, at)
+    new = sum(str(card.offer.id)[:8] not in shown for card in waiting["cards"])
+    return at.page("referral/referrals/inbox_now.html", new=new, **waiting)
+
+
+@router.get("/live")
+async def live(request: Request) -> Response:
+    """Says when something has changed."""
+    return await stream_for(request, RECEIVE)
+
+
+async def _waiting(request: Request, at: At) -> dict[str, Any]:
     shown = await api.list_offers(request, at.caller, [OfferState.SENT, OfferState.SEEN], None)
     places = await places_api.list_places(request, at.caller)
-    return at.page(
-        "referral/referrals/inbox.html", cards=_cards(shown.offers, at.now),
-        free=sum(place.free for place in places.places), held=sum(place.held for place in places.places),
-        staying=sum(place.staying + place.outside for place in places.places),
-    )  # fmt: skip
+    return {
+        "cards": _cards(shown.offers, at.now), "free": sum(place.free for place in places.places),
+        "held": sum(place.held for place in places.places),
+        "staying": sum(place.staying + place.outside for place in places.places),
+    }  # fmt: skip
 
 
 @router.get("/arrivals")
@@ -147,7 +170,9 @@ async def packet(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
     """A ticket for the packet, which the holder shows: one more step, for it is not this service's to read."""
     opened = await api.packet_ticket(request, offer, sent.command())
     holder, own = urlsplit(opened.dataref.removesuffix(f"/packets/{offer}")), urlsplit(request.app.state.token_url)
-    elsewhere = "" if (holder.scheme, holder.netloc) == (own.scheme, own.netloc) else f"{holder.scheme}://{holder.netloc}"
+    elsewhere = (
+        "" if (holder.scheme, holder.netloc) == (own.scheme, own.netloc) else f"{holder.scheme}://{holder.netloc}"
+    )
     address = f"{elsewhere}{holder.path}/pages/packets/{offer}"
     return sent.page(
         "referral/referrals/packet.html", forms_to=elsewhere, address=address, ticket=opened.ticket, offer=offer

@@ -101,11 +101,11 @@ async def save_referral(tx: Tx, r: Referral) -> None:
         """
         update referral set state = $2, step_at = $3, asked_from = $4, stopped = $5, ending = $6, offer = $7,
             escalated = $8, taken_by = $9, remind_at = $10, reminded = $11, departed_at = $12, arrived_at = $13,
-            arrival_verified = $14, ended_at = $15, version = version + 1
+            arrival_verified = $14, ended_at = $15, arrival_checked_by = $16, coordinator = $17, version = version + 1
         where id = $1
         """,
         r.id, r.state, r.step_at, r.asked_from, r.stopped, r.ending, r.offer, r.escalated, r.taken_by, r.remind_at,
-        r.reminded, r.departed_at, r.arrived_at, r.arrival_verified, r.ended_at,
+        r.reminded, r.departed_at, r.arrived_at, r.arrival_verified, r.ended_at, r.arrival_checked_by, r.coordinator,
     )  # fmt: skip
     if r.wake_at is None:
         await clear_due(tx, WAKE, r.id)
@@ -163,6 +163,30 @@ async def offers_for(
         """,
         organisation, states, after, limit,
     )  # fmt: skip
+
+
+async def offer_for(tx: Tx, organisation: UUID, offer: UUID) -> asyncpg.Record:
+    """One of an organisation's offers, as in `offers_for`. Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow(
+        """
+        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current
+        from offer o join referral r on r.id = o.referral where o.organisation = $1 and o.id = $2
+        """,
+        organisation, offer,
+    )  # fmt: skip
+    if row is None:
+        raise Refusal("not-found")
+    return row
+
+
+async def open_in(tx: Tx, network: UUID) -> list[UUID]:
+    """Referrals of a network that have not ended, ids ascending."""
+    rows = await tx.conn.fetch("select id from referral where network = $1 and ended_at is null order by id", network)
+    return [row["id"] for row in rows]
+
+
+async def reassign_offers(tx: Tx, referral: UUID, coordinator: UUID) -> None:
+    await tx.conn.execute("update offer set coordinator = $2 where referral = $1", referral, coordinator)
 
 
 async def in_hand(tx: Tx, organisation: UUID) -> list[UUID]:
@@ -261,12 +285,29 @@ async def offers_of(tx: Tx, referral: UUID) -> list[Offer]:
 
 
 async def network_of(tx: Tx, network: UUID, sender: UUID) -> tuple[UUID, Windows] | None:
-    """The coordinator and windows of a network that the sender belongs to."""
+    """The coordinator and windows of a network that the sender belongs to; it is handed to no other coordinator before
+    this transaction ends."""
     row = await tx.conn.fetchrow(
         """
         select n.coordinator, n.windows from network n join member m on m.network = n.id
-        where n.id = $1 and m.organisation = $2
+        where n.id = $1 and m.organisation = $2 for share of n
         """,
         network, sender,
     )  # fmt: skip
     return None if row is None else (row["coordinator"], Windows.model_validate_json(row["windows"]))
+
+
+async def inbox_marks(tx: Tx, organisations: list[UUID]) -> dict[UUID, str]:
+    """What the inbox of each shows: its open offers, and its places as they are counted. Another mark, another inbox."""
+    rows = await tx.conn.fetch(
+        """
+        select organisation, concat_ws(' ',
+            (select string_agg(concat(o.id, o.answer_by), ' ' order by o.id) from offer o
+             where o.organisation = asked.organisation and o.state in ('sent', 'seen')),
+            (select string_agg(concat(p.id, ':', p.version), ' ' order by p.id) from place p
+             where p.organisation = asked.organisation)) as mark
+        from unnest($1::uuid[]) as asked (organisation)
+        """,
+        organisations,
+    )
+    return {row["organisation"]: row["mark"] for row in rows}
