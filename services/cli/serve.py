@@ -72,7 +72,7 @@ def _shared(settings: Settings) -> Settings:
 
 async def _serve(settings: Settings, names: list[Name], roles: list[Role], member: str) -> None:
     async with (
-        installation.installed(settings, names, alone=False, listening=True) as made,
+        installation.installed(settings, names, alone=False, listening="api" in roles) as made,
         installation.running(made, roles, member),
     ):
         Console(soft_wrap=True).print(f"serving {', '.join(names)} as {member}: {', '.join(roles)}", highlight=False)

@@ -12,11 +12,17 @@ from fastapi import FastAPI
 from schemas.registry import ORGANISATIONS, REFERRALS
 from services.intake import consumers
 from services.intake.cases import api as cases_api
+from services.intake.cases import pages as cases_pages
+from services.intake.cases import preview, steps
 from services.intake.consent import api as consent_api
 from services.intake.consent import handlers as consent
+from services.intake.consent import pages as consent_pages
+from services.intake.consent import stopping_pages
 from services.intake.disclosure import api as disclosure_api
 from services.intake.disclosure import pages as disclosure_pages
 from services.intake.disclosure.handlers import Holder
+from services.intake.drafts import handlers as drafts
+from services.intake.drafts import pages as drafts_pages
 from services.intake.handoffs import api as handoffs_api
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import pages as handoffs_pages
@@ -49,7 +55,10 @@ def api() -> FastAPI:
         rules_api.router, screening_api.router,
     ):  # fmt: skip
         app.include_router(router)
-    with_pages(app, handoffs_pages.router, request_pages.router, disclosure_pages.router)
+    with_pages(
+        app, steps.router, drafts_pages.router, cases_pages.router, preview.router, consent_pages.router,
+        stopping_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
+    )  # fmt: skip
     return app
 
 
@@ -94,6 +103,7 @@ async def build(parts: Parts) -> Service:
             rules.ENDS: partial(rules.ended, db, holder),
             consent.LOOK: partial(consent.look, db, holder),
             consent.KEEP: partial(consent.keep, db, holder),
+            drafts.OVER: partial(drafts.over, db, keys),
         },
         close_with=[keys.close, client.aclose],
     )

@@ -232,6 +232,12 @@ CHANNELS: Mapping[str, str] = {
     "border_post": N_("At a border post"), "hotline": N_("On the phone"), "case_manager": N_("With a case manager"),
     "other": N_("Another way"), "screening": N_("In a screened group"),
 }  # fmt: skip
+# Classes of recipients, as a person agrees to them.
+CLASSES: Mapping[str, str] = {
+    "shelter": N_("Shelters in %(country)s"), "clinic": N_("Clinics in %(country)s"),
+    "legal_aid": N_("Legal aid in %(country)s"), "ngo": N_("NGOs in %(country)s"),
+    "hotline": N_("Hotlines in %(country)s"),
+}  # fmt: skip
 # How a person says yes or no, and who may stand by a young person.
 EXPRESSED: Mapping[str, str] = {
     "spoken": N_("In spoken words"), "written": N_("In writing"), "thumbprint": N_("With a thumbprint"),

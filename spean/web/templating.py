@@ -44,7 +44,7 @@ def environment() -> Environment:
         lstrip_blocks=True, extensions=["jinja2.ext.i18n"], auto_reload=False,
     )  # fmt: skip
     made.globals.update(
-        asset=lambda name: assets()[name], languages=languages, known_assets=assets, label=labels.label, FIELDS=labels.FIELDS, RULES=labels.RULES, STATES=labels.STATES, OFFER_STATES=labels.OFFER_STATES, CHANNELS=labels.CHANNELS, EXPRESSED=labels.EXPRESSED, GUARDIANS=labels.GUARDIANS, items_for=items_for, icon=_icon,
+        asset=lambda name: assets()[name], languages=languages, known_assets=assets, label=labels.label, FIELDS=labels.FIELDS, RULES=labels.RULES, STATES=labels.STATES, OFFER_STATES=labels.OFFER_STATES, CHANNELS=labels.CHANNELS, CLASSES=labels.CLASSES, EXPRESSED=labels.EXPRESSED, GUARDIANS=labels.GUARDIANS, items_for=items_for, icon=_icon,
         area_name=area_name, language_name=_language_name, country_name=_country_name,
     )  # fmt: skip
     return made

@@ -152,7 +152,7 @@ async def test_a_stranger_sees_nothing_and_a_number_of_another_life_starts_now(t
         with pytest.raises(TimeoutError):
             await theirs.next(within_s=1.0)
     overview = await other.partner.get("/notify/overview")
-    assert overview == {"referrals": [], "capacity": [], "erasures": []}
+    assert overview == {"referrals": [], "capacity": [], "erasures": [], "deliveries": []}
 
 
 @pytest.mark.parametrize("wrong", ["x", "-1", "1.5", "\u00b2", "9" * 30])

@@ -129,7 +129,7 @@ def _list(
         return Reply(Lines(lines=lines, after=ids[_LIST_MOST - 1] if len(ids) > _LIST_MOST else None))
 
     return at.gated(
-        "page.handoffs", work, "intake/handoffs/list.html", show=show, words=words, shows=list(Show),
+        "page.handoffs", work, "intake/handoffs/list.html", show=show, wanted=words, shows=list(Show),
         find=[word.code for word in words], form=form or Form(), errors={"text": error} if error else {},
         status=HTTPStatus.UNPROCESSABLE_ENTITY if error else HTTPStatus.OK,
         phone=request.app.state.duty_phone,

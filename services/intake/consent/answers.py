@@ -1,0 +1,213 @@
+"""The steps of talking consent through: which come in which order, what each asks, and what is recorded of the answers.
+
+Nothing is asked that an earlier answer has made needless, and nothing of a needless answer is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from schemas.vocabulary import DataCategory, Language, OrganisationType, Purpose
+from services.intake.consent.api import ClassBody, ConsentBody, ExclusionBody
+from services.intake.consent.notices import notice_in
+from services.intake.drafts.domain import Answers
+from spean.http import Body
+from spean.problem import Refusal
+from spean.web import forms
+from spean.web.forms import Form, Incomplete
+
+Step = Literal[
+    "language", "notice", "help", "share", "what", "why", "whom", "never", "until", "guardian", "how"
+]  # fmt: skip
+# The fields of each step's form.
+FIELDS: Mapping[Step, tuple[str, ...]] = {
+    "language": ("language", "interpreter"), "notice": ("notice",), "help": ("help",), "share": ("share",),
+    "what": ("categories",), "why": ("purposes",), "whom": ("classes", "organisations"), "never": ("never", "never_asked"),
+    "until": ("until",), "guardian": ("guardian", "guardian_expressed"), "how": ("expressed",),
+}  # fmt: skip
+# What a person may choose as the end of sharing; the shortest is the emergency profile's.
+UNTIL: Mapping[str, timedelta | None] = {"withdrawn": None, "30-days": timedelta(days=30), "72-hours": timedelta(hours=72)}
+NOBODY = "nobody"
+
+
+class _Language(Body):
+    language: Language
+    interpreter: Literal["yes", "no"]
+
+
+class _Notice(Body):
+    notice: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class _Help(Body):
+    help: Literal["yes", "no"]
+
+
+class _Share(Body):
+    share: Literal["yes", "no"]
+
+
+class _What(Body):
+    categories: Annotated[tuple[DataCategory, ...], Field(min_length=1, max_length=20)]
+
+
+class _Why(Body):
+    purposes: Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=10)]
+
+
+class _Whom(Body):
+    """A class is `TYPE COUNTRY`, an organisation its id; at least one of either."""
+
+    classes: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+    organisations: Annotated[tuple[UUID, ...], Field(max_length=100)] = ()
+
+
+class _Never(Body):
+    """`law_enforcement`, `organisation_type:TYPE` or `organisation:ID`; none is an answer, too."""
+
+    never: Annotated[tuple[str, ...], Field(max_length=50)] = ()
+    never_asked: Literal["1"]
+
+
+class _Until(Body):
+    until: Literal["withdrawn", "30-days", "72-hours"]
+
+
+class _Guardian(Body):
+    guardian: Literal["nobody", "parent", "appointed_guardian", "state_guardian", "other"]
+    guardian_expressed: Literal["spoken", "written", "thumbprint"] | None = None
+
+
+class _How(Body):
+    expressed: Literal["spoken", "written", "thumbprint"]
+
+
+_MODELS: Mapping[Step, type[BaseModel]] = {
+    "language": _Language, "notice": _Notice, "help": _Help, "share": _Share, "what": _What, "why": _Why, "whom": _Whom,
+    "never": _Never, "until": _Until, "guardian": _Guardian, "how": _How,
+}  # fmt: skip
+_SEVERAL = frozenset({"categories", "purposes", "classes", "organisations", "never"})
+
+
+def path(answers: Answers, *, minor: bool) -> list[Step]:
+    """The steps that these answers lead through."""
+    form = Form(answers)
+    steps: list[Step] = ["language", "notice", "help"]
+    if form.one("help") == "yes":
+        steps.append("share")
+        if form.one("share") == "yes":
+            steps += ["what", "why", "whom", "never", "until"]
+        if minor:
+            steps.append("guardian")
+    return [*steps, "how"]
+
+
+def after(step: Step, answers: Answers, *, minor: bool) -> str:
+    """The step that follows, or `check`."""
+    steps = path(answers, minor=minor)
+    place = steps.index(step) + 1
+    return steps[place] if place < len(steps) else "check"
+
+
+def wrong(answers: Answers, *, minor: bool) -> tuple[Step, Incomplete] | None:
+    """The first step without a usable answer."""
+    for step in path(answers, minor=minor):
+        try:
+            read(step, answers)
+        except Incomplete as error:
+            return step, error
+    return None
+
+
+def read(step: Step, answers: Answers) -> Any:
+    """A step's answers as its model. Raises Incomplete."""
+    form = Form(answers)
+    given = {name: form.all(name) if name in _SEVERAL else form.some(name) for name in FIELDS[step]}
+    found = forms.read(_MODELS[step], given)
+    if isinstance(found, _Notice) and found.notice != notice_read(answers):
+        raise Incomplete({"notice": forms.SAID["missing"]})  # it was read in another language
+    if isinstance(found, _Whom):
+        if not found.classes and not found.organisations:
+            raise Incomplete({"classes": forms.SAID["too_short"]})
+        for one in found.classes:
+            class_of(one)
+    if isinstance(found, _Never):
+        for one in found.never:
+            exclusion_of(one)
+    if isinstance(found, _Guardian) and found.guardian != NOBODY and found.guardian_expressed is None:
+        raise Incomplete({"guardian_expressed": forms.SAID["missing"]})
+    return found
+
+
+def class_of(value: str) -> ClassBody:
+    """Raises Incomplete."""
+    type_, _, country = value.partition(" ")
+    try:
+        return forms.read(ClassBody, {"type": OrganisationType(type_), "country": country or None})
+    except Incomplete:
+        raise Incomplete({"classes": forms.SAID["enum"]}) from None
+
+
+def exclusion_of(value: str) -> ExclusionBody:
+    """Raises Incomplete."""
+    kind, _, named = value.partition(":")
+    try:
+        found = forms.read(ExclusionBody, {"kind": kind, "value": named or "any"})
+        found.exclusion()
+    except (Incomplete, Refusal):
+        raise Incomplete({"never": forms.SAID["enum"]}) from None
+    return found
+
+
+def exclusions(answers: Answers) -> list[ExclusionBody]:
+    """With whom nothing is to be shared, where there is something to share. Raises Incomplete."""
+    if "never" not in path(answers, minor=False):
+        return []
+    return [exclusion_of(one) for one in Form(answers).all("never")]
+
+
+def decisions(answers: Answers, now: datetime, *, minor: bool) -> list[ConsentBody]:
+    """What is recorded: the service, and where the person wants it, sharing. Raises Incomplete."""
+    found = wrong(answers, minor=minor)
+    if found is not None:
+        raise found[1]
+    form = Form(answers)
+    guardian = None
+    if minor and form.one("help") == "yes" and form.one("guardian") != NOBODY:
+        guardian = {"relationship": form.one("guardian"), "expressed": form.one("guardian_expressed")}
+    how = {
+        "expressed": form.one("expressed"), "language": form.one("language"), "notice": form.one("notice"),
+        "interpreter": form.one("interpreter") == "yes",
+    }  # fmt: skip
+    service = {"decision": "service", "state": _state(form.one("help")), **how, "guardian": guardian}
+    if form.one("help") != "yes":
+        return [forms.read(ConsentBody, service)]
+    sharing: dict[str, Any] = {"decision": "share_referral", "state": _state(form.one("share")), **how}
+    if form.one("share") == "yes":
+        length = UNTIL[form.one("until")]
+        sharing |= {
+            "categories": form.all("categories"), "purposes": form.all("purposes"), "guardian": guardian,
+            "recipients": recipients(answers), "valid_until": None if length is None else now + length,
+        }  # fmt: skip
+    return [forms.read(ConsentBody, service), forms.read(ConsentBody, sharing)]
+
+
+def recipients(answers: Answers) -> dict[str, Any]:
+    form = Form(answers)
+    return {"classes": [class_of(one) for one in form.all("classes")], "organisations": form.all("organisations")}
+
+
+def notice_read(answers: Answers) -> str:
+    """The name of the notice for the language that was chosen."""
+    return notice_in(Form(answers).one("language")).name
+
+
+def _state(answer: str) -> str:
+    return "given" if answer == "yes" else "refused"
+
+

@@ -1,0 +1,37 @@
+"""Stopping, one page each, which says exactly what will happen. Nothing is asked but the one press of a button; it works
+for a suspended organisation, too, and asks nothing of the network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+
+from services.intake.cases import store as cases
+from services.intake.consent import api, store
+from services.intake.consent.api import SCOPE, WithdrawBody
+from spean.web.pages import At, Sent, at_with, page_router, sent_with
+
+What = Literal["sharing", "service"]
+router = page_router("consent pages")
+
+
+@router.get("/entries/{entry}/stop/{what}")
+async def ask(
+    request: Request, entry: UUID, what: What, at: Annotated[At, Depends(at_with(SCOPE, even_suspended=True))]
+) -> Response:
+    """What will happen; or, where it has stopped already, that it has. It needs nothing of what is sealed."""
+    async with at.door.db.transaction("stop.ask", org=at.who.org) as tx:
+        await cases.find_entry(tx, entry)
+        person = (await store.people(tx, {entry: True}))[entry]
+    stopped = person.service_shut if what == "service" else person.stopped
+    return at.page("intake/consent/stop.html", entry=entry, what=what, stopped=stopped)
+
+
+@router.post("/entries/{entry}/stop/{what}")
+async def stop(
+    request: Request, entry: UUID, what: What, sent: Annotated[Sent, Depends(sent_with(SCOPE, even_suspended=True))]
+) -> Response:
+    await api.withdraw(request, entry, WithdrawBody(what=what), sent.command())
+    return sent.see(f"/intake/pages/entries/{entry}/stop/{what}", done="withdrawn")

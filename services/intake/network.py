@@ -1,0 +1,78 @@
+"""The organisations of a visitor's networks, by name, as the network lists them. The holder keeps no names of its own, so
+that there is one place where an organisation is renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from schemas.questions import OrganisationFacts
+from spean.web.visitor import COOKIE
+
+# A page waits for it, and says what it can without it.
+_LIMIT_S = 3.0
+
+
+class Organisation(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    sample: bool
+    facts: OrganisationFacts
+
+    @property
+    def id(self) -> UUID:
+        return self.facts.organisation
+
+
+class _Listing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    organisations: tuple[Organisation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """By id, in the order of their names. Not `answered`: the network was silent, and nobody is in it."""
+
+    organisations: Mapping[UUID, Organisation]
+    answered: bool = True
+
+    def name(self, id_: UUID) -> str | None:
+        """None for an organisation that is not listed."""
+        found = self.organisations.get(id_)
+        return None if found is None else found.name
+
+    def listed(self, id_: str) -> bool:
+        """Is it the id of a listed organisation, as a form has it?"""
+        return any(id_ == str(one) for one in self.organisations)
+
+
+SILENT = Directory({}, answered=False)
+FindDirectory = Callable[[Request], Awaitable[Directory]]
+
+
+def listed_at(client: httpx.AsyncClient, issuer: str) -> FindDirectory:
+    """Asks the network, with the visitor's own session. The function raises nothing: without an answer it is `SILENT`."""
+
+    async def find(request: Request) -> Directory:
+        shown = {"cookie": f"{COOKIE}={request.cookies.get(COOKIE, '')}"}
+        try:
+            reply = await client.get(f"{issuer}/pages/directory", timeout=_LIMIT_S, headers=shown)
+            reply.raise_for_status()
+            found = _Listing.model_validate_json(reply.content, extra="ignore")
+        except (httpx.HTTPError, ValidationError):
+            return SILENT
+        return Directory({one.id: one for one in found.organisations})
+
+    return find
+
+
+async def directory(request: Request) -> Directory:
+    find: FindDirectory = request.app.state.directory
+    return await find(request)

@@ -1,0 +1,362 @@
+"""Pages that move by themselves: one look for everybody who watches, each sees the own changes, and it ends when it should."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from schemas.vocabulary import StaffRole
+from services.cli import installation
+from services.cli.installation import Installation
+from spean.db import DatabaseProblem
+from spean.web import live
+from spean.web.live import Hub, Rising, Shared
+from spean.web.visitor import COOKIE
+from tests.browser.visiting import signed_in
+from tests.builders import eventually
+from tests.integration.apart import installed_apart
+from tests.integration.town import Town, found, settle
+
+log = logging.getLogger(__name__)
+WATCHERS, AT_ONCE = 200, 20
+DASHBOARD, INBOX = "/notify/pages/live", "/referral/pages/live"
+
+
+class Stream:
+    """An open stream of a page, read event by event."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response, self._lines = response, response.aiter_lines()
+
+    async def next(self, within_s: float = 15.0) -> tuple[str, str]:
+        """(event, id) of the next event. Raises EOFError where the stream has ended."""
+        event = id_ = ""
+        async with asyncio.timeout(within_s):
+            async for line in self._lines:
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "id":
+                    id_ = value
+                elif not line and event:
+                    return event, id_
+        raise EOFError
+
+    async def ended(self, within_s: float = 15.0) -> bool:
+        async with asyncio.timeout(within_s):
+            with contextlib.suppress(httpx.HTTPError):
+                async for _ in self._lines:
+                    pass
+        return True
+
+
+@asynccontextmanager
+async def watching(url: str, path: str, cookie: str | None, **headers: str) -> AsyncIterator[Stream]:
+    if cookie is not None:
+        headers["Cookie"] = f"{COOKIE}={cookie}"
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+        client.stream("GET", path, headers=headers) as response,
+    ):
+        assert response.status_code == 200, await response.aread()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-store"
+        yield Stream(response)
+
+
+def hub_of(made: Installation, service: str = "notify") -> Hub:
+    found: Hub = made.services[service].app.state.live
+    return found
+
+
+# --- the hub by itself ------------------------------------------------------------------------------------------------
+
+
+class Numbers:
+    """A look at numbers that a test sets."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[UUID, int] = {}
+        self.asked: list[frozenset[UUID]] = []
+        self.broken = False
+
+    async def __call__(self, organisations: frozenset[UUID]) -> Mapping[UUID, int]:
+        self.asked.append(organisations)
+        if self.broken:
+            raise DatabaseProblem("test", "08006")
+        return {one: self.numbers[one] for one in organisations if one in self.numbers}
+
+
+async def test_numbers_only_rise_and_each_sees_the_own():
+    numbers, one, other = Numbers(), uuid4(), uuid4()
+    hub = Hub(numbers, asyncio.Event(), every_s=0.01)
+    numbers.numbers = {one: 7}
+    assert (await hub.now(one), await hub.now(other)) == (7, 0)
+    with hub.watching(one), hub.watching(other):
+        assert await hub.wait(one, 3, within_s=5) == 7
+        waiting = asyncio.create_task(hub.wait(other, 0, within_s=0.3))
+        numbers.numbers[one] = 9
+        assert await hub.wait(one, 7, within_s=5) == 9
+        numbers.numbers[one] = 2  # a reader of an older copy
+        assert await hub.wait(one, 9, within_s=0.1) == 9
+        assert await waiting == 0
+
+
+async def test_nobody_is_asked_while_nobody_watches():
+    numbers = Numbers()
+    hub = Hub(numbers, asyncio.Event(), every_s=0.01)
+    with hub.watching(uuid4()):
+        await hub.wait(uuid4(), 0, within_s=0.05)
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "live"))
+    asked = len(numbers.asked)
+    await hub.wait(uuid4(), 0, within_s=0.1)
+    assert len(numbers.asked) == asked
+    assert hub.watched == 0
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_nothing():
+    numbers, one = Numbers(), uuid4()
+    hub = Hub(numbers, asyncio.Event(), every_s=0.01)
+    numbers.broken = True
+    with hub.watching(one):
+        waiting = asyncio.create_task(hub.wait(one, 0, within_s=10))
+
+        async def tried() -> bool:
+            return len(numbers.asked) > 1
+
+        await eventually(tried)
+        numbers.broken, numbers.numbers = False, {one: 4}
+        assert await waiting == 4
+
+
+async def test_who_waits_goes_home_when_the_service_stops():
+    draining = asyncio.Event()
+    hub = Hub(Numbers(), draining, every_s=60)
+    one = uuid4()
+    with hub.watching(one):
+        waiting = asyncio.create_task(hub.wait(one, 0, within_s=60))
+        looked = asyncio.create_task(hub.wait(one, 0, within_s=0.01))
+        await looked
+        draining.set()
+        assert await asyncio.wait_for(waiting, 2) == 0
+
+
+async def test_another_mark_is_a_higher_number_also_after_a_restart():
+    one, at, marked = uuid4(), datetime.now(UTC), iter("aabbaca")
+
+    async def marks(organisations: frozenset[UUID]) -> tuple[datetime, Mapping[UUID, str]]:
+        return at, dict.fromkeys(organisations, next(marked))
+
+    rising = Rising(marks)
+    seen = [(await rising(frozenset({one})))[one] for _ in range(6)]
+    assert [later - earlier for earlier, later in pairwise(seen)] == [0, 1, 0, 1, 1]
+    at += timedelta(seconds=1)
+    assert (await Rising(marks)(frozenset({one})))[one] > seen[-1]
+
+
+async def test_what_many_ask_for_at_once_is_made_once_and_a_failure_is_nobody_elses():
+    shared: Shared[int] = Shared(for_s=60)
+    made, gate = 0, asyncio.Event()
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        await gate.wait()
+        if made == 1:
+            raise DatabaseProblem("test", "08006")
+        return made
+
+    asking = [asyncio.create_task(shared.get("key", make)) for _ in range(50)]
+    leaving = asyncio.create_task(shared.get("key", make))
+    await asyncio.wait([leaving], timeout=0.01)
+    leaving.cancel()  # takes nothing away from the others
+    gate.set()
+    failed = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(one, DatabaseProblem) for one in failed)
+    assert await asyncio.gather(*(shared.get("key", make) for _ in range(50))) == [2] * 50
+    assert await shared.get("other", make) == 3
+
+
+# --- streams of pages -------------------------------------------------------------------------------------------------
+
+
+async def _change(town: Town) -> None:
+    """Something that this coordinator sees, and no house is asked."""
+    await town.handoff(await town.ready_person(), area="TH-27")
+
+
+async def _newest(town: Town) -> int:
+    return await hub_of(town.made).now(UUID(town.coordinator.id))
+
+
+async def test_two_hundred_watchers_cost_one_look(town: Town) -> None:
+    """200 real connections: looks are counted in the hub, and in PostgreSQL, which counts what touches the tail."""
+    hub, cookie = hub_of(town.made), await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    async with AsyncExitStack() as stack:
+        streams: list[Stream] = []
+        while len(streams) < WATCHERS:  # not all in the same moment: sessions are asked for one by one
+            opening = (stack.enter_async_context(watching(town.made.url, DASHBOARD, cookie)) for _ in range(AT_ONCE))
+            streams += await asyncio.gather(*opening)
+        assert hub.watched >= WATCHERS
+        began, looks, scans = time.monotonic(), hub.looks, await _scans(town)
+        await _change(town)
+        first = await asyncio.gather(*(stream.next(within_s=30) for stream in streams))
+        took, looked, scanned = time.monotonic() - began, hub.looks - looks, await _scans(town) - scans
+        assert {event for event, _ in first} == {"changed"}
+        assert looked <= took / live.LOOK_EVERY_S + 2
+        # The consumer looks at the tail for each event that it takes in; 200 watchers would be thousands.
+        assert scanned < WATCHERS / 2
+        log.info("watchers %d, looks %d, scans of the tail %d, in %.1f s", WATCHERS, looked, scanned, took)
+
+
+async def _scans(town: Town) -> int:
+    async with town.made.services["notify"].db.transaction("test.scans") as tx:
+        await tx.conn.execute("select pg_stat_clear_snapshot()")
+        await tx.conn.execute("select pg_stat_force_next_flush()")
+        number: int = await tx.conn.fetchval(
+            "select coalesce(sum(idx_scan + coalesce(seq_scan, 0)), 0)::bigint from pg_stat_all_tables where relname = 'tail'"
+        )
+        return number
+
+
+async def test_it_goes_on_where_it_broke_and_numbers_only_rise(town: Town) -> None:
+    cookie = await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    start = await _newest(town)
+    seen = [start]
+    for _ in range(3):
+        await _change(town)
+
+        async def risen() -> bool:
+            return await _newest(town) > seen[-1]
+
+        await eventually(risen)
+        # Nothing happens any more: what is said was missed while the line was down.
+        async with watching(town.made.url, DASHBOARD, cookie, **{"Last-Event-ID": str(seen[-1])}) as stream:
+            event, id_ = await stream.next()
+            assert event == "changed"
+            seen.append(int(id_))
+    assert seen == sorted(set(seen))
+    async with watching(town.made.url, f"{DASHBOARD}?after={start}", cookie) as stream:
+        assert int((await stream.next())[1]) >= seen[-1]
+
+
+@pytest.mark.parametrize("wrong", ["x", "-1", "²", "9" * 30, "99999999999999"])
+async def test_a_number_that_nobody_has_been_given_starts_now(town: Town, wrong: str) -> None:
+    cookie = await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    async with watching(town.made.url, f"{DASHBOARD}?after={wrong}", cookie) as stream:
+        await _change(town)
+        assert (await stream.next())[0] == "changed"
+
+
+async def test_each_watches_the_own_networks_only(town: Town) -> None:
+    other = await town.organisation("Another coordinator", "coordination", ["notify:watch"])
+    theirs = await signed_in(town.made, other, StaffRole.COORDINATOR)
+    mine = await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    async with (
+        watching(town.made.url, f"{DASHBOARD}?after=0", theirs) as quiet,
+        watching(town.made.url, DASHBOARD, mine) as stream,
+    ):
+        await _change(town)
+        assert (await stream.next())[0] == "changed"
+        with pytest.raises(TimeoutError):
+            await quiet.next(within_s=1.5)
+
+
+async def test_a_house_is_told_of_its_own_inbox_only(town: Town) -> None:
+    cookies = [await signed_in(town.made, house, StaffRole.RECEIVER) for house in (town.first, town.second)]
+    # Whoever comes first to an inbox that nobody watched may be told once for nothing.
+    numbers = [await hub_of(town.made, "referral").now(UUID(house.id)) for house in (town.first, town.second)]
+    async with (
+        watching(town.made.url, f"{INBOX}?after={numbers[0]}", cookies[0]) as asked,
+        watching(town.made.url, f"{INBOX}?after={numbers[1]}", cookies[1]) as quiet,
+    ):
+        await town.handoff(await town.ready_person())
+        event, id_ = await asked.next()
+        assert (event, int(id_) > numbers[0]) == ("changed", True)
+        with pytest.raises(TimeoutError):
+            await quiet.next(within_s=1.5)
+
+
+async def test_a_stranger_and_who_may_not_are_sent_away_at_once(town: Town) -> None:
+    house = await signed_in(town.made, town.first, StaffRole.RECEIVER)
+    for path, cookie in ((DASHBOARD, None), (DASHBOARD, "x" * 43), (DASHBOARD, house), (INBOX, None)):
+        async with watching(town.made.url, path, cookie) as stream:
+            assert await stream.next() == ("bye", "")
+            assert await stream.ended()
+
+
+@pytest.fixture
+def checked_often(town: Town) -> AsyncIterator[None]:
+    hub = hub_of(town.made)
+    usual, hub.check_s = hub.check_s, 0.2
+    yield
+    hub.check_s = usual
+
+
+async def test_it_says_goodbye_when_the_session_has_ended(town: Town, checked_often: None) -> None:
+    cookie = await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    async with watching(town.made.url, DASHBOARD, cookie) as stream:
+        with pytest.raises(TimeoutError):
+            await stream.next(within_s=1.0)
+        async with town.records() as tx:
+            await tx.conn.execute("delete from session")
+        while (event := await stream.next())[0] != "bye":
+            pass
+        assert event == ("bye", "")
+        assert await stream.ended()
+
+
+async def test_it_says_goodbye_when_the_organisation_is_suspended(town: Town, checked_often: None) -> None:
+    other = await town.organisation("Watcher", "coordination", ["notify:watch"])
+    cookie = await signed_in(town.made, other, StaffRole.COORDINATOR)
+    async with watching(town.made.url, DASHBOARD, cookie) as stream:
+        await town.admin.post(f"/referral/organisations/{other.id}/suspend")
+        assert (await stream.next())[0] == "bye"
+
+
+def test_a_session_is_looked_at_once_a_minute_at_least():
+    assert live.CHECK_S <= 60
+    assert live.PING_S == 15
+
+
+async def test_when_the_watcher_goes_the_hub_forgets_it(town: Town) -> None:
+    hub, cookie = hub_of(town.made), await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    before = hub.watched
+    async with watching(town.made.url, DASHBOARD, cookie):
+
+        async def there() -> bool:
+            return hub.watched == before + 1
+
+        await eventually(there)
+
+    async def gone() -> bool:
+        return hub.watched == before
+
+    await eventually(gone)
+
+
+async def test_stopping_does_not_wait_for_whoever_watches(workspace: Path) -> None:
+    async with installed_apart(workspace) as (made, settings):
+        running = installation.running(made)
+        await running.__aenter__()
+        async with settle(made, settings) as settled:
+            town = await found(settled)
+            cookie = await signed_in(made, town.coordinator, StaffRole.COORDINATOR)
+            async with watching(made.url, DASHBOARD, cookie) as one, watching(made.url, DASHBOARD, cookie) as two:
+                began = time.monotonic()
+                await running.__aexit__(None, None, None)
+                took = time.monotonic() - began
+                assert await one.ended()
+                assert await two.ended()
+    assert took < 3.0
