@@ -335,6 +335,7 @@ class StaffRole(StrEnum):
     RECEIVER = "receiver"
     COORDINATOR = "coordinator"
     ADMINISTRATOR = "administrator"
+    OFFICER = "officer"
 
 
 SCOPES_OF: Mapping[StaffRole, frozenset[str]] = MappingProxyType(
@@ -343,5 +344,6 @@ SCOPES_OF: Mapping[StaffRole, frozenset[str]] = MappingProxyType(
         StaffRole.RECEIVER: frozenset({"referral:receive"}),
         StaffRole.COORDINATOR: frozenset({"referral:coordinate", "notify:watch"}),
         StaffRole.ADMINISTRATOR: frozenset({"referral:admin", "notify:watch", "notify:admin"}),
+        StaffRole.OFFICER: frozenset({"intake:rules"}),
     }
 )

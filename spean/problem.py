@@ -97,6 +97,10 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
         HTTPStatus.CONFLICT,
         "Only a member of the network that is not suspended can coordinate it: choose another.",
     ),
+    "two-keys": (
+        HTTPStatus.CONFLICT,
+        "A system has two keys at most, while it changes from one to the other: revoke one first.",
+    ),
     "suspended-lately": (
         HTTPStatus.CONFLICT,
         "Tokens from before the suspension may still be alive: reinstate it when it has lasted six minutes.",
@@ -120,7 +124,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     "name-taken": (HTTPStatus.CONFLICT, "Somebody has this sign-in name already: choose another one."),
     "administrator-elsewhere": (
         HTTPStatus.FORBIDDEN,
-        "Only people of your own organisation can be made administrators of the network.",
+        "Only people of your own organisation can be made administrators or data-protection officers.",
     ),
     "last-administrator": (HTTPStatus.CONFLICT, "The network needs an administrator: make another one first."),
     "two-administrators": (

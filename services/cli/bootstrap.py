@@ -11,12 +11,13 @@ from joserfc.jwk import OKPKey
 from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli.client import kept_key
 from services.referral.partners import handlers, store
-from services.referral.partners.store import Client, Organisation
+from services.referral.partners.store import Organisation
+from services.referral.people.domain import OPERATOR
 from spean.db import Database
 from spean.ids import opaque_id
 from spean.settings import Settings
 
-CLIENT = "administrator"
+CLIENT = handlers.OPERATOR_CLIENT
 SCOPES = frozenset({"referral:admin", "intake:rules", "notify:admin"})
 
 
@@ -57,9 +58,9 @@ async def administrator(db: Database, settings: Settings) -> OKPKey:
                 id=opaque_id(), name="Operator of this installation", type=OrganisationType.COORDINATION,
                 country=settings.country, law_enforcement=False, status=OrganisationStatus.ACTIVE, sample=False, version=1,
             )  # fmt: skip
-            await handlers.register(tx, operator)
-            await handlers.register_client(tx, Client(CLIENT, operator.id, public, SCOPES))
-        elif known.public_key != public:
+            await handlers.register(tx, OPERATOR.name, operator)
+            await handlers.register_client(tx, OPERATOR.name, CLIENT, operator.id, public, SCOPES)
+        elif not any(one["x"] == public["x"] for one in known.public_keys):
             raise OtherKeys(
                 f"the keys in {settings.keys} belong to another installation: restore the keys of this data"
             )

@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from schemas.registry import ORGANISATIONS, REFERRALS
-from services.intake import consumers
+from services.intake import consumers, vouched
 from services.intake.cases import api as cases_api
 from services.intake.cases import pages as cases_pages
 from services.intake.cases import preview, steps
@@ -34,7 +34,9 @@ from services.intake.keystore.store import KeyStore
 from services.intake.network import listed_at
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
+from services.intake.rules import pages as rules_pages
 from services.intake.screening import api as screening_api
+from services.intake.screening import pages as screening_pages
 from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
 from spean.db import Database
 from spean.http import Door, make_app
@@ -58,6 +60,7 @@ def api() -> FastAPI:
     with_pages(
         app, steps.router, drafts_pages.router, cases_pages.router, preview.router, consent_pages.router,
         stopping_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
+        screening_pages.router, rules_pages.router,
     )  # fmt: skip
     return app
 
@@ -84,7 +87,8 @@ async def build(parts: Parts) -> Service:
 
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
-    app.state.visitors = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
+    sessions = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
+    app.state.visitors, app.state.remembered = vouched.remembering(db, sessions), vouched.remembered(db)
     holder = Holder(keys, settings.country)
     app.state.directory = listed_at(client, issuer)
     app.state.holder, app.state.duty_phone = holder, settings.duty_phone

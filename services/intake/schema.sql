@@ -525,6 +525,14 @@ CREATE TABLE public.usual (
 
 ALTER TABLE ONLY public.usual FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.vouched (
+    digest bytea NOT NULL,
+    claims jsonb NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.vouched FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE ONLY public.aggregate
     ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
 
@@ -644,6 +652,9 @@ ALTER TABLE ONLY public.used_ticket
 
 ALTER TABLE ONLY public.usual
     ADD CONSTRAINT usual_pkey PRIMARY KEY (org, worker);
+
+ALTER TABLE ONLY public.vouched
+    ADD CONSTRAINT vouched_pkey PRIMARY KEY (digest);
 
 CREATE INDEX agreement_sender_recipient_idx ON public.agreement USING btree (sender, recipient);
 
@@ -868,11 +879,15 @@ CREATE POLICY service ON public.used_ticket TO spean_worker USING (true) WITH CH
 
 CREATE POLICY service ON public.usual TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.vouched TO spean_worker USING (true) WITH CHECK (true);
+
 ALTER TABLE public.suspended ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.used_ticket ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usual ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.vouched ENABLE ROW LEVEL SECURITY;
 
 GRANT CREATE ON SCHEMA public TO intake_owner;
 
@@ -1037,3 +1052,5 @@ GRANT SELECT,INSERT,DELETE ON TABLE public.usual TO spean_worker;
 GRANT UPDATE(channel) ON TABLE public.usual TO spean_api;
 
 GRANT UPDATE(area) ON TABLE public.usual TO spean_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.vouched TO spean_worker;

@@ -60,10 +60,34 @@ CREATE TABLE public.authenticator (
 
 ALTER TABLE ONLY public.authenticator FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.change (
+    number bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    by text NOT NULL,
+    what text NOT NULL,
+    organisation uuid NOT NULL,
+    network uuid,
+    place uuid,
+    client text,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT change_by_check CHECK ((by ~ '^(operator|person:[0-9a-f-]{36}|system:[a-z0-9-]{1,80})$'::text))
+);
+
+ALTER TABLE ONLY public.change FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.change ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.change_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.client (
     id text NOT NULL,
     organisation uuid NOT NULL,
-    public_key jsonb NOT NULL,
+    public_key jsonb,
     scopes text[] NOT NULL,
     status text DEFAULT 'active'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -72,6 +96,20 @@ CREATE TABLE public.client (
 );
 
 ALTER TABLE ONLY public.client FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.client_key (
+    client text NOT NULL,
+    thumbprint text NOT NULL,
+    public_key jsonb NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT client_key_status_check CHECK ((status = ANY (ARRAY['active'::text, 'revoked'::text]))),
+    CONSTRAINT client_key_thumbprint_check CHECK ((thumbprint ~ '^[A-Za-z0-9_-]{43}$'::text)),
+    CONSTRAINT revoked_at_a_time CHECK (((status = 'revoked'::text) = (revoked_at IS NOT NULL)))
+);
+
+ALTER TABLE ONLY public.client_key FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.discarded (
     number bigint NOT NULL,
@@ -301,7 +339,7 @@ CREATE TABLE public.person (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT person_language_check CHECK ((language ~ '^[a-z]{2}$'::text)),
     CONSTRAINT person_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
-    CONSTRAINT person_roles_check CHECK ((roles <@ ARRAY['sender'::text, 'receiver'::text, 'coordinator'::text, 'administrator'::text])),
+    CONSTRAINT person_roles_check CHECK ((roles <@ ARRAY['sender'::text, 'receiver'::text, 'coordinator'::text, 'administrator'::text, 'officer'::text])),
     CONSTRAINT person_sign_in_name_check CHECK (((length(sign_in_name) >= 3) AND (length(sign_in_name) <= 60))),
     CONSTRAINT person_status_check CHECK ((status = ANY (ARRAY['active'::text, 'locked'::text, 'left'::text])))
 );
@@ -501,6 +539,12 @@ ALTER TABLE ONLY public.aggregate
 ALTER TABLE ONLY public.authenticator
     ADD CONSTRAINT authenticator_pkey PRIMARY KEY (person);
 
+ALTER TABLE ONLY public.change
+    ADD CONSTRAINT change_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.client_key
+    ADD CONSTRAINT client_key_pkey PRIMARY KEY (client, thumbprint);
+
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_pkey PRIMARY KEY (id);
 
@@ -606,6 +650,10 @@ ALTER TABLE ONLY public.tries
 ALTER TABLE ONLY public.used_assertion
     ADD CONSTRAINT used_assertion_pkey PRIMARY KEY (client, jti);
 
+CREATE INDEX change_at_number_idx ON public.change USING btree (at, number);
+
+CREATE INDEX change_organisation_number_idx ON public.change USING btree (organisation, number);
+
 CREATE INDEX due_at_idx ON public.due USING btree (at);
 
 CREATE INDEX hold_place_idx ON public.hold USING btree (place) WHERE (state <> 'freed'::text);
@@ -625,6 +673,8 @@ CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.
 CREATE INDEX parked_source_aggregate_number_idx ON public.parked USING btree (source, aggregate, number);
 
 CREATE INDEX passkey_person_idx ON public.passkey USING btree (person);
+
+CREATE INDEX person_change_at_number_idx ON public.person_change USING btree (at, number);
 
 CREATE INDEX person_change_organisation_number_idx ON public.person_change USING btree (organisation, number);
 
@@ -656,6 +706,21 @@ CREATE TRIGGER moves BEFORE UPDATE OF state ON public.referral FOR EACH ROW WHEN
 
 ALTER TABLE ONLY public.authenticator
     ADD CONSTRAINT authenticator_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
+ALTER TABLE ONLY public.change
+    ADD CONSTRAINT change_client_fkey FOREIGN KEY (client) REFERENCES public.client(id);
+
+ALTER TABLE ONLY public.change
+    ADD CONSTRAINT change_network_fkey FOREIGN KEY (network) REFERENCES public.network(id);
+
+ALTER TABLE ONLY public.change
+    ADD CONSTRAINT change_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
+
+ALTER TABLE ONLY public.change
+    ADD CONSTRAINT change_place_fkey FOREIGN KEY (place) REFERENCES public.place(id);
+
+ALTER TABLE ONLY public.client_key
+    ADD CONSTRAINT client_key_client_fkey FOREIGN KEY (client) REFERENCES public.client(id);
 
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
@@ -728,7 +793,11 @@ ALTER TABLE ONLY public.step
 
 ALTER TABLE public.authenticator ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.change ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.client ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.client_key ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.hold ENABLE ROW LEVEL SECURITY;
 
@@ -743,6 +812,8 @@ ALTER TABLE public.network ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.offer ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.organisation ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own ON public.change FOR SELECT TO spean_api USING ((organisation = public.current_org()));
 
 CREATE POLICY own ON public.client FOR SELECT TO spean_api USING ((organisation = public.current_org()));
 
@@ -792,7 +863,11 @@ ALTER TABLE public.referral ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY service ON public.authenticator TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.change TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.client TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.client_key TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.hold TO spean_worker USING (true) WITH CHECK (true);
 
@@ -860,8 +935,13 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.authenticator TO spean_worker;
 
+GRANT SELECT ON TABLE public.change TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.change TO spean_worker;
+
 GRANT SELECT ON TABLE public.client TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.client TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.client_key TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
 

@@ -199,6 +199,7 @@ LABELS: Mapping[type[StrEnum], Mapping[str, str]] = {
         "receiver": N_("Receives people"),
         "coordinator": N_("Coordinates"),
         "administrator": N_("Administers"),
+        "officer": N_("Reviews the rules (data protection)"),
     },
 }
 # Names of fields of a person's record, as in `intake`'s table of fields.
@@ -292,6 +293,10 @@ PROBLEMS: Mapping[str, str] = {
     "code-wrong": N_("This code is not right. Ask the person again, or go on without it."),
     "code-locked": N_("There were too many tries with a wrong code. Go on without it."),
     "duplicate": N_("There is one already. Look at that one instead."),
+    "coordinates-network": N_("This organisation coordinates a network. Name another coordinator there first, then suspend it."),
+    "coordinator-unfit": N_("Only a member of the network that is not suspended can coordinate it: choose another."),
+    "suspended-lately": N_("It was suspended a moment ago. Reinstate it when the suspension has lasted six minutes."),
+    "two-keys": N_("A system has two keys at most, while it changes from one to the other: revoke one first."),
     "suspended": N_("Your organisation is suspended. Speak to the administrator of your network."),
     "sign-in-wrong": N_("Name and password do not fit together. Look at each and try again."),
     "too-many-tries": N_("There were too many wrong tries. Nothing is locked: wait a little, then try again."),
@@ -302,7 +307,7 @@ PROBLEMS: Mapping[str, str] = {
     "passkey": N_("The passkey was not accepted. Try again, or sign in another way."),
     "last-way-in": N_("This is the only way in which you can sign in. Add another one first."),
     "name-taken": N_("Somebody has this sign-in name already. Choose another one."),
-    "administrator-elsewhere": N_("Only people of your own organisation can be made administrators of the network."),
+    "administrator-elsewhere": N_("Only people of your own organisation can be made administrators or data-protection officers."),
     "last-administrator": N_("The network needs an administrator. Make another one first."),
     "two-administrators": N_("Two different administrators have to approve this, and nobody for themselves."),
     "cross-site": N_("This did not come from a page of this service. Nothing has been done."),

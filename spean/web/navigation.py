@@ -36,8 +36,9 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
     ),
     StaffRole.ADMINISTRATOR: (
         Item("/referral/pages/admin", N_("Administration")),
-        Item("/intake/pages/rules", N_("Rules")),
+        Item("/referral/pages/people", N_("People")),
     ),
+    StaffRole.OFFICER: (Item("/intake/pages/rules", N_("Rules")),),
 }
 ACCOUNT = Item("/referral/pages/account", N_("My account"))
 LEAVE = "/referral/pages/leave"
@@ -63,6 +64,7 @@ DONE: Mapping[str, str] = {
     "departed": N_("Noted: on the way. The house is told."),
     "asked-again": N_("The network is asked again."),
     "all-seen": N_("Nothing is marked as new any more."),
+    "erased": N_("Erased."),
     "finished": N_("The session is finished."),
     "session-ended": N_("Signed out there."),
     "password": N_("The password is changed. Everywhere else you are signed out."),

@@ -177,15 +177,16 @@ def page_router(tag: str) -> APIRouter:
     return APIRouter(prefix="/pages", tags=[tag], include_in_schema=False)
 
 
-def at_with(*scopes: str, even_suspended: bool = False) -> Callable[..., Awaitable[At]]:
+def at_with(*scopes: str, stopping: bool = False) -> Callable[..., Awaitable[At]]:
     """A dependency: a visitor who may do one of `scopes` (none named: any who is signed in). A stranger is led to the
-    sign-in. `even_suspended`: for a page that leads to nothing but stopping."""
+    sign-in. `stopping`: for a page that leads to nothing but stopping, which also a suspended organisation may do, and
+    somebody whose session cannot be checked just now."""
 
     async def at(request: Request) -> At:
-        found = await _at(request)
+        found = await _at(request, stopping=stopping)
         if found.visitor is None:
             raise Refusal("no-session")
-        await _may(found, scopes, even_suspended=even_suspended)
+        await _may(found, scopes, stopping=stopping)
         return found
 
     return at
@@ -196,14 +197,14 @@ async def at_anyone(request: Request) -> At:
     return await _at(request)
 
 
-def sent_with(*scopes: str, even_suspended: bool = False) -> Callable[..., Awaitable[Sent]]:
-    """A dependency for a form: same visitor, same origin. `even_suspended`: where nothing but stopping can come of it."""
+def sent_with(*scopes: str, stopping: bool = False) -> Callable[..., Awaitable[Sent]]:
+    """A dependency for a form: same visitor, same origin. `stopping`: as in `at_with`."""
 
     async def sent(request: Request) -> Sent:
-        found = await _sent(request)
+        found = await _sent(request, stopping=stopping)
         if found.visitor is None or not found.came_from_here(found.form):
             raise Refusal("stale-form")
-        await _may(found, scopes, even_suspended=even_suspended)
+        await _may(found, scopes, stopping=stopping)
         return found
 
     return sent
@@ -217,28 +218,36 @@ async def sent_by_anyone(request: Request) -> Sent:
     return found
 
 
-async def _at(request: Request) -> At:
+async def _at(request: Request, *, stopping: bool = False) -> At:
+    """`stopping`: where the issuer of sessions does not answer, whoever it vouched for lately may still stop something.
+    Raises Refusal `busy`."""
     visitors: FindVisitor = request.app.state.visitors
     value = request.cookies.get(COOKIE)
-    visitor = await visitors(value) if value else None
+    try:
+        visitor = await visitors(value) if value else None
+    except Refusal:
+        remembered: FindVisitor | None = getattr(request.app.state, "remembered", None)
+        if not stopping or remembered is None or value is None:
+            raise
+        visitor = await remembered(value)
     return At(request, visitor, words_for(request, visitor), datetime.now(UTC), _stranger(request))
 
 
-async def _sent(request: Request) -> Sent:
-    """Raises Refusal `cross-site`, `unreadable`."""
+async def _sent(request: Request, *, stopping: bool = False) -> Sent:
+    """Raises Refusal `cross-site`, `unreadable`, `busy`."""
     if not csrf.same_origin(request):
         raise Refusal("cross-site")
-    at = await _at(request)
+    at = await _at(request, stopping=stopping)
     form = forms.parsed(await request.body())
     request.state.form = form
     return Sent(at.request, at.visitor, at.words, at.now, at.stranger, form)
 
 
-async def _may(at: At, scopes: tuple[str, ...], *, even_suspended: bool = False) -> None:
+async def _may(at: At, scopes: tuple[str, ...], *, stopping: bool = False) -> None:
     """Raises Refusal `scope`, `suspended`."""
     if scopes and not at.who.scopes & set(scopes):
         raise Refusal("scope")
-    if not even_suspended and await at.door.suspended(at.who.org):
+    if not stopping and await at.door.suspended(at.who.org):
         raise Refusal("suspended")
 
 
@@ -310,7 +319,9 @@ async def _token(request: Request) -> Response:
 async def offline(request: Request) -> Response:
     """The one page that a browser keeps: that there is no line, and what waits to be sent. Shows nobody's data."""
     words = words_for(request, None)
-    html = templating.render("web/offline.html", {"words": words, "path": "/", "here": "/", "visitor": None, "done": None})
+    html = templating.render(
+        "web/offline.html", {"words": words, "path": "/", "here": "/", "visitor": None, "done": None}
+    )
     return Response(html, headers={"Content-Security-Policy": CSP}, media_type="text/html; charset=utf-8")
 
 

@@ -126,6 +126,11 @@ class Words:
         shown = format_datetime(at, "EEE d MMM, HH:mm", tzinfo=self._zone, locale=self._locale)
         return shown.translate(self._digits)
 
+    def date(self, at: datetime) -> str:
+        """Day, year and time, for what stands longer than a season: `22 Nov 2026, 14:32`."""
+        shown = format_datetime(at, "d MMM yyyy, HH:mm", tzinfo=self._zone, locale=self._locale)
+        return shown.translate(self._digits)
+
     def clock(self, at: datetime) -> str:
         """The time of the day alone."""
         return format_datetime(at, "HH:mm", tzinfo=self._zone, locale=self._locale).translate(self._digits)

@@ -284,7 +284,14 @@ RECIPES: Mapping[str, Recipe] = {
         **_ADMIN, path={"network": "network"}, body=lambda stage: {"organisation": stage.people["coordinator"].id}
     ),
     "POST /referral/clients": Recipe(**_ADMIN, body=_client),
+    "GET /referral/clients": Recipe(**_ADMIN),
     "POST /referral/clients/{client}/revoke": Recipe(**_ADMIN, path={"client": "client"}),
+    "POST /referral/clients/{client}/keys": Recipe(
+        **_ADMIN, path={"client": "client"}, body=lambda stage: {"public_key": _client(stage)["public_key"]}
+    ),
+    "POST /referral/clients/{client}/keys/{thumbprint}/revoke": Recipe(
+        **_ADMIN, path={"client": "client", "thumbprint": "thumbprint"}
+    ),
     "POST /referral/places": Recipe(**_ADMIN, body=_place),
     "POST /referral/oauth/token": Recipe("anybody", form=True),
     "GET /referral/.well-known/jwks.json": Recipe("anybody"),
@@ -355,6 +362,7 @@ async def staged(world: World) -> Stage:
         "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
         "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],
         "screening": screening["id"], "organisation": stranger.id, "client": stranger.partner.client_id,
+        "thumbprint": stranger.partner._key.thumbprint(),
     }  # fmt: skip
     people = {
         "sender": world.sender, "receiver": house, "coordinator": world.coordinator,

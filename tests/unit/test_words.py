@@ -18,7 +18,7 @@ PLACEHOLDER = re.compile(r"%\([a-z_]+\)s|%%|%")
 # Met by systems only: no page sends what these are about.
 NOT_ON_PAGES = {
     "not-json", "head-too-large", "header-twice", "no-such-operation", "no-token", "bad-token", "bad-client", "bad-grant", "too-often", "too-slow",
-    "key-missing", "version-missing", "version-unreadable", "no-session", "stale-form",
+    "coordinates-network", "coordinator-unfit", "suspended-lately", "key-missing", "version-missing", "version-unreadable", "no-session", "stale-form",
 }  # fmt: skip
 
 

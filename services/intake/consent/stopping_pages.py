@@ -19,7 +19,7 @@ router = page_router("consent pages")
 
 @router.get("/entries/{entry}/stop/{what}")
 async def ask(
-    request: Request, entry: UUID, what: What, at: Annotated[At, Depends(at_with(SCOPE, even_suspended=True))]
+    request: Request, entry: UUID, what: What, at: Annotated[At, Depends(at_with(SCOPE, stopping=True))]
 ) -> Response:
     """What will happen; or, where it has stopped already, that it has. It needs nothing of what is sealed."""
     async with at.door.db.transaction("stop.ask", org=at.who.org) as tx:
@@ -31,7 +31,7 @@ async def ask(
 
 @router.post("/entries/{entry}/stop/{what}")
 async def stop(
-    request: Request, entry: UUID, what: What, sent: Annotated[Sent, Depends(sent_with(SCOPE, even_suspended=True))]
+    request: Request, entry: UUID, what: What, sent: Annotated[Sent, Depends(sent_with(SCOPE, stopping=True))]
 ) -> Response:
     await api.withdraw(request, entry, WithdrawBody(what=what), sent.command())
     return sent.see(f"/intake/pages/entries/{entry}/stop/{what}", done="withdrawn")

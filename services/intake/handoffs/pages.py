@@ -246,7 +246,7 @@ async def really_cancel(request: Request, handoff: UUID, at: Sender) -> Response
 
 
 @router.post("/handoffs/{handoff}/cancel")
-async def cancel(handoff: UUID, sent: Annotated[Sent, Depends(sent_with(SCOPE, even_suspended=True))]) -> Response:
+async def cancel(handoff: UUID, sent: Annotated[Sent, Depends(sent_with(SCOPE, stopping=True))]) -> Response:
     await api.cancel_handoff(handoff, sent.command())
     return sent.see(f"{LIST}/{handoff}", done="cancelled")
 

@@ -61,9 +61,11 @@ async def end(tx: Tx, table: str, id_: UUID) -> bool:
     return status == "UPDATE 1"
 
 
-async def listed(tx: Tx, table: str, limit: int) -> list[dict[str, Any]]:
-    """Rules with their history, the newest first."""
-    rows = await tx.conn.fetch(f'select * from "{table}" order by created_at desc, id limit $1', limit)
+async def listed(tx: Tx, table: str, limit: int, before: int = 0) -> list[dict[str, Any]]:
+    """Rules with their history, the newest first, without those `before`."""
+    rows = await tx.conn.fetch(
+        f'select * from "{table}" order by created_at desc, id limit $1 offset $2', limit, before
+    )
     return [dict(row) for row in rows]
 
 

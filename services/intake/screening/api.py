@@ -105,12 +105,15 @@ class RowEntriesView(View):
     entries: tuple[RowEntryView, ...]
 
 
-def _reply(s: Screening, status: int = 200) -> Reply:
-    shown = ScreeningView(
+def view(s: Screening) -> ScreeningView:
+    return ScreeningView(
         id=s.id, area=s.area, rows_done=s.rows_done, entries=s.entries, refused=s.refused, doubtful=s.doubtful,
         suppressed=s.suppressed, finished_at=s.finished_at, version=s.version,
     )  # fmt: skip
-    return Reply(shown, s.version, status)
+
+
+def _reply(s: Screening, status: int = 200) -> Reply:
+    return Reply(view(s), s.version, status)
 
 
 @router.post("/screenings", status_code=201, response_model=ScreeningView)

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from schemas.vocabulary import ConsentDecision, ConsentState
+from services.intake.cases import store as entries
 from services.intake.cases.domain import PersonFields
 from services.intake.cases.store import sealed_under
+from services.intake.consent import store as consents
 from services.intake.keystore.store import KeyStore
 from services.intake.screening import store
 from services.intake.screening.domain import Finding, Reading, read_row
@@ -31,6 +34,41 @@ async def begin(tx: Tx, digest: str, area: str) -> tuple[Screening, bool]:
     whoever sends it and however often."""
     made = await store.insert_screening(tx, opaque_id(), area, digest)
     return await store.find_by_digest(tx, digest), made
+
+
+async def begin_by_hand(tx: Tx, area: str) -> UUID:
+    """A group that is met person by person."""
+    id_ = opaque_id()
+    await store.insert_by_hand(tx, id_, area)
+    return id_
+
+
+async def add(tx: Tx, keys: KeyStore, id_: UUID, person: PersonFields) -> UUID:
+    """One more person, met now. Returns their entry. Raises Refusal `not-found`, and `state` where the screening is
+    finished or is a file's."""
+    before = await store.lock_screening(tx, id_)
+    if before.finished_at is not None or not before.by_hand:
+        raise Refusal("state")
+    entry = opaque_id()
+    new = NewEntry(entry, before.rows_done, tx.now, sealed_under(await keys.make(entry), entry, person))
+    await store.insert_entries(tx, before, [new])
+    await store.save_counts(tx, replace(before, rows_done=before.rows_done + 1, entries=before.entries + 1))
+    return entry
+
+
+async def erase(tx: Tx, keys: KeyStore, id_: UUID, entry: UUID) -> None:
+    """Somebody of the group was found not to be concerned: their key is destroyed, and with it all that was written.
+    Saying it twice changes nothing more. Raises Refusal `not-found`, and `state` where they have agreed to a service."""
+    await entries.find_entry(tx, entry)
+    await consents.lock_fence(tx, entry)
+    found = await entries.lock_entry(tx, entry)
+    if found.screening != id_:
+        raise Refusal("not-found")
+    decided = (await consents.current(tx, entry)).get(ConsentDecision.SERVICE)
+    agreed = decided is not None and decided["state"] == ConsentState.GIVEN
+    if agreed or await entries.open_cases(tx, [entry]):
+        raise Refusal("state")
+    await keys.destroy(entry)
 
 
 async def take_in(tx: Tx, keys: KeyStore, id_: UUID, from_row: int, rows: Sequence[Row]) -> Screening:

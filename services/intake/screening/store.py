@@ -17,7 +17,8 @@ from spean.problem import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """How far a file has been taken in. `rows_done` = `entries` + `refused`; `doubtful` and `suppressed` count rows."""
+    """How far a group has been taken in: a file, or person by person (`by_hand`). `rows_done` = `entries` + `refused`;
+    `doubtful` and `suppressed` count rows."""
 
     id: UUID
     area: str
@@ -28,6 +29,7 @@ class Screening:
     suppressed: int
     finished_at: datetime | None
     version: int
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def _screening(row: asyncpg.Record) -> Screening:
     return Screening(
         id=row["id"], area=row["area"], rows_done=row["rows_done"], entries=row["entries"], refused=row["refused"],
         doubtful=row["doubtful"], suppressed=row["suppressed"], finished_at=row["finished_at"], version=row["version"],
+        by_hand=row["by_hand"],
     )  # fmt: skip
 
 
@@ -57,6 +60,22 @@ async def insert_screening(tx: Tx, id_: UUID, area: str, digest: str) -> bool:
         id_, tx.org, area, digest, tx.now,
     )  # fmt: skip
     return status == "INSERT 0 1"
+
+
+async def insert_by_hand(tx: Tx, id_: UUID, area: str) -> None:
+    """Its own id stands for the content that a file would have."""
+    await tx.conn.execute(
+        "insert into screening (id, org, area, source_digest, created_at, by_hand) values ($1, $2, $3, $4, $5, true)",
+        id_, tx.org, area, str(id_), tx.now,
+    )  # fmt: skip
+
+
+async def latest(tx: Tx, limit: int) -> list[tuple[Screening, datetime]]:
+    """The organisation's screenings with when they began, the latest first."""
+    rows = await tx.conn.fetch(
+        "select * from screening where org = $1 order by created_at desc, id limit $2", tx.org, limit
+    )
+    return [(_screening(row), row["created_at"]) for row in rows]
 
 
 async def find_by_digest(tx: Tx, digest: str) -> Screening:
@@ -140,6 +159,24 @@ async def entries_of(tx: Tx, screening: UUID, from_row: int, limit: int) -> list
         """
         select screening_row as "row", id as entry from entry
         where screening = $1 and screening_row >= $2 order by screening_row limit $3
+        """,
+        screening, from_row, limit,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
+async def standing(tx: Tx, screening: UUID, from_row: int, limit: int) -> list[dict[str, Any]]:
+    """(row, entry, service, case, asked) in order: what was decided about the service, whether the case is open, whether
+    a service was asked for."""
+    rows = await tx.conn.fetch(
+        """
+        select e.screening_row as "row", e.id as entry, decided.state as service,
+               exists (select 1 from "case" c where c.entry = e.id and c.state = 'open') as "case",
+               exists (select 1 from handoff_member m where m.entry = e.id) as asked
+        from entry e left join lateral (
+            select state from consent where entry = e.id and decision = 'service' order by version desc limit 1
+        ) decided on true
+        where e.screening = $1 and e.screening_row >= $2 order by e.screening_row limit $3
         """,
         screening, from_row, limit,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -21,9 +22,9 @@ from schemas.vocabulary import (
     ServiceType,
 )
 from services.referral.partners import handlers, store, tokens
-from services.referral.partners.store import Client, Organisation
+from services.referral.partners.changes import by_of
+from services.referral.partners.store import Key, Organisation, System
 from services.referral.partners.tokens import ASSERTION_TYPE, GRANT
-from services.referral.places import handlers as places
 from services.referral.places.api import PlaceView
 from services.referral.places.api import view as place_view
 from services.referral.places.store import Place
@@ -107,6 +108,35 @@ class RevokedView(View):
     id: str
 
 
+class KeyBody(Body):
+    public_key: dict[str, str] = Field(description="an Ed25519 public key as JWK")
+
+
+class KeyView(View):
+    """`thumbprint`: the key's own name (RFC 7638)."""
+
+    client: str
+    thumbprint: str
+
+
+class SystemKeyView(View):
+    thumbprint: str
+    active: bool
+    since: datetime
+
+
+class SystemView(View):
+    id: str
+    organisation: UUID
+    scopes: tuple[str, ...]
+    active: bool
+    keys: tuple[SystemKeyView, ...]
+
+
+class SystemsView(View):
+    systems: tuple[SystemView, ...]
+
+
 class TokenView(View):
     """RFC 6749, section 5.1."""
 
@@ -156,7 +186,7 @@ async def register_organisation(body: OrganisationBody, command: Admin) -> Respo
     )  # fmt: skip
 
     async def work(tx: Tx) -> Reply:
-        await handlers.register(tx, made)
+        await handlers.register(tx, by_of(command.caller), made)
         return Reply(_view(made), made.version, 201)
 
     return await command.run_as_service("organisation.register", work)
@@ -169,7 +199,7 @@ async def suspend_organisation(organisation: UUID, command: Admin) -> Response:
     async def work(tx: Tx) -> Reply:
         locked = await store.lock_organisation(tx, organisation)
         expect_version(command, locked.version)
-        after = await handlers.suspend(tx, locked)
+        after = await handlers.suspend(tx, by_of(command.caller), locked)
         return Reply(_view(after), after.version)
 
     return await command.run_as_service("organisation.suspend", work)
@@ -183,7 +213,7 @@ async def reinstate_organisation(organisation: UUID, command: Admin) -> Response
     async def work(tx: Tx) -> Reply:
         locked = await store.lock_organisation(tx, organisation)
         expect_version(command, locked.version)
-        after = await handlers.reinstate(tx, locked)
+        after = await handlers.reinstate(tx, by_of(command.caller), locked)
         return Reply(_view(after), after.version)
 
     return await command.run_as_service("organisation.reinstate", work)
@@ -195,7 +225,8 @@ async def found_network(body: NetworkBody, command: Admin) -> Response:
     id_ = opaque_id()
 
     async def work(tx: Tx) -> Reply:
-        await handlers.found_network(tx, id_, body.name, body.coordinator, body.windows, sample=body.sample)
+        by = by_of(command.caller)
+        await handlers.found_network(tx, by, id_, body.name, body.coordinator, body.windows, sample=body.sample)
         return Reply(IdView(id=id_), status=201)
 
     return await command.run_as_service("network.found", work)
@@ -210,7 +241,7 @@ async def name_coordinator(network: UUID, body: Coordinator, command: Admin) -> 
         named = await store.lock_organisation(tx, body.organisation)
         locked = await store.lock_network(tx, network)
         expect_version(command, locked.version)
-        after = await handlers.hand_over(tx, locked, named)
+        after = await handlers.hand_over(tx, by_of(command.caller), locked, named)
         shown = NetworkView(id=after.id, coordinator=after.coordinator, version=after.version)
         return Reply(shown, after.version)
 
@@ -222,7 +253,7 @@ async def join(network: UUID, body: Join, command: Admin) -> Response:
     """An organisation joins a network: from now on it may ask there, and be asked."""
 
     async def work(tx: Tx) -> Reply:
-        await handlers.join(tx, network, body.organisation)
+        await handlers.join(tx, by_of(command.caller), network, body.organisation)
         return Reply(IdView(id=network))
 
     return await command.run_as_service("network.join", work)
@@ -233,10 +264,10 @@ async def register_client(body: ClientBody, command: Admin) -> Response:
     """Register a partner system's public key and what it may do."""
     if not body.scopes <= SCOPES.keys():
         raise Refusal("invalid", errors=[{"at": "body.scopes", "why": "unknown_scope"}])
-    client = Client(body.id, body.organisation, dict(body.public_key), body.scopes)
 
     async def work(tx: Tx) -> Reply:
-        await handlers.register_client(tx, client)
+        by = by_of(command.caller)
+        await handlers.register_client(tx, by, body.id, body.organisation, body.public_key, body.scopes)
         return Reply(ClientView(id=body.id, organisation=body.organisation), status=201)
 
     return await command.run_as_service("client.register", work)
@@ -244,14 +275,54 @@ async def register_client(body: ClientBody, command: Admin) -> Response:
 
 @router.post("/clients/{client}/revoke", response_model=RevokedView)
 async def revoke_client(client: str, command: Admin) -> Response:
-    """This key opens nothing from now on (tokens it has got live five minutes at most)."""
+    """Shut a system out for good: none of its keys opens anything from now on (tokens it has got live five minutes at
+    most)."""
 
     async def work(tx: Tx) -> Reply:
-        if not await store.revoke_client(tx, client):
-            raise Refusal("not-found")
+        await handlers.revoke_client(tx, by_of(command.caller), client)
         return Reply(RevokedView(id=client))
 
     return await command.run_as_service("client.revoke", work)
+
+
+@router.get("/clients")
+async def list_clients(request: Request, _: Annotated[Caller, Depends(caller_with(SCOPE))]) -> SystemsView:
+    """Every system that may sign in or might once (at most 1,000), with its keys by their thumbprints."""
+    db: Database = request.app.state.door.db
+    async with db.transaction("clients.list") as tx:
+        return SystemsView(systems=tuple(map(_system, await store.systems(tx, _LIST_MOST))))
+
+
+def _system(one: System) -> SystemView:
+    return SystemView(
+        id=one.id, organisation=one.organisation, scopes=tuple(sorted(one.scopes)), active=one.active,
+        keys=tuple(
+            SystemKeyView(thumbprint=key.thumbprint, active=key.revoked_at is None, since=key.since) for key in one.keys
+        ),
+    )  # fmt: skip
+
+
+@router.post("/clients/{client}/keys", status_code=201, response_model=KeyView)
+async def add_key(client: str, body: KeyBody, command: Admin) -> Response:
+    """Add a second key beside the first, so that a system changes over without a pause. Revoke the first when every instance
+    of it signs with the second."""
+
+    async def work(tx: Tx) -> Reply:
+        key: Key = await handlers.add_key(tx, by_of(command.caller), client, body.public_key)
+        return Reply(KeyView(client=client, thumbprint=key.thumbprint), status=201)
+
+    return await command.run_as_service("client.key", work)
+
+
+@router.post("/clients/{client}/keys/{thumbprint}/revoke", response_model=KeyView)
+async def revoke_key(client: str, thumbprint: str, command: Admin) -> Response:
+    """This key opens nothing from now on (tokens it has got live five minutes at most); the system's other key does."""
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.revoke_key(tx, by_of(command.caller), client, thumbprint)
+        return Reply(KeyView(client=client, thumbprint=thumbprint))
+
+    return await command.run_as_service("client.key_revoke", work)
 
 
 @router.post("/places", status_code=201, response_model=PlaceView)
@@ -270,11 +341,7 @@ async def register_place(body: PlaceBody, command: Admin) -> Response:
     )  # fmt: skip
 
     async def work(tx: Tx) -> Reply:
-        await store.lock_organisation(tx, body.organisation)
-        known = await store.network_exists(tx, body.network)
-        if not known or body.organisation not in await store.members(tx, body.network):
-            raise Refusal("not-found")
-        made = await places.register(tx, place)
+        made = await handlers.register_place(tx, by_of(command.caller), place)
         shown: PlaceView = place_view(made)
         return Reply(shown, made.version, 201)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
@@ -15,8 +18,10 @@ from schemas import events as e
 from schemas.registry import ORGANISATIONS
 from schemas.vocabulary import OrganisationStatus
 from services.referral.partners import store
-from services.referral.partners.store import Client, Network, Organisation
+from services.referral.partners.changes import What, note
+from services.referral.partners.store import Client, Key, Network, Organisation
 from services.referral.places import handlers as places
+from services.referral.places.store import Place
 from services.referral.referrals import ownership
 from services.referral.referrals.domain import Windows
 from services.referral.sessions import store as sessions
@@ -32,10 +37,15 @@ ASSERTION_MOST_S = 300
 # comes to life again with its organisation.
 SUSPENDED_LEAST_S = auth.ACCESS_TOKEN_S + 60
 _JTI = re.compile(r"[\x21-\x7e]{1,200}")
+# The system of whoever runs the installation: without it nothing starts, so it is not shut out by accident.
+OPERATOR_CLIENT = "administrator"
+# One in use, and the next while every instance of a system changes over.
+KEYS_MOST = 2
 
 
-async def register(tx: Tx, organisation: Organisation) -> None:
+async def register(tx: Tx, by: str, organisation: Organisation) -> None:
     await store.insert_organisation(tx, organisation)
+    await note(tx, by, What.ORGANISATION_REGISTERED, organisation.id, type=organisation.type)
     said = e.OrganisationRegisteredV1(
         type=organisation.type, country=organisation.country, law_enforcement=organisation.law_enforcement,
         sample=organisation.sample,
@@ -43,20 +53,36 @@ async def register(tx: Tx, organisation: Organisation) -> None:
     await say(tx, ORGANISATIONS, organisation.id, said)
 
 
-async def found_network(tx: Tx, id_: UUID, name: str, coordinator: UUID, windows: Windows, *, sample: bool) -> None:
+async def found_network(
+    tx: Tx, by: str, id_: UUID, name: str, coordinator: UUID, windows: Windows, *, sample: bool
+) -> None:
     """A new network; its coordinator is its first member. Raises Refusal `not-found` for an unknown coordinator,
     `coordinator-unfit` for a suspended one."""
     _may_coordinate(await store.lock_organisation(tx, coordinator))
     await store.insert_network(tx, id_, name, coordinator, windows.model_dump_json(), sample=sample)
     await store.insert_member(tx, id_, coordinator)
+    await note(tx, by, What.NETWORK_FOUNDED, coordinator, network=id_)
 
 
-async def join(tx: Tx, network: UUID, organisation: UUID) -> None:
+async def join(tx: Tx, by: str, network: UUID, organisation: UUID) -> None:
     """Raises Refusal `not-found`."""
     await store.lock_organisation(tx, organisation)
     if not await store.network_exists(tx, network):
         raise Refusal("not-found")
-    await store.insert_member(tx, network, organisation)
+    if await store.insert_member(tx, network, organisation):
+        await note(tx, by, What.MEMBER_JOINED, organisation, network=network)
+
+
+async def register_place(tx: Tx, by: str, place: Place) -> Place:
+    """Raises Refusal `not-found` for an organisation that is not in that network."""
+    await store.lock_organisation(tx, place.organisation)
+    known = await store.network_exists(tx, place.network)
+    if not known or place.organisation not in await store.members(tx, place.network):
+        raise Refusal("not-found")
+    made = await places.register(tx, place)
+    await note(tx, by, What.PLACE_REGISTERED, place.organisation, network=place.network, place=place.id,
+               usable=place.usable)  # fmt: skip
+    return made
 
 
 def _may_coordinate(organisation: Organisation) -> None:
@@ -64,7 +90,7 @@ def _may_coordinate(organisation: Organisation) -> None:
         raise Refusal("coordinator-unfit")
 
 
-async def hand_over(tx: Tx, network: Network, coordinator: Organisation) -> Network:
+async def hand_over(tx: Tx, by: str, network: Network, coordinator: Organisation) -> Network:
     """Another coordinator for a locked network: it owns what is open there from now on. Both are locked, the organisation
     first, so that it cannot be suspended meanwhile. Naming the same again changes nothing. Raises Refusal
     `coordinator-unfit`."""
@@ -74,12 +100,13 @@ async def hand_over(tx: Tx, network: Network, coordinator: Organisation) -> Netw
     if network.coordinator == coordinator.id:
         return network
     await store.set_coordinator(tx, network.id, coordinator.id)
+    await note(tx, by, What.COORDINATOR_NAMED, coordinator.id, network=network.id, before=str(network.coordinator))
     await ownership.hand_over(tx, network.id, coordinator.id)
     await places.tell_all(tx, network.id)
     return replace(network, coordinator=coordinator.id, version=network.version + 1)
 
 
-async def suspend(tx: Tx, organisation: Organisation) -> Organisation:
+async def suspend(tx: Tx, by: str, organisation: Organisation) -> Organisation:
     """Shut a locked organisation out at once: its tokens are refused, its open work passes on. Saying it again changes
     nothing. Raises Refusal `coordinates-network`: no network is left without an owner."""
     if organisation.status is OrganisationStatus.SUSPENDED:
@@ -88,12 +115,13 @@ async def suspend(tx: Tx, organisation: Organisation) -> Organisation:
         raise Refusal("coordinates-network")
     await store.set_status(tx, organisation.id, OrganisationStatus.SUSPENDED)
     await say(tx, ORGANISATIONS, organisation.id, e.OrganisationSuspendedV1())
+    await note(tx, by, What.ORGANISATION_SUSPENDED, organisation.id)
     await ownership.suspend_work(tx, organisation.id)
     await sessions.end_sessions_of(tx, organisation.id)
     return replace(organisation, status=OrganisationStatus.SUSPENDED, version=organisation.version + 1)
 
 
-async def reinstate(tx: Tx, organisation: Organisation) -> Organisation:
+async def reinstate(tx: Tx, by: str, organisation: Organisation) -> Organisation:
     """A locked organisation may sign in and be asked again. What went to a coordinator stays there; what it was given
     before stays dead. Saying it again changes nothing. Raises Refusal `suspended-lately`."""
     if organisation.status is OrganisationStatus.ACTIVE:
@@ -102,19 +130,65 @@ async def reinstate(tx: Tx, organisation: Organisation) -> Organisation:
         raise Refusal("suspended-lately")
     await store.set_status(tx, organisation.id, OrganisationStatus.ACTIVE)
     await say(tx, ORGANISATIONS, organisation.id, e.OrganisationReinstatedV1())
+    await note(tx, by, What.ORGANISATION_REINSTATED, organisation.id)
     return replace(organisation, status=OrganisationStatus.ACTIVE, version=organisation.version + 1)
 
 
-async def register_client(tx: Tx, client: Client) -> None:
+async def register_client(tx: Tx, by: str, id_: str, organisation: UUID, public_key: Mapping[str, str],
+                          scopes: Collection[str]) -> Key:  # fmt: skip
     """A system's public key and scopes. Raises Refusal `not-found`, `duplicate`, `invalid` for a key that is none."""
-    await store.lock_organisation(tx, client.organisation)
+    await store.lock_organisation(tx, organisation)
+    key = _key(public_key)
+    await store.insert_client(tx, id_, organisation, scopes)
+    await store.insert_key(tx, id_, key)
+    await note(tx, by, What.SYSTEM_REGISTERED, organisation, client=id_, scopes=sorted(scopes), key=key.thumbprint)
+    return key
+
+
+def _key(public_key: Mapping[str, str]) -> Key:
+    """The key alone, in its one spelling. Raises Refusal `invalid`."""
     try:
-        key = OKPKey.import_key(client.public_key)
+        given = OKPKey.import_key(dict(public_key)).raw_value
     except (JoseError, ValueError, KeyError, TypeError):
-        raise Refusal("invalid", errors=[{"at": "body.public_key", "why": "ed25519_public_jwk_expected"}]) from None
-    if key.is_private or client.public_key.get("crv") != "Ed25519":
+        given = None
+    if not isinstance(given, Ed25519PublicKey):
         raise Refusal("invalid", errors=[{"at": "body.public_key", "why": "ed25519_public_jwk_expected"}])
-    await store.insert_client(tx, client)
+    x = base64.urlsafe_b64encode(given.public_bytes_raw()).rstrip(b"=").decode()
+    key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": x})
+    return Key(key.thumbprint(), {name: str(value) for name, value in key.as_dict(private=False).items()})
+
+
+async def add_key(tx: Tx, by: str, client: str, public_key: Mapping[str, str]) -> Key:
+    """A second key for a system, so that it can change from one to the other without a pause: both open from now on. Raises
+    Refusal `not-found`, `invalid`, `duplicate`, `two-keys`."""
+    organisation = await store.lock_client(tx, client)
+    key = _key(public_key)
+    await store.insert_key(tx, client, key)
+    if len(await store.keys_of(tx, client)) > KEYS_MOST:
+        raise Refusal("two-keys")
+    await note(tx, by, What.KEY_ADDED, organisation, client=client, key=key.thumbprint)
+    return key
+
+
+async def revoke_key(tx: Tx, by: str, client: str, thumbprint: str) -> None:
+    """This key opens nothing from now on (tokens that it has got live five minutes at most); the system's other key stays.
+    Raises Refusal `not-found`, or `last-administrator` for the only key of whoever runs the installation."""
+    organisation = await store.lock_client(tx, client)
+    if not await store.revoke_key(tx, client, thumbprint):
+        raise Refusal("not-found")
+    if client == OPERATOR_CLIENT and not await store.keys_of(tx, client):
+        raise Refusal("last-administrator")
+    await note(tx, by, What.KEY_REVOKED, organisation, client=client, key=thumbprint)
+
+
+async def revoke_client(tx: Tx, by: str, client: str) -> None:
+    """A system is shut out for good. Raises Refusal `not-found`, or `last-administrator` for the one without which the
+    installation does not start."""
+    organisation = await store.lock_client(tx, client)
+    if client == OPERATOR_CLIENT:
+        raise Refusal("last-administrator")
+    await store.revoke_client(tx, client)
+    await note(tx, by, What.SYSTEM_REVOKED, organisation, client=client)
 
 
 def claimed_client(assertion: str) -> str:
@@ -130,11 +204,7 @@ async def sign_in(
     client = await store.active_client(tx, claimed_client(assertion))
     if client is None:
         raise Refusal("bad-client")
-    try:
-        key = OKPKey.import_key(client.public_key)
-        claims = auth.check(assertion, key, issuer=client.id, audience=audience, kind=None)
-    except Refusal:
-        raise Refusal("bad-client") from None
+    claims = _checked(assertion, client, audience)
     # For us alone: an assertion that another server may use as well could be used here by that server.
     for_us = claims["aud"] in (audience, [audience])
     # Compared as numbers first: a time beyond the calendar is no time.
@@ -161,3 +231,14 @@ async def sign_in(
         "expires_in": auth.ACCESS_TOKEN_S,
         "scope": " ".join(sorted(scopes)),
     }
+
+
+def _checked(assertion: str, client: Client, audience: str) -> dict[str, Any]:
+    """The claims, by whichever of the system's keys has signed them. Raises Refusal `bad-client`."""
+    for public_key in client.public_keys:
+        try:
+            key = OKPKey.import_key({**public_key})
+            return auth.check(assertion, key, issuer=client.id, audience=audience, kind=None)
+        except Refusal:
+            continue
+    raise Refusal("bad-client")

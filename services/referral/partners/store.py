@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,12 +31,42 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A system that may sign in for its organisation."""
+    """A system that may sign in for its organisation, with any of its keys (none: with nothing, for now)."""
 
     id: str
     organisation: UUID
-    public_key: dict[str, Any]
+    public_keys: tuple[Mapping[str, Any], ...]
     scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key of a system; `thumbprint` (RFC 7638) names it for good."""
+
+    thumbprint: str
+    public_key: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemKey:
+    """A key as a list shows it; `revoked_at`: None while it opens something."""
+
+    thumbprint: str
+    since: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A client as a list shows it: whose, what it may do, with which keys."""
+
+    id: str
+    organisation: UUID
+    name: str
+    scopes: frozenset[str]
+    active: bool
+    since: datetime
+    keys: tuple[SystemKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +180,12 @@ async def networks(tx: Tx, limit: int) -> list[asyncpg.Record]:
     )
 
 
-async def insert_member(tx: Tx, network: UUID, organisation: UUID) -> None:
-    await tx.conn.execute(
+async def insert_member(tx: Tx, network: UUID, organisation: UUID) -> bool:
+    """False where it is a member already."""
+    status = await tx.conn.execute(
         "insert into member (network, organisation) values ($1, $2) on conflict do nothing", network, organisation
     )
+    return status == "INSERT 0 1"
 
 
 async def members(tx: Tx, network: UUID) -> list[UUID]:
@@ -177,33 +209,99 @@ async def networks_of(tx: Tx, organisation: UUID) -> list[UUID]:
     return [row["network"] for row in rows]
 
 
-async def insert_client(tx: Tx, client: Client) -> None:
+async def insert_client(tx: Tx, id_: str, organisation: UUID, scopes: Collection[str]) -> None:
     """Raises Refusal `duplicate`."""
     status = await tx.conn.execute(
-        "insert into client (id, organisation, public_key, scopes) values ($1, $2, $3, $4) on conflict do nothing",
-        client.id, client.organisation, json.dumps(client.public_key), sorted(client.scopes),
+        "insert into client (id, organisation, scopes) values ($1, $2, $3) on conflict do nothing",
+        id_, organisation, sorted(scopes),
     )  # fmt: skip
     if status != "INSERT 0 1":
         raise Refusal("duplicate")
+
+
+async def lock_client(tx: Tx, id_: str) -> UUID:
+    """An active client's organisation. Raises Refusal `not-found`, also for one that is revoked."""
+    found: UUID | None = await tx.conn.fetchval(
+        "select organisation from client where id = $1 and status = 'active' for update", id_
+    )
+    if found is None:
+        raise Refusal("not-found")
+    return found
+
+
+async def insert_key(tx: Tx, client: str, key: Key) -> None:
+    """Raises Refusal `duplicate` for a key that the client has, or had: what is revoked never comes back."""
+    status = await tx.conn.execute(
+        "insert into client_key (client, thumbprint, public_key, since) values ($1, $2, $3, $4) on conflict do nothing",
+        client, key.thumbprint, json.dumps(dict(key.public_key)), tx.now,
+    )  # fmt: skip
+    if status != "INSERT 0 1":
+        raise Refusal("duplicate")
+
+
+async def keys_of(tx: Tx, client: str) -> list[Key]:
+    """The keys that open something now, the oldest first."""
+    rows = await tx.conn.fetch(
+        """
+        select thumbprint, public_key from client_key where client = $1 and status = 'active' order by since, thumbprint
+        """,
+        client,
+    )
+    return [Key(row["thumbprint"], json.loads(row["public_key"])) for row in rows]
+
+
+async def systems(tx: Tx, limit: int) -> list[System]:
+    """Every system with all its keys, by organisation and id; revoked ones last."""
+    rows = await tx.conn.fetch(
+        """
+        select c.id, c.organisation, o.name, c.scopes, c.status = 'active' as active, c.created_at,
+               coalesce((select array_agg(k.thumbprint order by k.since, k.thumbprint) from client_key k
+                         where k.client = c.id), '{}') as prints,
+               coalesce((select array_agg(k.since order by k.since, k.thumbprint) from client_key k
+                         where k.client = c.id), '{}') as sinces,
+               coalesce((select array_agg(k.revoked_at order by k.since, k.thumbprint) from client_key k
+                         where k.client = c.id), '{}') as ends
+        from client c join organisation o on o.id = c.organisation order by c.status, o.name, c.id limit $1
+        """,
+        limit,
+    )
+    return [
+        System(row["id"], row["organisation"], row["name"], frozenset(row["scopes"]), row["active"], row["created_at"],
+               tuple(SystemKey(*key) for key in zip(row["prints"], row["sinces"], row["ends"], strict=True)))
+        for row in rows
+    ]  # fmt: skip
+
+
+async def revoke_key(tx: Tx, client: str, thumbprint: str) -> bool:
+    """False where it is not the client's, or revoked already."""
+    status = await tx.conn.execute(
+        """
+        update client_key set status = 'revoked', revoked_at = $3
+        where client = $1 and thumbprint = $2 and status = 'active'
+        """,
+        client, thumbprint, tx.now,
+    )  # fmt: skip
+    return status == "UPDATE 1"
 
 
 async def active_client(tx: Tx, id_: str) -> Client | None:
     """A client that may sign in: active, of an active organisation."""
     row = await tx.conn.fetchrow(
         """
-        select c.* from client c join organisation o on o.id = c.organisation
+        select c.id, c.organisation, c.scopes from client c join organisation o on o.id = c.organisation
         where c.id = $1 and c.status = 'active' and o.status = 'active'
         """,
         id_,
     )
     if row is None:
         return None
-    return Client(row["id"], row["organisation"], json.loads(row["public_key"]), frozenset(row["scopes"]))
+    keys = tuple(key.public_key for key in await keys_of(tx, id_))
+    return Client(row["id"], row["organisation"], keys, frozenset(row["scopes"]))
 
 
-async def revoke_client(tx: Tx, id_: str) -> bool:
-    status = await tx.conn.execute("update client set status = 'revoked' where id = $1 and status = 'active'", id_)
-    return status == "UPDATE 1"
+async def revoke_client(tx: Tx, id_: str) -> None:
+    """A locked one."""
+    await tx.conn.execute("update client set status = 'revoked' where id = $1", id_)
 
 
 async def use_assertion(tx: Tx, client: str, jti: str, expires_at: datetime) -> bool:

@@ -132,9 +132,10 @@ def new_sign_in_name(typed: str) -> str:
 
 
 def expect_roles(by: By, organisation: UUID, roles: frozenset[StaffRole]) -> None:
-    """An administrator can do everything in the network, so there are others at the administrator's own organisation only
-    (the first is made at the command line). Raises Refusal `administrator-elsewhere`."""
-    if StaffRole.ADMINISTRATOR in roles and by.organisation not in {None, organisation}:
+    """An administrator can do everything in the network, and an officer's rules hold for all of it, so there are others at
+    the administrator's own organisation only (the first is made at the command line). Raises Refusal
+    `administrator-elsewhere`."""
+    if roles & {StaffRole.ADMINISTRATOR, StaffRole.OFFICER} and by.organisation not in {None, organisation}:
         raise Refusal("administrator-elsewhere")
 
 

@@ -33,6 +33,7 @@ ROLES: Mapping[StaffRole, str] = {
     StaffRole.RECEIVER: N_("Answers requests and keeps the places"),
     StaffRole.COORDINATOR: N_("Coordinates: acts where a person is needed"),
     StaffRole.ADMINISTRATOR: N_("Administers the whole network"),
+    StaffRole.OFFICER: N_("Reviews who may be told what: data-protection officer"),
 }
 STATUS: Mapping[Status, str] = {
     Status.ACTIVE: N_("Works here"),
@@ -144,9 +145,8 @@ async def _shown(request: Request, id_: UUID) -> Mapping[str, Any]:
     """Raises Refusal `not-found`."""
     async with desk_of(request).db.transaction("person.look") as tx:
         person: Person = await store.get(tx, id_)
-        employer = await partners.organisation(tx, person.organisation)
         return {
-            "person": person, "employer": employer, "set_up": await store.is_set_up(tx, id_),
+            "person": person, "employer": await store.employer(tx, id_), "set_up": await store.is_set_up(tx, id_),
             "may_sign_in": await store.may_sign_in(tx, id_), "roles": ROLES, "statuses": STATUS, "said": SAID,
             "lines": await store.history(tx, _HISTORY_MOST, person=id_),
         }  # fmt: skip

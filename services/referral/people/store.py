@@ -116,6 +116,14 @@ async def may_sign_in(tx: Tx, id_: UUID) -> bool:
     return found
 
 
+async def employer(tx: Tx, id_: UUID) -> str:
+    """The name of the person's organisation."""
+    found: str = await tx.conn.fetchval(
+        "select o.name from person p join organisation o on o.id = p.organisation where p.id = $1", id_
+    )
+    return found
+
+
 async def is_sample(tx: Tx, id_: UUID) -> bool:
     """Does the person belong to a sample organisation?"""
     found: bool | None = await tx.conn.fetchval(

@@ -1,0 +1,59 @@
+"""The holder's rules to look at, with their dates and history: what a kind of service needs to know, who has an agreement
+with whom, what may cross a border. They are changed by the API only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Query, Request, Response
+
+from schemas.vocabulary import DataCategory, Purpose, ServiceGroup, StaffRole
+from services.intake import network
+from services.intake.rules import store
+from services.intake.rules.api import SCOPE, TABLES, Kind
+from spean.problem import Refusal
+from spean.web.pages import At, at_with, page_router
+
+_LIST_MOST = 100
+_CODES: Mapping[str, type[StrEnum]] = {"service_group": ServiceGroup, "categories": DataCategory, "purposes": Purpose}
+router = page_router("rules' pages")
+Stands = Literal["now", "later", "ended"]
+
+
+@router.get("/rules")
+async def rules(
+    request: Request,
+    at: Annotated[At, Depends(at_with())],
+    kind: Kind = Kind.NEED_TO_KNOW,
+    before: Annotated[int, Query(ge=0, le=100_000, description="rows that were shown already")] = 0,
+) -> Response:
+    """The newest first."""
+    # Nothing can be changed here. Whoever administers the network may look; no role of staff carries the scope to change.
+    if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
+        raise Refusal("scope")
+    directory = await network.directory(request)
+    async with request.app.state.door.db.transaction("page.rules") as tx:
+        rows, now = await store.listed(tx, TABLES[kind], _LIST_MOST + 1, before), tx.now
+    return at.page(
+        "intake/rules/list.html", kind=kind, kinds=list(Kind), rows=[_shown(row, now) for row in rows[:_LIST_MOST]],
+        directory=directory, after=before + _LIST_MOST if len(rows) > _LIST_MOST else None,
+    )  # fmt: skip
+
+
+def _shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A rule with its codes as codes, and how it stands."""
+    shown: dict[str, Any] = {**row, "stands": _stands(row["valid_from"], row["valid_until"], now)}
+    for name, codes in _CODES.items():
+        if name in row:
+            value = row[name]
+            shown[name] = codes(value) if isinstance(value, str) else [codes(one) for one in value]
+    return shown
+
+
+def _stands(begins: datetime, ends: datetime | None, now: datetime) -> Stands:
+    if ends is not None and ends <= now:
+        return "ended"
+    return "later" if begins > now else "now"

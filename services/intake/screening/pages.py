@@ -1,0 +1,188 @@
+"""A group that is screened: each person alone, in private, on a very short form. It makes entries, never a consent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Depends, Query, Request, Response
+
+from schemas.vocabulary import AgeBand, Sex
+from services.intake.cases import store as cases
+from services.intake.cases.api import EntryCreated
+from services.intake.cases.domain import PersonFields
+from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES
+from services.intake.disclosure.handlers import Holder
+from services.intake.screening import api, handlers, store
+from services.intake.screening.api import SCOPE, FinishBody, ScreeningView
+from spean.db import Tx
+from spean.geography import areas_of, known_area
+from spean.http import Reply, View
+from spean.problem import Refusal
+from spean.web import forms
+from spean.web.forms import Form, Incomplete
+from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web.words import ZONES
+
+LIST = "/intake/pages/screenings"
+_LIST_MOST = 50
+_PEOPLE_MOST = 100
+router = page_router("screening's pages")
+Sender = Annotated[At, Depends(at_with(SCOPE))]
+SenderSent = Annotated[Sent, Depends(sent_with(SCOPE))]
+Stands = Literal["erased", "asked", "case", "given", "refused", "withdrawn", "open"]
+
+
+class Begun(View):
+    screening: ScreeningView
+    began_at: datetime
+
+
+class Sessions(View):
+    sessions: tuple[Begun, ...]
+
+
+class Person(View):
+    """One of the group, without a name: the list may be seen by others. `number` counts from 1."""
+
+    entry: UUID
+    number: int
+    age: AgeBand | None
+    sex: Sex | None
+    stands: Stands
+
+
+class SessionPage(View):
+    """`next`: where the list goes on."""
+
+    screening: ScreeningView
+    by_hand: bool
+    people: tuple[Person, ...]
+    next: int | None
+
+
+@router.get("/screenings")
+async def sessions(request: Request, at: Sender) -> Response:
+    """My organisation's, the latest first."""
+    async with request.app.state.door.db.transaction("page.screenings", org=at.who.org) as tx:
+        found = await store.latest(tx, _LIST_MOST)
+    return at.page(
+        "intake/screening/list.html", sessions=[Begun(screening=api.view(s), began_at=when) for s, when in found]
+    )
+
+
+@router.get("/screenings/new")
+async def where(at: Sender) -> Response:
+    return at.page("intake/screening/new.html", countries=_countries(at))
+
+
+def _countries(at: At) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Countries with their provinces, the visitor's own first."""
+    own = at.who.facts.country
+    return [(code, areas_of(code)) for code in sorted(ZONES, key=lambda code: code != own)]
+
+
+@router.post("/screenings")
+async def begin(sent: SenderSent) -> Response:
+    area = sent.form.one("area")
+    if not known_area(area):
+        wrong = Incomplete({"area": forms.SAID["enum"]})
+        return sent.again("intake/screening/new.html", wrong, sent.form, countries=_countries(sent))
+
+    async def work(tx: Tx) -> Reply:
+        return Reply(EntryCreated(id=await handlers.begin_by_hand(tx, area), version=1), 1, HTTPStatus.CREATED)
+
+    made = await sent.command().run("screening.begin_by_hand", work)
+    return sent.see(f"{LIST}/{EntryCreated.model_validate_json(bytes(made.body)).id}")
+
+
+@router.get("/screenings/{screening}")
+async def session(
+    request: Request, screening: UUID, at: Sender, from_row: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0
+) -> Response:
+    return _session(request, at, screening, from_row, Form(), {})
+
+
+def _session(request: Request, at: At, screening: UUID, from_row: int, form: Form, errors: dict[str, str]) -> Response:
+    holder: Holder = request.app.state.holder
+
+    async def work(tx: Tx) -> Reply:
+        found = await store.find_screening(tx, screening)
+        rows = await store.standing(tx, screening, from_row, _PEOPLE_MOST + 1)
+        opened = await cases.open_all(tx, holder.keys, [row["entry"] for row in rows])
+        people: list[Person] = []
+        for row in rows[:_PEOPLE_MOST]:
+            one = opened.get(row["entry"])
+            stands: Stands = "erased" if one is None else "asked" if row["asked"] else "case" if row["case"] else (
+                row["service"] or "open"
+            )  # fmt: skip
+            people.append(Person(
+                entry=row["entry"], number=row["row"] + 1, age=one.fields.band if one else None,
+                sex=one.fields.sex if one else None, stands=stands,
+            ))  # fmt: skip
+        more = rows[_PEOPLE_MOST]["row"] if len(rows) > _PEOPLE_MOST else None
+        shown = SessionPage(screening=api.view(found), by_hand=found.by_hand, people=tuple(people), next=more)
+        return Reply(shown, found.version)
+
+    return at.gated(
+        "page.screening", work, "intake/screening/one.html", form=form, errors=errors, ages=list(AgeBand), sexes=list(Sex),
+        spoken=(*LANGUAGES, *MORE_LANGUAGES), status=HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
+    )  # fmt: skip
+
+
+@router.post("/screenings/{screening}/people")
+async def add(request: Request, screening: UUID, sent: SenderSent) -> Response:
+    """One more person, written down in private."""
+    holder: Holder = request.app.state.holder
+    form = sent.form
+    try:
+        person = forms.read(PersonFields, {
+            "age_band": form.some("age_band"), "sex": form.some("sex"), "languages": form.all("languages"),
+            "name": form.some("name"),
+        })  # fmt: skip
+        if person == PersonFields():
+            raise Incomplete({"age_band": forms.SAID["missing"]})
+    except Incomplete as error:
+        return _session(request, sent, screening, 0, form, error.errors)
+
+    async def work(tx: Tx) -> Reply:
+        made = await handlers.add(tx, holder.keys, screening, person)
+        return Reply(EntryCreated(id=made, version=1), 1, HTTPStatus.CREATED)
+
+    await sent.command().run("screening.add", work)
+    return sent.see(f"{LIST}/{screening}", done="entered")
+
+
+@router.get("/screenings/{screening}/people/{entry}/erase")
+async def really_erase(request: Request, screening: UUID, entry: UUID, at: Sender) -> Response:
+    """What erasing means, before it is done."""
+    async with request.app.state.door.db.transaction("page.screening_erase", org=at.who.org) as tx:
+        if (await cases.find_entry(tx, entry)).screening != screening:
+            raise Refusal("not-found")
+    return at.page("intake/screening/erase.html", screening=screening, entry=entry)
+
+
+@router.post("/screenings/{screening}/people/{entry}/erase")
+async def erase(request: Request, screening: UUID, entry: UUID, sent: SenderSent) -> Response:
+    """Found not to be concerned: nothing that was written can be read any more."""
+    holder: Holder = request.app.state.holder
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.erase(tx, holder.keys, screening, entry)
+        return Reply(EntryCreated(id=entry, version=1))
+
+    await sent.command().run("screening.erase", work)
+    return sent.see(f"{LIST}/{screening}", done="erased")
+
+
+@router.post("/screenings/{screening}/finish")
+async def finish(screening: UUID, sent: SenderSent) -> Response:
+    """`rows`: how many the worker saw; somebody who was added meanwhile is not left behind."""
+    try:
+        body = forms.read(FinishBody, {"rows": sent.form.some("rows")})
+    except Incomplete:
+        return sent.see(f"{LIST}/{screening}")
+    await api.finish(screening, body, sent.command())
+    return sent.see(f"{LIST}/{screening}", done="finished")

@@ -1,0 +1,412 @@
+"""The coordinator's page: what it says, what it keeps to itself, and that it moves by itself; and the inbox, which does
+so too."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from schemas.vocabulary import StaffRole
+from services.cli.installation import Installation
+from services.notify.dashboards.figures import Board, Figures, read
+from services.notify.dashboards.pages import EVENT_WORDS, Shown
+from services.notify.dashboards.handlers import APPLY
+from spean.bus import Partition
+from spean.db import Tx
+from spean.web.visitor import COOKIE
+from spean.web.words import Words
+from tests.browser.visiting import Screen, at_browser, signed_in, walker
+from tests.builders import Organisation, World, eventually
+
+DASHBOARD, INBOX = "/notify/pages/dashboard", "/referral/pages/inbox"
+# What leads from the request to an arrival, a referral that has come so far has.
+_TIMES = ("answered_at", "ready_at", "arrived_at")
+
+
+@asynccontextmanager
+async def _told(world: World) -> AsyncIterator[Tx]:
+    """What *notify* has been told, written as no event could."""
+    async with world.made.services["notify"].db.transaction("test") as tx:
+        yield tx
+
+
+async def _referrals(world: World, number: int, stage: int, *, ended: bool = False, ago: timedelta = timedelta(0),
+                     took: timedelta = timedelta(minutes=20), **more: Any) -> list[UUID]:  # fmt: skip
+    """So many that have come so far, requested just now."""
+    made = [uuid4() for _ in range(number)]
+    at = datetime.now(UTC) - ago
+    states = ("requested", "offered", "accepted", "ready", "in-progress")
+    row = {
+        "network": UUID(world.network), "coordinator": UUID(world.coordinator.id), "service_group": "shelter",
+        "urgency": "urgent", "area": "KH-1", "places": 1, "requested_at": at, "deadline": at + timedelta(days=2),
+        "state": "cancelled" if ended else states[stage], "asked": int(stage > 0),
+        **dict.fromkeys(_TIMES[: max(stage - 1, 0)], at + took), **more,
+    }  # fmt: skip
+    columns = ", ".join(["id", *row])
+    values = ", ".join(f"${index}" for index in range(1, len(row) + 2))
+    async with _told(world) as tx:
+        for id_ in made:
+            await tx.conn.execute(f"insert into referral_view ({columns}) values ({values})", id_, *row.values())  # noqa: S608 (our own names)
+    return made
+
+
+async def _places(world: World, free: Mapping[str, int]) -> None:
+    async with _told(world) as tx:
+        for area, number in free.items():
+            await tx.conn.execute(
+                "insert into capacity_view values ($1, $2, $3, $4, 'shelter', $5, $6, $7)", uuid4(), UUID(world.network),
+                UUID(world.coordinator.id), uuid4(), area, number + 50, number,
+            )  # fmt: skip
+
+
+def _page_of(screen: Screen, part: str) -> str:
+    """The text of one panel."""
+    found = re.search(rf'<section class="panel[^"]*" id="{part}">(.*?)</section>', screen.html, re.S)
+    assert found is not None, part
+    return " ".join(re.sub(r"<[^>]*>", " ", found[1]).split())
+
+
+async def _csv(world: World, cookie: str) -> list[list[str]]:
+    async with httpx.AsyncClient(base_url=world.made.url) as client:
+        reply = await client.get(f"{DASHBOARD}.csv", headers={"Cookie": f"{COOKIE}={cookie}"})
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "text/csv; charset=utf-8"
+    assert reply.headers["content-disposition"].startswith("attachment;")
+    return list(csv.reader(io.StringIO(reply.text.removeprefix("\ufeff"))))[1:]
+
+
+async def test_it_says_what_stands_and_hides_what_is_small(world: World) -> None:
+    await _referrals(world, 6, 0)
+    await _referrals(world, 7, 1)
+    await _referrals(world, 2, 1, ended=True)
+    await _referrals(world, 3, 3)
+    await _referrals(world, 12, 4)
+    await _referrals(world, 9, 4, ago=timedelta(days=2))
+    await _places(world, {"KH-12": 21, "KH-1": 3, "TH-27": 0})
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        screen = await who.get(DASHBOARD)
+        rows = await _csv(world, who.cookies[COOKIE][0])
+    assert screen.status == 200
+    flow = [[row, column, said] for table, row, column, said, _ in rows if table == "flow"]
+    assert flow == [
+        ["requested", "Came as far", "28–31"], ["requested", "Waiting there", "6"], ["requested", "Ended there", "0"],
+        ["asked", "Came as far", "22–25"], ["asked", "Waiting or ended there", "9"],
+        ["accepted", "Came as far", "13–16"], ["accepted", "Waiting there", "0"], ["accepted", "Ended there", "0"],
+        ["ready", "Came as far", "13–16"], ["ready", "Waiting or ended there", "<5"],
+        ["arrived", "Came as far", "12"],
+    ]  # fmt: skip
+    places = {row: said for table, row, _, said, _ in rows if table == "places"}
+    assert places == {"Phnom Penh": "21", "Banteay Meanchey": "<5", "Sa Kaeo": "0", "All areas": "22–25"}
+    assert "20 minutes" in _page_of(screen, "half")
+    for one in flow:  # the page says the same as the file
+        assert one[2] in _page_of(screen, "flow")
+    assert "28–31" not in _page_of(screen, "places")
+
+
+async def test_every_picture_has_its_numbers_in_words_and_in_a_table(world: World) -> None:
+    await _referrals(world, 30, 4)
+    await _places(world, {"KH-12": 21, "KH-1": 3})
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        screen = await who.get(DASHBOARD)
+    for part in ("flow", "answers", "places", "map"):
+        html = re.search(rf'id="{part}">(.*?)</section>', screen.html, re.S)[1]
+        for svg in re.findall(r'<svg class="chart chart-.*?</svg>', html, re.S):
+            assert 'role="img"' in svg
+            assert re.search(r"<title [^>]*>[^<]+</title><desc [^>]*>[^<]+</desc>", svg), part
+        assert part == "map" or "<table" in html
+    assert "Phnom Penh: 21; " in screen.html
+    assert "Banteay Meanchey: &lt;5" in screen.html
+    assert "Boundaries are indicative." in _page_of(screen, "map")
+
+
+async def test_dots_are_drawn_only_where_counting_them_says_nothing_more(world: World) -> None:
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        await _referrals(world, 6, 2)
+        await _referrals(world, 3, 4)  # hidden: 6 and perhaps four more; nine dots would say that they are three
+        screen = await who.get(DASHBOARD)
+        assert "Too few in 7 days" in _page_of(screen, "answers")
+        assert "too few yet" in _page_of(screen, "half")
+        await _referrals(world, 1, 4, ago=timedelta(days=3))
+        shown = await _figures(world)
+        assert len(shown.accepted) == 10
+        assert Shown(shown, Words("en")).answers.count("chart-dot") == 10
+
+
+async def _figures(world: World) -> Figures:
+    today = Words("en").local(datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return await read(world.made.services["notify"].db, UUID(world.coordinator.id), today)
+
+
+async def test_what_must_be_zero_and_what_needs_a_person(world: World) -> None:
+    past = datetime.now(UTC) - timedelta(hours=1)
+    mine = (await _referrals(world, 1, 1, escalated="no-candidate", escalated_at=past, area="TH-27", deadline=past))[0]
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        screen = await who.get(DASHBOARD)
+        assert "Nothing is past its deadline unseen." in screen.text
+        assert "must be zero" in _page_of(screen, "unseen")
+        assert _page_of(screen, "unseen").endswith(" 0")
+        assert "of these past their deadline: 1" in _page_of(screen, "escalated")
+        said = _page_of(screen, "persons")
+        assert "Shelter · Sa Kaeo – Nobody is left to ask" in said
+        assert f"with {world.coordinator.name} since " in said
+        assert "passed" in said
+        assert screen.links["Open Shelter, Sa Kaeo"] == f"/referral/pages/escalations/{mine}"
+        await _referrals(world, 2, 1, deadline=past)
+        await world.made.services["notify"].app.state.live.now(UUID(world.coordinator.id))
+        again = await eventually(lambda: _saying(who, "2 are past their deadline, and nobody was told."))
+        assert "Call whoever runs the system now." in _page_of(again, "unseen")
+
+
+async def _saying(who: Any, words: str) -> Screen | None:
+    screen = await who.get(DASHBOARD)
+    return screen if words in screen.text else None
+
+
+async def test_erasures_and_notices_by_what_became_of_them(world: World) -> None:
+    referral = (await _referrals(world, 1, 4))[0]
+    now = datetime.now(UTC)
+    async with _told(world) as tx:
+        for state, answer_by, number in (
+            ("requested", now + timedelta(hours=1), 6), ("requested", now - timedelta(hours=1), 5), ("overdue", now, 2),
+            ("erased", now, 3),
+        ):  # fmt: skip
+            for _ in range(number):
+                await tx.conn.execute(
+                    "insert into erasure_view values ($1, $2, $3, $4)", uuid4(), referral, state, answer_by
+                )
+        for state, tries, number in (("parked", 3, 5), ("waiting", 1, 1), ("waiting", 0, 9), ("sent", 1, 9)):
+            for _ in range(number):
+                await tx.conn.execute(
+                    "insert into delivery (id, event, organisation, until, state, tries, created_at, coordinator) "
+                    "values ($1, $2, $3, $4, $5, $6, $4, $7)",
+                    uuid4(), uuid4(), uuid4(), now, state, tries, UUID(world.coordinator.id),
+                )  # fmt: skip
+    cookie = await signed_in(world.made, world.coordinator, StaffRole.COORDINATOR)
+    rows = {(table, row): said for table, row, _, said, _ in await _csv(world, cookie)}
+    assert rows["erasures", "not answered in time"] == "7"
+    assert rows["erasures", "asked, with time left to answer"] == "6"
+    assert rows["erasures", "Erased"] == "<5"
+    assert rows["erasures", "asked in all"] == "14–17"
+    assert rows["notices", "given up: no address, or the mail server refuses"] == "5"
+    assert rows["notices", "failed, being tried again"] == "<5"
+    assert rows["notices", "too late to be of use"] == "0"
+
+
+async def test_another_coordinator_sees_nothing_of_it(world: World) -> None:
+    await _referrals(world, 9, 1, escalated="no-candidate", escalated_at=datetime.now(UTC))
+    await _places(world, {"KH-12": 21})
+    other = await world.organisation("Another coordinator", "coordination", ["notify:watch"])
+    async with walker(world, other, StaffRole.COORDINATOR) as who:
+        screen = await who.get(DASHBOARD)
+        rows = await _csv(world, who.cookies[COOKIE][0])
+    assert "Nothing waits for a person." in screen.text
+    assert "No house has told of places yet." in screen.text
+    assert "Nothing yet." in screen.text
+    assert {said for _, _, _, said, _ in rows} == {"0"}
+
+
+@pytest.mark.parametrize("path", [DASHBOARD, f"{DASHBOARD}/now", f"{DASHBOARD}/print", f"{DASHBOARD}.csv"])
+async def test_only_who_may_watch(world: World, path: str) -> None:
+    async with walker(world, world.sender, StaffRole.SENDER) as who:
+        assert (await who.get(path)).status == 403
+    async with walker(world, None) as stranger:
+        assert (await stranger.get(path)).path == "/referral/pages/sign-in"
+    async with walker(world, world.coordinator, StaffRole.ADMINISTRATOR) as administrator:
+        assert (await administrator.get(path)).status == 200
+
+
+async def test_a_part_whose_session_has_ended_loads_the_whole_page(world: World) -> None:
+    asked = {"HX-Request": "true", "HX-Current-URL": f"{world.made.url}{DASHBOARD}"}
+    async with httpx.AsyncClient(base_url=world.made.url) as client:
+        reply = await client.get(f"{DASHBOARD}/now", headers=asked)
+        led = await client.get(f"{DASHBOARD}/now", headers={**asked, "HX-Current-URL": "https://elsewhere.example/x"})
+    assert (reply.status_code, reply.headers["hx-redirect"], reply.content) == (401, DASHBOARD, b"")
+    assert led.headers["hx-redirect"] == "/referral/pages"
+
+
+async def test_the_print_view_is_whole_and_still(world: World) -> None:
+    await _referrals(world, 30, 4)
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        screen = await who.get(DASHBOARD)
+        printed = await who.get(screen.links["To print"])
+    assert "<details" not in printed.html
+    assert "htmx" not in printed.html
+    assert "hx-" not in printed.html
+    assert printed.html.count("<table") >= screen.html.count("<table")
+    assert world.coordinator.name in printed.text
+
+
+def test_every_event_of_the_tail_has_words() -> None:
+    assert set(EVENT_WORDS) == set(APPLY)
+
+
+# --- how old it is ----------------------------------------------------------------------------------------------------
+
+
+async def test_it_says_how_far_it_is_behind(made: Installation) -> None:
+    """Nothing runs here: what the network says is read by nobody."""
+    notify = made.services["notify"]
+    board = Board(notify.db, made.bus, notify.reads)
+    age = await board.age()
+    assert age is not None
+    assert (age.behind, age.parked) == (timedelta(0), 0)
+    producer = await made.bus.producer("test")
+    long_ago = datetime.now(UTC) - timedelta(seconds=90)
+    await producer.append(Partition("spean.referral", 0), [_record(long_ago)])
+    await producer.close()
+    age = await Board(notify.db, made.bus, notify.reads).age()
+    assert age is not None
+    assert timedelta(seconds=89) < age.behind < timedelta(seconds=120)
+    await made.bus.close()
+    assert await Board(notify.db, made.bus, notify.reads).age() is None
+
+
+@pytest.mark.parametrize(
+    ("behind", "parked", "said", "unsaid"),
+    [
+        (None, 0, "Stale: it cannot be known now how old this is.", "old: what happened"),
+        (timedelta(seconds=40), 0, "This is 40 seconds old", "Stale"),
+        (timedelta(seconds=2), 0, "Nothing is past", "old: what happened"),
+        (timedelta(0), 3, "3 things that happened could not be read", "Stale"),
+    ],
+)
+async def test_the_page_says_what_it_knows_of_its_age(
+    world: World, aged: Any, behind: timedelta | None, parked: int, said: str, unsaid: str
+) -> None:
+    aged(behind, parked)
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        screen = await who.get(DASHBOARD)
+    assert said in screen.text
+    assert unsaid not in screen.text
+
+
+class Aged(Board):
+    """A board whose node knows this of its age."""
+
+    def __init__(self, board: Board, age: Age | None) -> None:
+        self._known = age
+        self.figures = board.figures  # type: ignore[method-assign]
+
+    async def age(self) -> Age | None:
+        return self._known
+
+
+# --- it moves ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+async def test_it_moves_by_itself_and_breaks_no_rule(world: World, browser: Browser) -> None:
+    await _referrals(world, 30, 4)
+    cookie = await signed_in(world.made, world.coordinator, StaffRole.COORDINATOR)
+    async with at_browser(browser, world.made, cookie, width=1280) as page:
+        violations = await _listening(page)
+        await page.goto(DASHBOARD)
+        said = page.locator("#said")
+        await expect(said).to_contain_text("0 requests need a person.")
+        await page.locator("#table-flow summary").click()
+        region = await said.element_handle()
+        await world.handoff(await world.ready_person(), area="TH-27")  # nobody is there to be asked
+        await expect(said).to_contain_text("1 request needs a person.", timeout=15_000)
+        await expect(page.locator("#persons")).to_contain_text("Sa Kaeo")
+        # The same element has changed its words, so they are read out; what was opened stays open.
+        assert await said.evaluate("(now, before) => now === before", region)
+        assert await said.get_attribute("aria-live") == "polite"
+        assert await page.locator("[aria-live]").count() == 1
+        assert await page.locator("#table-flow").get_attribute("open") is not None
+        assert page.url.endswith(DASHBOARD)
+        assert await page.evaluate("window.violations") == []
+    assert violations == []
+
+
+async def _listening(page: Page) -> list[str]:
+    """What the page's policy forbids, from the first moment."""
+    found: list[str] = []
+    await page.expose_function("forbidden", found.append)
+    await page.add_init_script(
+        "window.violations = []; document.addEventListener('securitypolicyviolation', (e) => {"
+        " window.violations.push(e.violatedDirective + ' ' + e.sourceFile); window.forbidden(e.violatedDirective); });"
+    )
+    return found
+
+
+@pytest.mark.browser
+async def test_when_the_session_ends_nothing_stays_on_the_screen(world: World, browser: Browser) -> None:
+    hub = world.made.services["notify"].app.state.live
+    usual, hub.check_s = hub.check_s, 0.3
+    cookie = await signed_in(world.made, world.coordinator, StaffRole.COORDINATOR)
+    try:
+        async with at_browser(browser, world.made, cookie) as page:
+            await page.goto(DASHBOARD)
+            await expect(page.locator("#said")).to_be_visible()
+            async with world.made.services["referral"].db.transaction("test") as tx:
+                await tx.conn.execute("delete from session")
+            await page.wait_for_url(re.compile("/referral/pages/sign-in"), timeout=15_000)
+            assert f"next={DASHBOARD.replace('/', '%2F')}" in page.url
+    finally:
+        hub.check_s = usual
+
+
+@pytest.mark.browser
+async def test_without_javascript_a_link_looks_again(world: World, browser: Browser) -> None:
+    cookie = await signed_in(world.made, world.coordinator, StaffRole.COORDINATOR)
+    async with at_browser(browser, world.made, cookie, javascript=False) as page:
+        await page.goto(DASHBOARD)
+        await expect(page.locator("#said")).to_contain_text("0 requests need a person.")
+        await world.handoff(await world.ready_person(), area="TH-27")
+
+        async def seen() -> bool:
+            await page.get_by_role("link", name="Look again").click()
+            return "1 request needs a person." in await page.locator("#said").inner_text()
+
+        await eventually(seen)
+
+
+@pytest.mark.browser
+async def test_the_inbox_shows_a_new_request_by_itself(world: World, browser: Browser) -> None:
+    house = await world.house("Lotus House", 4)
+    other = await world.house("Bamboo House", 1, area="KH-2")
+    cookies = [await signed_in(world.made, one, StaffRole.RECEIVER) for one in (house, other)]
+    async with (
+        at_browser(browser, world.made, cookies[0]) as page,
+        at_browser(browser, world.made, cookies[1]) as elsewhere,
+    ):
+        violations = await _listening(page)
+        await page.goto(INBOX)
+        await elsewhere.goto(INBOX)
+        await expect(page.locator("#news")).to_have_text("")
+        await world.handoff(await world.ready_person())
+        await expect(page.locator("#news")).to_have_text("1 new request", timeout=15_000)
+        await expect(page.locator("h1")).to_have_text("1 request waits for your answer")
+        await page.get_by_role("link", name="Decline").focus()
+        await world.handoff(await world.ready_person())
+        await expect(page.locator("h1")).to_have_text("2 requests wait for your answer", timeout=15_000)
+        await expect(page.locator("#news")).to_have_text("1 new request")  # the other one is not new any more
+        assert await page.evaluate("document.activeElement.textContent.trim()") == "Decline"  # the place is kept
+        await expect(elsewhere.locator("h1")).to_have_text("Nothing waits for your answer")
+        assert violations == []
+        await page.locator("article").first.get_by_role("button", name="Accept").click()
+        await expect(page.locator(".done")).to_contain_text("Accepted")
+
+
+@pytest.mark.browser
+async def test_what_another_of_the_house_has_accepted_goes_away(world: World, browser: Browser) -> None:
+    house = await world.house("Lotus House", 4)
+    await world.handoff(await world.ready_person())
+    offer = await world.offer(house)
+    cookie = await signed_in(world.made, house, StaffRole.RECEIVER)
+    async with at_browser(browser, world.made, cookie) as page:
+        await page.goto(INBOX)
+        await expect(page.locator("h1")).to_have_text("1 request waits for your answer")
+        await house.partner.post(f"/referral/offers/{offer['id']}/accept")
+        await expect(page.locator("h1")).to_have_text("Nothing waits for your answer", timeout=15_000)
+        await expect(page.locator("#news")).to_have_text("")
