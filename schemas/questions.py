@@ -24,6 +24,7 @@ from schemas.vocabulary import (
     OrganisationStatus,
     OrganisationType,
     Outcome,
+    ServiceGroup,
     ServiceType,
     Sex,
     Urgency,
@@ -160,6 +161,19 @@ class DetailAnswer(Answer):
     recorded: bool
 
 
+class RulesStandQuestion(Question):
+    """Do the holder's rules let a person of this sender be handed to this recipient for such a service at all?"""
+
+    network: UUID
+    group: ServiceGroup
+    sender: OrganisationFacts
+    recipient: OrganisationFacts
+
+
+class RulesStandAnswer(Answer):
+    stand: bool
+
+
 class PacketTicket(BaseModel):
     """Claims of the short-lived ticket with which a receiver reads a packet at the holder: `exp` is 60 s at most."""
 
@@ -178,5 +192,6 @@ QUESTIONS: Mapping[str, tuple[type[Question], type[Answer]]] = MappingProxyType(
         "may-accept": (MayAcceptQuestion, MayAcceptAnswer),
         "hand-over-code": (HandOverCodeQuestion, HandOverCodeAnswer),
         "detail": (DetailQuestion, DetailAnswer),
+        "rules-stand": (RulesStandQuestion, RulesStandAnswer),
     }
 )

@@ -30,6 +30,11 @@ class Holders:
         self._addresses, self._signer = addresses, signer
         self._client = httpx.AsyncClient(timeout=LIMIT_S, limits=httpx.Limits(max_connections=50))
 
+    @property
+    def names(self) -> list[str]:
+        """Every holder that is registered."""
+        return sorted(self._addresses)
+
     def address(self, holder: str) -> str:
         """Raises HolderSilent for a holder that is not registered."""
         try:

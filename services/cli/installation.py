@@ -41,7 +41,7 @@ from spean.provision import (
 from spean.service import ROLES, Parts, Role, Service, topics
 from spean.settings import Settings
 from spean.web import static
-from spean.web.pages import HOME, choose_language, offline
+from spean.web.pages import HOME, about, choose_language, offline
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ def one_app(services: Mapping[str, Service], url: str) -> Guard:
     mounts = [Mount(f"/{name}", app=service.app) for name, service in services.items()]
     pages = [
         Route("/", home), Route("/pages/language", choose_language),
-        Route("/pages/offline", offline), Route("/worker.js", static.worker), Route("/static/{digest}/{name}", static.serve),
+        Route("/pages/about", about), Route("/pages/offline", offline), Route("/worker.js", static.worker), Route("/static/{digest}/{name}", static.serve),
     ]  # fmt: skip
     app = Starlette(routes=[Route("/health", health), *pages, *mounts], exception_handlers=dict(PROBLEMS))
     app.router.redirect_slashes = False  # a redirect would repeat what was sent

@@ -16,6 +16,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 from rich.console import Console
 
+from schemas.vocabulary import SCOPES
 from spean.geography import area_name, areas_of
 from spean.web.static import WEB
 from spean.web.words import LOCALES, UNREVIEWED
@@ -42,6 +43,8 @@ def in_code() -> Catalog:
             options = {"trimmed": "true", "silent": "false"} if method != "python" else {}
             for _, text, comments, _ in extract_from_file(method, path, KEYWORDS, (), options):
                 catalog.add(text, locations=[(path.relative_to(SOURCE).as_posix(), 0)], auto_comments=comments)
+    for text in SCOPES.values():
+        catalog.add(text)
     for area in AREAS:
         catalog.add(area_name(area))
     return catalog

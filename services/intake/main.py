@@ -58,7 +58,7 @@ def api() -> FastAPI:
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
-        app, steps.router, drafts_pages.router, cases_pages.router, preview.router, consent_pages.router,
+        app, drafts_pages.router, steps.router, cases_pages.router, preview.router, consent_pages.router,
         stopping_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
         screening_pages.router, rules_pages.router,
     )  # fmt: skip

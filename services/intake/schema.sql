@@ -1004,7 +1004,11 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.looked TO spean_worker;
-GRANT SELECT,INSERT,UPDATE ON TABLE public.looked TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.looked TO spean_api;
+
+GRANT UPDATE(seen) ON TABLE public.looked TO spean_api;
+
+GRANT UPDATE(at) ON TABLE public.looked TO spean_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.need_to_know TO spean_worker;
 GRANT SELECT ON TABLE public.need_to_know TO spean_api;

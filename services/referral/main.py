@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from schemas import questions as q
 from schemas.registry import HANDOFF
 from services.referral import consumers
+from services.referral.admin import pages as admin_pages
 from services.referral.escalations import api as escalations_api
 from services.referral.escalations import pages as escalations_pages
 from services.referral.partners import api as partners_api
@@ -53,7 +54,7 @@ def api() -> FastAPI:
         app.include_router(router)
     with_pages(
         app, directory.router, referrals_pages.router, places_pages.router, escalations_pages.router,
-        sessions_pages.router, account_pages.router, people_pages.router,
+        sessions_pages.router, account_pages.router, people_pages.router, *admin_pages.routers,
     )  # fmt: skip
     return app
 

@@ -37,6 +37,7 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
     StaffRole.ADMINISTRATOR: (
         Item("/referral/pages/admin", N_("Administration")),
         Item("/referral/pages/people", N_("People")),
+        Item("/intake/pages/rules", N_("Rules")),
     ),
     StaffRole.OFFICER: (Item("/intake/pages/rules", N_("Rules")),),
 }
@@ -71,12 +72,22 @@ DONE: Mapping[str, str] = {
     "authenticator": N_("The new authenticator app counts from now on. Everywhere else you are signed out."),
     "passkey-added": N_("The passkey is added. Everywhere else you are signed out."),
     "passkey-removed": N_("The passkey is removed. Everywhere else you are signed out."),
+    "registered": N_("Registered."),
+    "joined": N_("Added to the network."),
+    "coordinator": N_("The network has another coordinator from now on."),
+    "suspended": N_("Suspended. It is shut out from this moment."),
+    "reinstated": N_("Reinstated. It may sign in and be asked again."),
+    "places-added": N_("Places added. The house keeps their number from now on."),
+    "key-added": N_("Key added. Both keys open from now on."),
+    "key-revoked": N_("Key revoked. It opens nothing more."),
+    "revoked": N_("Shut out. The system opens nothing more."),
+    "rules-added": N_("Rules added. They count from now on."),
     "approved-first": N_("Approved. Another administrator has to approve as well."),
 }
 
 
 def items_for(visitor: Visitor) -> list[Item]:
-    return [item for role, items in ITEMS.items() if role in visitor.roles for item in items]
+    return list(dict.fromkeys(item for role, items in ITEMS.items() if role in visitor.roles for item in items))
 
 
 def home_of(visitor: Visitor) -> str:

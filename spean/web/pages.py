@@ -45,7 +45,7 @@ from spean.web.labels import PROBLEMS
 from spean.web.navigation import DONE, home_of
 from spean.web.static import takes_brotli
 from spean.web.visitor import COOKIE, FindVisitor, Visitor
-from spean.web.words import Words, chosen
+from spean.web.words import Words, catalogue, chosen, languages
 
 LANGUAGE = "spean-language"
 # Names a browser that has not signed in, for the token of its forms.
@@ -54,7 +54,7 @@ SIGN_IN = "/referral/pages/sign-in"
 # Leads everybody to where they begin.
 HOME = "/referral/pages"
 # Where a visitor may be led after signing in: pages of this installation only.
-_LOCAL = re.compile(r"/(?:intake|referral|notify)/pages(?:/[A-Za-z0-9/._-]*)?(?:\?[A-Za-z0-9=&._%-]*)?")
+_LOCAL = re.compile(r"/pages/about|/(?:intake|referral|notify)/pages(?:/[A-Za-z0-9/._-]*)?(?:\?[A-Za-z0-9=&._%-]*)?")
 _VERSION = re.compile(r"[0-9]{1,9}")
 _KEY = re.compile(r"[A-Za-z0-9_-]{20,100}")
 _LANGUAGE_S = 365 * 86_400
@@ -317,11 +317,28 @@ async def _token(request: Request) -> Response:
 
 
 async def offline(request: Request) -> Response:
-    """The one page that a browser keeps: that there is no line, and what waits to be sent. Shows nobody's data."""
-    words = words_for(request, None)
-    html = templating.render(
-        "web/offline.html", {"words": words, "path": "/", "here": "/", "visitor": None, "done": None}
-    )
+    """The one page that a browser keeps: that there is no line, and what waits to be sent."""
+    return _anybodys(request, "web/offline.html")
+
+
+async def about(request: Request) -> Response:
+    """What this is, and which translations nobody has confirmed yet."""
+    found = [
+        (code, name, len(catalogue(code).texts), len(catalogue(code).unreviewed)) for code, name in languages().items()
+    ]
+    return _anybodys(request, "web/about.html", translations=found)
+
+
+def _anybodys(request: Request, template: str, **shown: Any) -> Response:
+    """A page that is the same for everybody who reads its language: it shows nobody's data, and asks nobody who reads it."""
+    everywhere = {
+        "words": words_for(request, None),
+        "path": "/",
+        "here": request.url.path,
+        "visitor": None,
+        "done": None,
+    }
+    html = templating.render(template, {**everywhere, **shown})
     return Response(html, headers={"Content-Security-Policy": CSP}, media_type="text/html; charset=utf-8")
 
 

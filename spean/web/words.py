@@ -98,6 +98,11 @@ class Words:
         name, self._city = ZONES.get(country, ZONES["KH"])
         self._zone: tzinfo = ZoneInfo(name)
 
+    @property
+    def unreviewed(self) -> bool:
+        """Is there anything in this language that nobody has confirmed?"""
+        return bool(catalogue(self.language).unreviewed)
+
     def text(self, text: str, /, **values: object) -> str:
         """The text in this language; `%(name)s` is replaced by a value, a number in the language's digits."""
         found = self._texts.get(text, (text,))[0]

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.vocabulary import StaffRole
+from services.referral.people import handlers as people
+from services.referral.people.domain import OPERATOR
 from tests.browser.visiting import signed_in
 from tests.builders import Organisation, World, eventually
+from tests.integration import staff
 
 NEEDS = ["nursing", "interpreter", "one_to_one_watch"]
 
@@ -69,7 +72,9 @@ async def tour(world: World) -> AsyncIterator[Tour]:
     for name, (organisation, role) in roles.items():
         found.cookies[name] = await signed_in(world.made, organisation, role)
     await _house_stops(found, house)
+    await _met_stops(found)
     await _stuck(found)
+    await _people_stops(found)
     yield found
 
 
@@ -96,6 +101,7 @@ async def _house_stops(found: Tour, house: Organisation) -> None:
     found.stop("places", "house", f"{pages}/places")
     found.stop("not-found", "house", f"{pages}/offers/{waiting}")
     found.stop("no-line", None, "/pages/offline")
+    found.stop("about", None, "/pages/about")
     found.stop("handoffs", "sender", "/intake/pages/handoffs")
     for name, handoff in (("waiting", waiting), ("ready", on_the_way), ("arrived", here_handoff)):
         found.stop(f"handoff-{name}", "sender", f"/intake/pages/handoffs/{handoff}")
@@ -112,3 +118,57 @@ async def _stuck(found: Tour) -> None:
     await eventually(waits)
     found.stop("escalations", "coordinator", "/referral/pages/escalations")
     found.stop("escalation", "coordinator", f"/referral/pages/escalations/{handoff}")
+
+
+async def _people_stops(found: Tour) -> None:
+    """The sign-in, one's account, and the administrator's pages of people."""
+    made, pages = found.world.made, "/referral/pages"
+    new = await staff.hired(made, found.world.sender.id, StaffRole.SENDER)
+    opener = await staff.invited(made, new)
+    desk = staff.desk_of(made)
+    async with desk.db.transaction("test.link") as tx:
+        link = await people.sign_in_link(tx, OPERATOR, new.sign_in_name)
+    known, opened = await staff.set_up(made, await staff.hired(made, found.world.sender.id, StaffRole.SENDER))
+    found.cookies["known"] = opened.cookie
+    async with desk.db.transaction("test.recovery") as tx:
+        await people.ask_recovery(tx, known.person.sign_in_name)
+    found.stop("sign-in", None, f"{pages}/sign-in")
+    found.stop("set-up", None, f"{pages}/set-up/{opener}")
+    found.stop("one-time-link", None, f"{pages}/link/{link}")
+    found.stop("link-gone", None, f"{pages}/link/gone")
+    found.stop("lost", None, f"{pages}/lost")
+    found.stop("lost-asked", None, f"{pages}/lost?asked=1")
+    found.stop("signed-out", None, f"{pages}/signed-out")
+    found.stop("account", "known", f"{pages}/account")
+    found.stop("password", "known", f"{pages}/account/password")
+    found.stop("people", "administrator", f"{pages}/people")
+    found.stop("people-new", "administrator", f"{pages}/people/new")
+    found.stop("person-invited", "administrator", f"{pages}/people/{new.id}")
+    found.stop("person", "administrator", f"{pages}/people/{known.id}")
+    found.stop("people-history", "administrator", f"{pages}/people/history")
+    found.stop("recoveries", "administrator", f"{pages}/recoveries")
+
+
+async def _met_stops(found: Tour) -> None:
+    """Somebody was met, step by step; consent talked through, step by step; and people with whom it has come to something."""
+    world = found.world
+    entry, ready, stopped = await world.entry(age_years=15), await world.ready_person(), await world.ready_person()
+    await world.sender.partner.post(f"/intake/entries/{ready}/exclusions", {"kind": "law_enforcement", "value": "any"})
+    await world.sender.partner.post(f"/intake/entries/{stopped}/withdraw", {"what": "service"})
+    async with httpx.AsyncClient(timeout=15) as client:
+        worker = Walker(world.made, client, {COOKIE: (found.cookies["sender"], "/")})
+        check = await meeting.at_check(worker)
+        talk = await meeting.talked(worker, entry, meeting.path_of(world))
+    draft, consent = (
+        f"/intake/pages/{kind}/{meeting.draft_in(one)}" for kind, one in (("drafts", check), ("consent", talk))
+    )
+    found.stop("met", "sender", meeting.NEW)
+    for step in ("where", "needs", "check", "discard"):
+        found.stop(f"met-{step}", "sender", f"{draft}/{step}")
+    for step in (*FIELDS, "check"):
+        found.stop(f"consent-{step}", "sender", f"{consent}/{step}")
+    found.stop("people", "sender", meeting.ENTRIES)
+    for name, one in (("begun", entry), ("ready", ready), ("stopped", stopped)):
+        found.stop(f"person-{name}", "sender", f"{meeting.ENTRIES}/{one}")
+    for page in ("correct", "who-gets-what", "stop/sharing", "stop/service"):
+        found.stop(f"person-{page.replace('/', '-')}", "sender", f"{meeting.ENTRIES}/{ready}/{page}")

@@ -109,7 +109,8 @@ class Screen(HTMLParser):
         if tag in self._open:
             while self._open.pop() != tag:
                 pass
-        said = " ".join(" ".join(self._within.pop(tag, [])).split())
+        words = self._within.pop(tag, [])
+        said, typed = " ".join(" ".join(words).split()), "".join(words)
         match tag:
             case "a":
                 self.links.setdefault(said, self._href)
@@ -120,7 +121,7 @@ class Screen(HTMLParser):
             case "select":
                 self._select = ""
             case "textarea":
-                self.forms[-1].values.append((self._area, said))
+                self.forms[-1].values.append((self._area, typed))
 
     def handle_data(self, data: str) -> None:
         if self._open and self._open[-1] in {"script", "style"}:

@@ -45,6 +45,7 @@ from spean.provision import Roles, prepare, service_dsns
 
 T = TypeVar("T")
 HOLDER = "main"
+BY = "operator"
 ROLES = Roles(b"secret of the tests")
 SHORT = dict.fromkeys(Urgency.__members__.values(), 600)
 WINDOWS = Windows(
@@ -103,11 +104,11 @@ class Town:
     async def found(self, sizes: list[int], windows: Windows = WINDOWS) -> None:
         async with self.db.network.transaction("model.found") as tx:
             self.coordinator = await self._organisation(tx, OrganisationType.COORDINATION)
-            await partners.found_network(tx, self.network, "Model", self.coordinator, windows, sample=True)
+            await partners.found_network(tx, BY, self.network, "Model", self.coordinator, windows, sample=True)
             self.senders = [await self._organisation(tx, OrganisationType.BORDER_POST) for _ in range(2)]
             self.houses = [await self._organisation(tx, OrganisationType.SHELTER) for _ in sizes]
             for organisation in (*self.senders, *self.houses):
-                await partners.join(tx, self.network, organisation)
+                await partners.join(tx, BY, self.network, organisation)
             for house, usable in zip(self.houses, sizes, strict=True):
                 place = Place(
                     opaque_id(), house, self.network, ServiceGroup.SHELTER, (ServiceType.EMERGENCY_BED,), "KH-1",
@@ -127,7 +128,7 @@ class Town:
             sample=True,
             version=1,
         )
-        await partners.register(tx, made)
+        await partners.register(tx, BY, made)
         return made.id
 
     async def run(self, act: Callable[[Tx], Awaitable[T]], org: UUID | None = None) -> T:
@@ -247,13 +248,13 @@ class Town:
 
     async def suspend(self, organisation: UUID) -> str | None:
         async def act(tx: Tx) -> None:
-            await partners.suspend(tx, await partner_store.lock_organisation(tx, organisation))
+            await partners.suspend(tx, BY, await partner_store.lock_organisation(tx, organisation))
 
         return await self.try_(act)
 
     async def reinstate(self, organisation: UUID) -> str | None:
         async def act(tx: Tx) -> None:
-            await partners.reinstate(tx, await partner_store.lock_organisation(tx, organisation))
+            await partners.reinstate(tx, BY, await partner_store.lock_organisation(tx, organisation))
 
         return await self.try_(act)
 
@@ -262,7 +263,7 @@ class Town:
 
         async def act(tx: Tx) -> None:
             named = await partner_store.lock_organisation(tx, organisation)
-            await partners.hand_over(tx, await partner_store.lock_network(tx, self.network), named)
+            await partners.hand_over(tx, BY, await partner_store.lock_network(tx, self.network), named)
 
         refused = await self.try_(act)
         self.coordinator = self.coordinator if refused else organisation

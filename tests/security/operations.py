@@ -161,6 +161,11 @@ def _asked(stage: Stage, **more: Any) -> Any:
     return {"organisation": facts, "offer": stage.objects["accepted"], "referral": stage.objects["handoff"], **more}
 
 
+def _pair(stage: Stage) -> Any:
+    facts = {role: stage.facts(stage.people[role].id).model_dump(mode="json") for role in ("sender", "receiver")}
+    return {"network": stage.world.network, "group": "shelter", "sender": facts["sender"], "recipient": facts["receiver"]}
+
+
 def _candidates(stage: Stage) -> Any:
     receiver = stage.people["receiver"].id
     candidate = {
@@ -234,6 +239,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "POST /intake/questions/hand-over-code": Recipe("network", body=lambda stage: _asked(stage, code="123456")),
     "POST /intake/questions/detail": Recipe("network", body=lambda stage: _asked(stage, decline="other_reviewed")),
+    "POST /intake/questions/rules-stand": Recipe("network", body=_pair),
     "GET /intake/packets/{offer}": Recipe(**_TICKET),
     "PUT /intake/packets/{offer}/whereabouts": Recipe(**_TICKET, body=_always({"meeting_point": "north gate"})),
     "PUT /intake/packets/{offer}/erasure": Recipe(**_TICKET, body=_always({"answer": "erased"})),

@@ -19,6 +19,7 @@ from services.intake.disclosure import handlers
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import store as handoff_store
+from services.intake.rules import handlers as rules
 from spean.auth import Verifier
 from spean.db import Database, Tx
 from spean.gated import GatedResponse
@@ -130,6 +131,14 @@ async def readable_offers(
 ) -> Response:
     """What may this organisation read of these offers now?"""
     return _answer(request, "question.readable_offers", lambda tx, holder: handlers.readable_offers(tx, holder, body))
+
+
+@questions.post("/rules-stand", response_model=q.RulesStandAnswer, openapi_extra=_body("rules-stand"))
+async def rules_stand(
+    request: Request, body: Annotated[q.RulesStandQuestion, Depends(asked(q.RulesStandQuestion))]
+) -> Response:
+    """Is there need-to-know, an agreement and, over a border, a corridor? Of the rules alone: nobody's record is looked at."""
+    return await _done(request, "question.rules_stand", lambda tx, holder: rules.stand(tx, holder, body))
 
 
 @questions.post("/may-accept", response_model=q.MayAcceptAnswer, openapi_extra=_body("may-accept"))

@@ -17,6 +17,8 @@ from schemas.vocabulary import DeclineReason, Outcome
 from services.intake import network
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure.handlers import Holder
+from services.intake.drafts import handlers as drafts
+from services.intake.drafts.domain import Draft
 from services.intake.handoffs import api, domain, handlers, listing, search, store
 from services.intake.handoffs.api import SCOPE, DisclosureView, HandoffView
 from services.intake.handoffs.handlers import Seen
@@ -49,10 +51,11 @@ class Line(View):
 
 
 class Lines(View):
-    """`after`: where the next page goes on."""
+    """`after`: where the next page goes on; `unfinished`: what this worker has begun to write."""
 
     lines: tuple[Line, ...]
     after: UUID | None
+    unfinished: tuple[Draft, ...]
 
 
 class Step(View):
@@ -126,7 +129,9 @@ def _list(
         known = await listing.looked(tx, at.who.person, ids)
         shown = [one for one in found if show is not Show.MINE or one.state in _WAITS]
         lines = tuple(_line(at, one, known.get(one.handoff.id), tx.now) for one in shown)
-        return Reply(Lines(lines=lines, after=ids[_LIST_MOST - 1] if len(ids) > _LIST_MOST else None))
+        begun = await drafts.unfinished(tx, holder.keys, at.who.person)
+        following = ids[_LIST_MOST - 1] if len(ids) > _LIST_MOST else None
+        return Reply(Lines(lines=lines, after=following, unfinished=tuple(begun)))
 
     return at.gated(
         "page.handoffs", work, "intake/handoffs/list.html", show=show, wanted=words, shows=list(Show),

@@ -37,7 +37,8 @@ alter table looked force row level security;
 create policy service on looked to spean_worker using (true) with check (true);
 create policy own on looked to spean_api using (org = current_org()) with check (org = current_org());
 grant select, insert, update, delete on looked to spean_worker;
-grant select, insert, update on looked to spean_api;
+grant select, insert on looked to spean_api;
+grant update (seen, at) on looked to spean_api;
 
 -- A session of a group that is written down person by person, rather than a file that is taken in.
 alter table screening add column by_hand boolean not null default false;

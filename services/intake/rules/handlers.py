@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from schemas import questions as q
 from services.intake.consent import store as consents
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
@@ -33,6 +34,19 @@ async def end(tx: Tx, table: str, rule: UUID) -> None:
     if not await store.end(tx, table, rule):
         raise Refusal("not-found")
     await set_due(tx, ENDS, rule, tx.now)
+
+
+async def stand(tx: Tx, holder: Holder, question: q.RulesStandQuestion) -> q.RulesStandAnswer:
+    """Do the rules let a person of this sender be handed to this recipient at all: need-to-know before and after it has
+    accepted, an agreement and, where it is in another country than the holder, a corridor?"""
+    sender, recipient = question.sender, question.recipient
+    found = await store.in_force(
+        tx, {question.network}, {question.group}, {sender.organisation}, {recipient.organisation}
+    )
+    known = {rule.stage for rule in found.need_to_know} >= {"offer", "packet"}
+    way = {(rule.from_country, rule.to_country) for rule in found.corridors} | {(holder.country, holder.country)}
+    crossing = (holder.country, recipient.country) in way
+    return q.RulesStandAnswer(stand=known and bool(found.agreements) and crossing)
 
 
 async def ended(db: Database, holder: Holder, rule: UUID) -> None:

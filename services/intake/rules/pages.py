@@ -31,7 +31,7 @@ async def rules(
     before: Annotated[int, Query(ge=0, le=100_000, description="rows that were shown already")] = 0,
 ) -> Response:
     """The newest first."""
-    # Nothing can be changed here. Whoever administers the network may look; no role of staff carries the scope to change.
+    # Nothing can be changed here. Whoever administers the network may look as well.
     if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
         raise Refusal("scope")
     directory = await network.directory(request)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
@@ -22,13 +23,14 @@ from spean.geography import areas_of, known_area
 from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web import forms
-from spean.web.forms import Form, Incomplete
+from spean.web.forms import Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 from spean.web.words import ZONES
 
 LIST = "/intake/pages/screenings"
 _LIST_MOST = 50
 _PEOPLE_MOST = 100
+_CHOICES: Mapping[str, Any] = {"ages": list(AgeBand), "sexes": list(Sex), "spoken": (*LANGUAGES, *MORE_LANGUAGES)}
 router = page_router("screening's pages")
 Sender = Annotated[At, Depends(at_with(SCOPE))]
 SenderSent = Annotated[Sent, Depends(sent_with(SCOPE))]
@@ -102,34 +104,34 @@ async def begin(sent: SenderSent) -> Response:
 async def session(
     request: Request, screening: UUID, at: Sender, from_row: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0
 ) -> Response:
-    return _session(request, at, screening, from_row, Form(), {})
-
-
-def _session(request: Request, at: At, screening: UUID, from_row: int, form: Form, errors: dict[str, str]) -> Response:
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
         found = await store.find_screening(tx, screening)
         rows = await store.standing(tx, screening, from_row, _PEOPLE_MOST + 1)
         opened = await cases.open_all(tx, holder.keys, [row["entry"] for row in rows])
-        people: list[Person] = []
-        for row in rows[:_PEOPLE_MOST]:
-            one = opened.get(row["entry"])
-            stands: Stands = "erased" if one is None else "asked" if row["asked"] else "case" if row["case"] else (
-                row["service"] or "open"
-            )  # fmt: skip
-            people.append(Person(
-                entry=row["entry"], number=row["row"] + 1, age=one.fields.band if one else None,
-                sex=one.fields.sex if one else None, stands=stands,
-            ))  # fmt: skip
+        people = tuple(_person(row, opened.get(row["entry"])) for row in rows[:_PEOPLE_MOST])
         more = rows[_PEOPLE_MOST]["row"] if len(rows) > _PEOPLE_MOST else None
-        shown = SessionPage(screening=api.view(found), by_hand=found.by_hand, people=tuple(people), next=more)
+        shown = SessionPage(screening=api.view(found), by_hand=found.by_hand, people=people, next=more)
         return Reply(shown, found.version)
 
-    return at.gated(
-        "page.screening", work, "intake/screening/one.html", form=form, errors=errors, ages=list(AgeBand), sexes=list(Sex),
-        spoken=(*LANGUAGES, *MORE_LANGUAGES), status=HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
-    )  # fmt: skip
+    return at.gated("page.screening", work, "intake/screening/one.html")
+
+
+def _person(row: Mapping[str, Any], one: cases.Opened | None) -> Person:
+    number = row["row"] + 1
+    if one is None:
+        return Person(entry=row["entry"], number=number, age=None, sex=None, stands="erased")
+    stands: Stands = "asked" if row["asked"] else "case" if row["case"] else row["service"] or "open"
+    return Person(entry=row["entry"], number=number, age=one.fields.band, sex=one.fields.sex, stands=stands)
+
+
+@router.get("/screenings/{screening}/people")
+async def next_person(request: Request, screening: UUID, at: Sender) -> Response:
+    """Nothing of anybody else is on this page: the next person may be looking on."""
+    async with request.app.state.door.db.transaction("page.screening_next", org=at.who.org) as tx:
+        await store.find_screening(tx, screening)
+    return at.page("intake/screening/person.html", screening=screening, **_CHOICES)
 
 
 @router.post("/screenings/{screening}/people")
@@ -145,7 +147,7 @@ async def add(request: Request, screening: UUID, sent: SenderSent) -> Response:
         if person == PersonFields():
             raise Incomplete({"age_band": forms.SAID["missing"]})
     except Incomplete as error:
-        return _session(request, sent, screening, 0, form, error.errors)
+        return sent.again("intake/screening/person.html", error, form, screening=screening, **_CHOICES)
 
     async def work(tx: Tx) -> Reply:
         made = await handlers.add(tx, holder.keys, screening, person)

@@ -101,6 +101,14 @@ async def lock_organisation(tx: Tx, id_: UUID) -> Organisation:
     return _organisation(row)
 
 
+async def organisation(tx: Tx, id_: UUID) -> Organisation:
+    """Raises Refusal `not-found`."""
+    row = await tx.conn.fetchrow("select * from organisation where id = $1", id_)
+    if row is None:
+        raise Refusal("not-found")
+    return _organisation(row)
+
+
 async def set_status(tx: Tx, id_: UUID, status: OrganisationStatus) -> None:
     suspended_at = tx.now if status is OrganisationStatus.SUSPENDED else None
     await tx.conn.execute(

@@ -219,7 +219,7 @@ def shown_as(at: At, authenticator: factors.Authenticator) -> dict[str, Any]:
     drawn = segno.make_qr(authenticator.uri, error="m").svg_inline(
         scale=5, border=4, light="#fff", omitsize=True, svgclass=None, lineclass=None
     )
-    label = at.words.text("QR code for the authenticator app")
+    label = at.words.text(N_("QR code for the authenticator app"))
     # Drawn here, of squares only.
     qr = Markup('<div class="qr" role="img" aria-label="{}">{}</div>').format(label, Markup(drawn))  # noqa: S704
     return {"secret": authenticator.secret, "uri": authenticator.uri, "qr": qr}

@@ -1,0 +1,117 @@
+"""Organisations: found, registered, suspended, reinstated. What a suspension does is said before it is done."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import Response
+
+from schemas.vocabulary import OrganisationStatus, OrganisationType
+from services.referral.admin import store
+from services.referral.admin.desk import ORGANISATIONS_MOST, ROOM, Administrator, AdministratorSent, database, id_in
+from services.referral.partners import api
+from services.referral.partners import store as partners
+from services.referral.partners.handlers import SUSPENDED_LEAST_S
+from services.referral.people import store as people
+from services.referral.people.domain import comparable
+from services.referral.places import store as places
+from spean.web import forms
+from spean.web.forms import Form, Incomplete
+from spean.web.pages import At, page_router
+from spean.web.words import ZONES
+
+LIST = "/referral/pages/admin/organisations"
+_SHOWN_MOST = 100
+router = page_router("administrator's pages")
+_TYPES = [one for one in OrganisationType if one is not OrganisationType.UNKNOWN]
+
+
+@router.get("/admin/organisations")
+async def list_organisations(at: Administrator) -> Response:
+    return await _list(at, Form())
+
+
+@router.post("/admin/organisations")
+async def search(sent: AdministratorSent) -> Response:
+    """What is typed stays out of the address."""
+    return await _list(sent, sent.form)
+
+
+async def _list(at: At, form: Form) -> Response:
+    """By parts of the name, however they were typed (without what cannot be seen), and by state."""
+    parts, state = comparable(form.one("name")).split(), form.one("state")
+    async with database(at).transaction("admin.organisations") as tx:
+        every = await partners.organisations(tx, ORGANISATIONS_MOST)
+    found = [
+        one for one in every
+        if all(part in comparable(one.name) for part in parts) and state in {"", one.status.value}
+    ]  # fmt: skip
+    return at.page(
+        f"{ROOM}/organisations.html", found=found[:_SHOWN_MOST], many=len(found), every=len(every), form=form
+    )
+
+
+@router.get("/admin/organisations/new")
+async def new_organisation(at: Administrator) -> Response:
+    return at.page(f"{ROOM}/organisation_new.html", types=_TYPES, countries=list(ZONES))
+
+
+@router.post("/admin/organisations/new")
+async def register(sent: AdministratorSent) -> Response:
+    """A second click leads to the same organisation."""
+    form = sent.form
+    answers = {name: form.some(name) for name in ("name", "type", "country")}
+    try:
+        given = {**answers, "law_enforcement": bool(form.one("law_enforcement")), "sample": sent.who.sample}
+        body = forms.read(api.OrganisationBody, given)
+        made = await api.register_organisation(body, sent.command())
+    except Incomplete as error:
+        return sent.again(f"{ROOM}/organisation_new.html", error, form, types=_TYPES, countries=list(ZONES))
+    return sent.see(f"{LIST}/{id_in(made)}", done="registered")
+
+
+@router.get("/admin/organisations/{organisation}")
+async def one_organisation(organisation: UUID, at: Administrator) -> Response:
+    async with database(at).transaction("admin.organisation") as tx:
+        one = await partners.organisation(tx, organisation)
+        found = {
+            "networks": await store.networks_of(tx, organisation), "people": await people.listed(tx, 200, organisation),
+            "places": await places.places_of(tx, organisation),
+            "systems": [each for each in await partners.systems(tx, 1_000) if each.organisation == organisation],
+        }  # fmt: skip
+    suspended = one.status is OrganisationStatus.SUSPENDED
+    return at.page(f"{ROOM}/organisation.html", one=one, suspended=suspended, **found)
+
+
+async def _facing(at: At, organisation: UUID) -> dict[str, object]:
+    """Raises Refusal `not-found`."""
+    async with database(at).transaction("admin.suspension") as tx:
+        one = await partners.organisation(tx, organisation)
+        return {
+            "one": one, "work": await store.work_of(tx, organisation),
+            "lately": not await partners.suspended_for(tx, organisation, SUSPENDED_LEAST_S),
+            "minutes": SUSPENDED_LEAST_S // 60,
+        }  # fmt: skip
+
+
+@router.get("/admin/organisations/{organisation}/suspend")
+async def before_suspending(organisation: UUID, at: Administrator) -> Response:
+    """What would happen."""
+    return at.page(f"{ROOM}/suspend.html", **await _facing(at, organisation))
+
+
+@router.post("/admin/organisations/{organisation}/suspend")
+async def suspend(organisation: UUID, sent: AdministratorSent) -> Response:
+    await api.suspend_organisation(organisation, sent.command())
+    return sent.see(f"{LIST}/{organisation}", done="suspended")
+
+
+@router.get("/admin/organisations/{organisation}/reinstate")
+async def before_reinstating(organisation: UUID, at: Administrator) -> Response:
+    return at.page(f"{ROOM}/reinstate.html", **await _facing(at, organisation))
+
+
+@router.post("/admin/organisations/{organisation}/reinstate")
+async def reinstate(organisation: UUID, sent: AdministratorSent) -> Response:
+    await api.reinstate_organisation(organisation, sent.command())
+    return sent.see(f"{LIST}/{organisation}", done="reinstated")
