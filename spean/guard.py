@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import h11
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spean import problem, telemetry
+from spean.http import PAGES, SayProblem
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +53,11 @@ class _Gone(Exception):
 
 
 class Guard:
-    """ASGI middleware, outermost. `https`: this installation is reached over TLS only, perhaps through a proxy."""
+    """ASGI middleware, outermost. `https`: this installation is reached over TLS only, perhaps through a proxy. `pages`: how
+    a refusal is said where the address is a page's."""
 
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, https: bool, pages: SayProblem) -> None:
+        self._app, self._pages = app, pages
         self._headers = (*_SAFE_HEADERS, _ONLY_HTTPS) if https else _SAFE_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,8 +92,11 @@ class Guard:
         try:
             checked = await _checked(scope, receive)
         except problem.Refusal as refusal:
-            headers = {"Connection": "close"} if refusal.code == "too-slow" else {}
-            await problem.response(refusal.code, headers=headers)(scope, receive, send)
+            page = PAGES.match(scope["path"])
+            said = await self._pages(Request(scope), refusal) if page else problem.response(refusal.code)
+            if refusal.code == "too-slow":
+                said.headers["Connection"] = "close"
+            await said(scope, receive, send)
         except _Gone:
             return
         else:

@@ -41,7 +41,7 @@ from spean.provision import (
 from spean.service import ROLES, Parts, Role, Service, topics
 from spean.settings import Settings
 from spean.web import static
-from spean.web.pages import HOME, about, choose_language, offline
+from spean.web.pages import HOME, about, choose_language, offline, say_outside
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,8 @@ def one_app(services: Mapping[str, Service], url: str) -> Guard:
     ]  # fmt: skip
     app = Starlette(routes=[Route("/health", health), *pages, *mounts], exception_handlers=dict(PROBLEMS))
     app.router.redirect_slashes = False  # a redirect would repeat what was sent
-    return Guard(app, https=url.startswith("https://"))
+    app.state.say_problem = say_outside
+    return Guard(app, https=url.startswith("https://"), pages=say_outside)
 
 
 class _Server(uvicorn.Server):

@@ -24,16 +24,25 @@ class Organisation(BaseModel):
     name: str
     sample: bool
     facts: OrganisationFacts
+    networks: tuple[UUID, ...] = ()
 
     @property
     def id(self) -> UUID:
         return self.facts.organisation
 
 
+class Network(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    name: str
+
+
 class _Listing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     organisations: tuple[Organisation, ...]
+    networks: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Directory:
 
     organisations: Mapping[UUID, Organisation]
     answered: bool = True
+    networks: tuple[Network, ...] = ()
 
     def name(self, id_: UUID) -> str | None:
         """None for an organisation that is not listed."""
@@ -68,7 +78,7 @@ def listed_at(client: httpx.AsyncClient, issuer: str) -> FindDirectory:
             found = _Listing.model_validate_json(reply.content, extra="ignore")
         except (httpx.HTTPError, ValidationError):
             return SILENT
-        return Directory({one.id: one for one in found.organisations})
+        return Directory({one.id: one for one in found.organisations}, networks=found.networks)
 
     return find
 

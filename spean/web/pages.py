@@ -35,7 +35,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import JSONResponse, RedirectResponse
 
 from spean.auth import Caller
-from spean.db import Tx
+from spean.db import DatabaseProblem, Tx
 from spean.gated import GatedResponse
 from spean.http import Command, Door, Reply
 from spean.problem import REFUSALS, Refusal
@@ -125,7 +125,7 @@ class At:
         return {
             "at": self, "words": self.words, "visitor": self.visitor, "now": self.now, "form": Form(), "errors": {},
             "done": DONE.get(done), "path": self.request.url.path,
-            "here": self.request.url.path if self.request.method == "GET" else "/",
+            "here": (local(self.request.url.path) if self.request.method == "GET" else None) or "/",
             "new_key": lambda: secrets.token_urlsafe(24),
         }  # fmt: skip
 
@@ -282,8 +282,19 @@ async def say_problem(request: Request, error: Refusal) -> Response:
         return RedirectResponse(SIGN_IN + (f"?next={quote(back, safe='')}" if back else ""), HTTPStatus.SEE_OTHER)
     try:
         at = await _at(request)
-    except Refusal:
-        at = At(request, None, words_for(request, None), datetime.now(UTC), _stranger(request))
+    except (Refusal, DatabaseProblem):
+        return await say_outside(request, error)
+    return _said(at, error)
+
+
+async def say_outside(request: Request, error: Refusal) -> Response:
+    """The same where nobody can be asked whose browser it is: the request was refused before it was read, or its address is
+    no service's."""
+    return _said(At(request, None, words_for(request, None), datetime.now(UTC), _stranger(request)), error)
+
+
+def _said(at: At, error: Refusal) -> Response:
+    request = at.request
     status, why = REFUSALS[error.code]
     detail = PROBLEMS.get(error.code, why)
     if _by_script(request):

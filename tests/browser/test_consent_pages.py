@@ -12,7 +12,16 @@ from schemas.vocabulary import StaffRole
 from services.intake.consent.notices import FOLDER, english, notice_in, written_languages
 from services.intake.network import listed_at
 from tests.browser.meeting import (
-    ENTRIES, TALK, Answer, another_session, draft_in, drafts, key_is_gone, path_of, talk_begun, talked,
+    ENTRIES,
+    TALK,
+    Answer,
+    another_session,
+    draft_in,
+    drafts,
+    key_is_gone,
+    path_of,
+    talk_begun,
+    talked,
 )  # fmt: skip
 from tests.browser.visiting import at_browser, signed_in, walker
 from tests.builders import World, eventually

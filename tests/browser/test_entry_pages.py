@@ -10,7 +10,14 @@ from playwright.async_api import Browser
 from schemas.vocabulary import StaffRole
 from spean.web.visitor import COOKIE
 from tests.browser.meeting import (
-    ENTRIES, NEW, WHERE, another_session, at_check, begun, draft_in, drafts, key_is_gone,
+    ENTRIES,
+    NEW,
+    another_session,
+    at_check,
+    begun,
+    draft_in,
+    drafts,
+    key_is_gone,
 )  # fmt: skip
 from tests.browser.visiting import Screen, at_browser, signed_in, walker
 from tests.builders import World, eventually

@@ -248,6 +248,26 @@ async def test_who_may_not_know_of_an_arrival_is_not_told_by_a_mark(world: World
         assert "changed since you looked" not in after.text
         assert "answered" in after.text
         assert f"{LIST}/{handoff}" not in (await sender.get(f"{LIST}?show=ended")).links_to
+        await sender.send((await sender.get(f"{LIST}/{handoff}/cancel")).form("/cancel"))
+        shown = {show: await sender.get(f"{LIST}?show={show}") for show in ("open", "mine", "ended")}
+        assert [show for show, one in shown.items() if f"{LIST}/{handoff}" in one.links_to] == ["ended"]
+        assert "closed" in shown["ended"].text
+
+
+@pytest.mark.parametrize("may_know", [True, False])
+async def test_somebody_missing_needs_me_where_i_may_know_it(world: World, *, may_know: bool) -> None:
+    entry = await world.entry()
+    await world.consent(entry, "service")
+    categories = ["functional_needs", *(["placement"] if may_know else [])]
+    await world.consent(entry, "share_referral", categories=categories)
+    await world.sender.partner.post(f"/intake/entries/{entry}/case")
+    handoff, _ = await accepted(world, entry)
+    async with world.made.services["intake"].db.transaction("test.missing") as tx:
+        await tx.conn.execute("update handoff set state = 'missing' where id = $1", handoff)
+    async with walker(world, world.sender, StaffRole.SENDER) as sender:
+        mine = await sender.get(f"{LIST}?show=mine")
+        assert (f"{LIST}/{handoff}" in mine.links_to) is may_know
+        assert ("did not arrive in time" in (await sender.get(LIST)).text) is may_know
 
 
 KHMER = {"Bed tonight": "គ្រែសម្រាប់យប់នេះ", "Legal help": "ជំនួយ\u200bផ្លូវច្បាប់"}

@@ -10,10 +10,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from schemas.vocabulary import StaffRole
+from services.intake.consent.answers import FIELDS
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR
-from tests.browser.visiting import signed_in
+from spean.web.visitor import COOKIE
+from tests.browser import meeting
+from tests.browser.visiting import Walker, signed_in
 from tests.builders import Organisation, World, eventually
 from tests.integration import staff
 

@@ -110,6 +110,7 @@ async def test_numbers_only_rise_and_each_sees_the_own():
         assert await hub.wait(one, 7, within_s=5) == 9
         numbers.numbers[one] = 2  # a reader of an older copy
         assert await hub.wait(one, 9, within_s=0.1) == 9
+        assert await hub.now(one) == 9
         assert await waiting == 0
 
 

@@ -126,6 +126,24 @@ async def test_a_suspended_organisation_is_signed_out_at_once_and_for_good(world
     assert await alive(db, theirs.cookie)
 
 
+async def test_a_session_asks_each_time_whether_its_organisation_and_its_person_may(world: World) -> None:
+    """Also where nothing has ended it."""
+    someone = await member(world.made, (await world.house("House")).id)
+    opened, db = await someone.signs_in(), someone.desk.db
+    digest = opener_digest(opened.cookie)
+    assert digest is not None
+    for statement in (
+        "update organisation set status = 'suspended', suspended_at = now() where id = $1",
+        "update person set status = 'locked' where organisation = $1",
+    ):
+        with pytest.raises(KeyError):
+            async with db.transaction("test") as tx:
+                assert await handlers.visitor(tx, digest) is not None
+                await tx.conn.execute(statement, someone.person.organisation)
+                assert await handlers.visitor(tx, digest) is None
+                raise KeyError  # nothing of it stays
+
+
 @pytest.mark.parametrize(
     "value", ["", "x" * 43, "é" * 43, "x" * 5_000, "../../etc/passwd", "\x00" * 43, "a" * 42 + "="]
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Response
@@ -54,7 +54,7 @@ async def new_network(at: Administrator) -> Response:
     return at.page(f"{ROOM}/network_new.html", **await _choices(at))
 
 
-async def _choices(at: At) -> dict[str, object]:
+async def _choices(at: At) -> dict[str, Any]:
     async with database(at).transaction("admin.choices") as tx:
         return {"organisations": await active(tx), "usual": USUAL, "windows": Windows()}
 
@@ -77,7 +77,7 @@ async def found_network(sent: AdministratorSent) -> Response:
     return sent.see(f"{LIST}/{id_in(made)}", done="saved")
 
 
-async def _shown(at: At, network: UUID) -> dict[str, object]:
+async def _shown(at: At, network: UUID) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
     async with database(at).transaction("admin.network") as tx:
         found, members = await store.network(tx, network), await store.joined(tx, network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from fastapi import Response
@@ -74,7 +75,7 @@ async def register(sent: AdministratorSent) -> Response:
 async def one_organisation(organisation: UUID, at: Administrator) -> Response:
     async with database(at).transaction("admin.organisation") as tx:
         one = await partners.organisation(tx, organisation)
-        found = {
+        found: dict[str, Any] = {
             "networks": await store.networks_of(tx, organisation), "people": await people.listed(tx, 200, organisation),
             "places": await places.places_of(tx, organisation),
             "systems": [each for each in await partners.systems(tx, 1_000) if each.organisation == organisation],
@@ -83,7 +84,7 @@ async def one_organisation(organisation: UUID, at: Administrator) -> Response:
     return at.page(f"{ROOM}/organisation.html", one=one, suspended=suspended, **found)
 
 
-async def _facing(at: At, organisation: UUID) -> dict[str, object]:
+async def _facing(at: At, organisation: UUID) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
     async with database(at).transaction("admin.suspension") as tx:
         one = await partners.organisation(tx, organisation)

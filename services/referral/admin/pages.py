@@ -107,4 +107,6 @@ async def history(
         found = await store.lines(tx, _HISTORY_MOST, whats=whats, organisation=organisation, before=before)
         one = await partners.organisation(tx, organisation) if organisation else None
     more = found[-1].number if len(found) == _HISTORY_MOST else None
-    return at.page(f"{ROOM}/history.html", lines=found, more=more, about=about, kinds=ABOUT, said=SAID, organisation=one)
+    return at.page(
+        f"{ROOM}/history.html", lines=found, more=more, about=about, kinds=ABOUT, said=SAID, organisation=one
+    )

@@ -78,9 +78,7 @@ async def register(organisation: UUID, sent: AdministratorSent) -> Response:
             raise Incomplete({"max_age": N_("The last age comes before the first: look at both again.")})
         if {GROUP_OF[one] for one in given.service_types} != {group}:
             raise Incomplete({"service_types": SAID["enum"]})
-        eligibility = Eligibility(
-            sexes=given.sexes, min_age=given.min_age, max_age=given.max_age, needs=given.needs
-        )
+        eligibility = Eligibility(sexes=given.sexes, min_age=given.min_age, max_age=given.max_age, needs=given.needs)
         body = forms.read(api.PlaceBody, {
             "organisation": organisation, "network": given.network, "service_types": given.service_types,
             "area": given.area, "eligibility": eligibility, "usable": given.usable,

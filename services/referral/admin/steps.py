@@ -38,7 +38,7 @@ def steps(facts: Facts, network: UUID | None, organisations: int, *, rules: bool
         Step(N_("A network"), N_("Organisations that refer people to each other, and how long each answer may take."),
              network is not None, f"{ADMIN}/networks/new", N_("Found a network")),
         Step(N_("Its members: one that meets people, one that receives them"),
-             N_("Register each organisation, then add it to the network."), facts.members > 2, here,
+             N_("Register each organisation, then add it to the network."), facts.members > 2 or bool(facts.senders and facts.places), here,
              N_("Add members")),
         Step(N_("Somebody who sends"), N_("Register them and give them their link in person."), facts.senders > 0, PEOPLE,
              people),

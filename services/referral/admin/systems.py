@@ -26,7 +26,9 @@ LIST = "/referral/pages/admin/systems"
 _LIST_MOST = 1_000
 router = page_router("administrator's pages")
 NO_KEY = N_("This is no public key of the kind Ed25519, written as a JWK: look at the example.")
-PRIVATE = N_("This is a private key. It must never leave its system: have a new pair made there, and paste the public half only.")
+PRIVATE = N_(
+    "This is a private key. It must never leave its system: have a new pair made there, and paste the public half only."
+)
 HAS_IT = N_("The system has this key already, or had it: a new pair is needed.")
 NAME_TAKEN = N_("There is a system of this name already, or was one: choose another.")
 

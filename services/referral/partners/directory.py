@@ -13,6 +13,9 @@ from services.referral.partners import store
 from spean.http import View
 from spean.web.pages import At, at_with, page_router
 
+_NETWORKS_MOST = 1_000
+# Their work is about every network of the installation.
+_EVERYWHERE = frozenset({"intake:rules", "referral:admin"})
 router = page_router("directory")
 
 
@@ -20,22 +23,35 @@ class Listed(View):
     name: str
     sample: bool
     facts: OrganisationFacts
+    networks: tuple[UUID, ...]
+
+
+class ListedNetwork(View):
+    id: UUID
+    name: str
 
 
 class DirectoryView(View):
     organisations: tuple[Listed, ...]
+    networks: tuple[ListedNetwork, ...]
 
 
 @router.get("/directory")
 async def directory(request: Request, at: Annotated[At, Depends(at_with())]) -> DirectoryView:
-    """The organisations of every network that the visitor's organisation is in, with what the network vouches for."""
-    networks: frozenset[UUID] = at.who.networks
+    """The organisations of every network that the visitor's organisation is in, with what the network vouches for; who
+    reviews rules or administers sees every network."""
     async with request.app.state.door.db.transaction("directory.read") as tx:
-        found = await store.members_of(tx, networks)
+        every = {row["id"]: row["name"] for row in await store.networks(tx, _NETWORKS_MOST)}
+        seen = every.keys() if at.who.scopes & _EVERYWHERE else at.who.networks & every.keys()
+        found = await store.members_of(tx, seen)
+        within: dict[UUID, list[UUID]] = {}
+        for network in seen:
+            for member in await store.members(tx, network):
+                within.setdefault(member, []).append(network)
     return DirectoryView(organisations=tuple(
         Listed(name=one.name, sample=one.sample, facts=OrganisationFacts(
             organisation=one.id, type=one.type, country=one.country, law_enforcement=one.law_enforcement,
             status=one.status,
-        ))
+        ), networks=tuple(sorted(within[one.id])))
         for one in found
-    ))  # fmt: skip
+    ), networks=tuple(ListedNetwork(id=id_, name=name) for id_, name in every.items() if id_ in seen))  # fmt: skip

@@ -113,7 +113,7 @@ async def _new_page(request: Request) -> Mapping[str, Any]:
 
 @router.get("/people/new")
 async def somebody_new(request: Request, at: Administrator) -> Response:
-    return at.page(f"{ROOM}/new.html", **await _new_page(request))
+    return at.page(f"{ROOM}/new.html", wanted=request.query_params.get("organisation", ""), **await _new_page(request))
 
 
 @router.post("/people/new")
