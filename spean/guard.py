@@ -44,6 +44,7 @@ _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
 )
 _ONLY_HTTPS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 

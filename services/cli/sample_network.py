@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.vocabulary import DataCategory, Need, OrganisationType, Purpose, ServiceGroup, ServiceType, Sex
+from schemas.vocabulary import DataCategory, Need, OrganisationType, ServiceType, Sex
+from services.intake.rules import usual
 
-_T, _S, _N, _C, _P = OrganisationType, ServiceType, Need, DataCategory, Purpose
+_T, _S, _N, _C = OrganisationType, ServiceType, Need, DataCategory
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ ORGANISATIONS = (
     Known("cn-legal", "Legal aid Nanning", _T.LEGAL_AID, "CN", (Pool("slots", "CN-GX", 15, _LAW, _ANYBODY),)),
 )  # fmt: skip
 
-SENDS = frozenset({_T.BORDER_POST, _T.HOTLINE, _T.POLICE})
+SENDS = usual.SENDS | {_T.POLICE}
 _SEND, _RECEIVE = ("intake:send", "referral:send"), ("referral:receive",)
 SCOPES: Mapping[OrganisationType, tuple[str, ...]] = {
     **dict.fromkeys((_T.BORDER_POST, _T.HOTLINE), _SEND),
@@ -115,35 +116,15 @@ SCOPES: Mapping[OrganisationType, tuple[str, ...]] = {
     _T.COORDINATION: ("referral:coordinate", "notify:watch"),
 }
 
-# Need-to-know: what a kind of service reads after it has accepted. Before, everybody sees the offer's bands alone.
-_BANDS = ("age_band", "sex", "needs", "languages")
-_WHO = (*_BANDS, "name", "age_years", "phone", "contact_notes", "safety_notes")
-_STORY = ("account", "exploitation", "means_of_control")
-PACKET: Mapping[ServiceGroup, tuple[str, ...]] = {
-    ServiceGroup.SHELTER: (*_WHO, "citizenship", "family_notes", "health_notes"),
-    ServiceGroup.HEALTH: (*_WHO, "health_notes"),
-    ServiceGroup.PSYCHOSOCIAL: (*_WHO, "family_notes", "health_notes", *_STORY),
-    ServiceGroup.LEGAL: (*_WHO, "citizenship", "legal_notes", "documents", "recruiter_notes", *_STORY),
-    ServiceGroup.IDENTIFICATION: (*_WHO, "citizenship", "legal_notes", "documents", *_STORY),
-    ServiceGroup.RETURN: (*_WHO, "citizenship", "family_notes", "documents"),
-    ServiceGroup.LIVELIHOOD: (*_BANDS, "name", "phone", "contact_notes"),
-    ServiceGroup.OTHER: (*_BANDS, "name", "phone", "contact_notes", "safety_notes"),
-}
-
-# Agreements: what a sender may give to a kind of organisation, and what comes back about where the person is.
-_BASIC = (_C.FUNCTIONAL_NEEDS, _C.SAFETY, _C.IDENTITY, _C.CONTACT)
-_LEGAL = (_C.ACCOUNT, _C.ALLEGED_OFFENDER, _C.LEGAL_STATUS, _C.DOCUMENTS_PHOTO)
+# As is usual (`services.intake.rules.usual`), and for police, ministries and embassies besides, which nobody may be told of
+# unless the person names them.
+PACKET, GIVEN_BACK, PURPOSES = usual.PACKET, usual.GIVEN_BACK, usual.PURPOSES
 GIVEN_TO: Mapping[OrganisationType, tuple[DataCategory, ...]] = {
-    _T.SHELTER: (*_BASIC, _C.FAMILY, _C.HEALTH),
-    _T.CLINIC: (*_BASIC, _C.HEALTH),
-    _T.LEGAL_AID: (*_BASIC, *_LEGAL),
-    _T.NGO: (*_BASIC, _C.FAMILY, _C.HEALTH, _C.ACCOUNT),
-    _T.MINISTRY: (*_BASIC, _C.ACCOUNT, _C.LEGAL_STATUS, _C.DOCUMENTS_PHOTO),
+    **usual.GIVEN_TO,
+    _T.MINISTRY: (*usual.BASIC, _C.ACCOUNT, _C.LEGAL_STATUS, _C.DOCUMENTS_PHOTO),
     _T.EMBASSY: (_C.FUNCTIONAL_NEEDS, _C.IDENTITY, _C.CONTACT, _C.DOCUMENTS_PHOTO),
     _T.POLICE: (_C.FUNCTIONAL_NEEDS, _C.SAFETY, _C.IDENTITY, _C.CONTACT, _C.ALLEGED_OFFENDER),
 }
-GIVEN_BACK = (_C.PLACEMENT,)
-PURPOSES = (_P.REFERRAL, _P.SERVICE_PROVISION, _P.FOLLOW_UP)
 
 # Corridors. The Memorandum of Understanding of 2004 (COMMIT) was signed by all six; the years are those of the bilateral
 # texts. Whether any of them is a sufficient basis is for each operator's lawyer to say, so each row says that it is a sample.
@@ -161,4 +142,4 @@ CORRIDORS: Mapping[tuple[str, str], str] = {
     ("CN", "VN"): "China–Viet Nam agreement of 2010",
     ("LA", "VN"): "Lao–Vietnamese agreement of 2010",
 }
-CROSSING = (*_BASIC, _C.FAMILY, _C.HEALTH, _C.LEGAL_STATUS, _C.PLACEMENT)
+CROSSING = (*usual.BASIC, _C.FAMILY, _C.HEALTH, _C.LEGAL_STATUS, _C.PLACEMENT)

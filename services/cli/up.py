@@ -86,9 +86,17 @@ async def started(settings: Settings, console: Console) -> AsyncIterator[tuple[I
 async def _ways_in(made: Installation, loaded: Sample | None) -> list[str]:
     """Lines about how people sign in: links for the sample's staff, or for the first administrator."""
     network = made.services["referral"]
+    if loaded is None and not made.settings.local:
+        # What is printed may end in a log that others read; a link is made for who asks for one at a terminal.
+        return ["  set up   an administrator: .venv/bin/spean administrator prints a link that works once"]
     if loaded is None:
         link = await people.first_administrator(network.db, network.app.state.desk, made.url)
-        return [] if link is None else [f"  set up   the first administrator, once, within 72 h: {link}"]
+        if link is None:
+            return []
+        return [
+            f"  set up   the first administrator, once, within 72 h: {link}",
+            "           it leads from nothing to the first accepted referral, step by step",
+        ]
     if not made.settings.local:
         return []
     links = await people.sample_links(network.db, made.url)

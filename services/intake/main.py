@@ -35,6 +35,7 @@ from services.intake.network import listed_at
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
 from services.intake.rules import pages as rules_pages
+from services.intake.rules import usual_pages
 from services.intake.screening import api as screening_api
 from services.intake.screening import pages as screening_pages
 from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
@@ -60,7 +61,7 @@ def api() -> FastAPI:
     with_pages(
         app, drafts_pages.router, steps.router, cases_pages.router, preview.router, consent_pages.router,
         stopping_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
-        screening_pages.router, rules_pages.router,
+        screening_pages.router, rules_pages.router, usual_pages.router,
     )  # fmt: skip
     return app
 

@@ -56,7 +56,9 @@ async def build(parts: Parts) -> Service:
 
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
-    app.state.visitors = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
+    sessions = Verifier(issuer, NAME, network_keys, Kind.SESSION)
+    app.state.visitors = exchanged_at(client, issuer, sessions, NAME)
+    app.state.watchers = exchanged_at(client, issuer, sessions, NAME, watching=True)
     mail = Mail(parts.settings.smtp, parts.settings.mail_from, f"{parts.url}/referral/")
     service = Service(
         name=NAME,

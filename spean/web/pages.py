@@ -47,7 +47,7 @@ from spean.web.static import takes_brotli
 from spean.web.visitor import COOKIE, FindVisitor, Visitor
 from spean.web.words import Words, catalogue, chosen, languages
 
-LANGUAGE = "spean-language"
+LANGUAGE = "__Host-spean-language"
 # Names a browser that has not signed in, for the token of its forms.
 STRANGER = "__Host-spean-form"
 SIGN_IN = "/referral/pages/sign-in"
@@ -219,9 +219,10 @@ async def sent_by_anyone(request: Request) -> Sent:
 
 
 async def _at(request: Request, *, stopping: bool = False) -> At:
-    """`stopping`: where the issuer of sessions does not answer, whoever it vouched for lately may still stop something.
-    Raises Refusal `busy`."""
-    visitors: FindVisitor = request.app.state.visitors
+    """`stopping`: where the issuer of sessions does not answer, whoever it vouched for lately may still stop something. A
+    page that looks by itself is no use of the session: nobody may be there. Raises Refusal `busy`."""
+    state = request.app.state
+    visitors: FindVisitor = getattr(state, "watchers", state.visitors) if _by_itself(request) else state.visitors
     value = request.cookies.get(COOKIE)
     try:
         visitor = await visitors(value) if value else None
@@ -231,6 +232,11 @@ async def _at(request: Request, *, stopping: bool = False) -> At:
             raise
         visitor = await remembered(value)
     return At(request, visitor, words_for(request, visitor), datetime.now(UTC), _stranger(request))
+
+
+def _by_itself(request: Request) -> bool:
+    """Does a part of a page ask, which nobody has pressed anything for?"""
+    return request.method == "GET" and request.headers.get("hx-request") == "true"
 
 
 async def _sent(request: Request, *, stopping: bool = False) -> Sent:
@@ -275,7 +281,7 @@ def _by_script(request: Request) -> bool:
 async def say_problem(request: Request, error: Refusal) -> Response:
     """A refusal as a page: what it means, and where to go on. Nothing of what was sent is in it, but for a form of the
     same browser whose session has ended, which may be sent again."""
-    if request.headers.get("hx-request") == "true" and REFUSALS[error.code][0] < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if _by_itself(request) and REFUSALS[error.code][0] < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _whole_page(request, REFUSALS[error.code][0])
     if error.code == "no-session" and request.method in {"GET", "HEAD"} and not _by_script(request):
         back = local(request.url.path + (f"?{request.url.query}" if request.url.query else ""))

@@ -86,15 +86,17 @@ def visitor_in(claims: Mapping[str, Any]) -> Visitor:
         raise Refusal("bad-token") from None
 
 
-def exchanged_at(client: httpx.AsyncClient, issuer: str, verifier: Verifier, audience: str) -> FindVisitor:
+def exchanged_at(
+    client: httpx.AsyncClient, issuer: str, verifier: Verifier, audience: str, *, watching: bool = False
+) -> FindVisitor:
     """For a service that is not the issuer: shows the cookie at `issuer`/sessions/exchange and checks the token that comes
-    back. The function raises Refusal `busy` where the issuer does not answer."""
+    back. `watching`: it does not count as use of the session. The function raises Refusal `busy` where the issuer does
+    not answer."""
 
     async def find(value: str) -> Visitor | None:
         try:
-            reply = await client.post(
-                f"{issuer}/sessions/exchange", json={"session": value, "audience": audience}, timeout=EXCHANGE_LIMIT_S
-            )
+            shown = {"session": value, "audience": audience, "watching": watching}
+            reply = await client.post(f"{issuer}/sessions/exchange", json=shown, timeout=EXCHANGE_LIMIT_S)
             if reply.status_code == httpx.codes.UNAUTHORIZED:
                 return None
             reply.raise_for_status()

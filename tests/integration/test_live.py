@@ -19,6 +19,7 @@ import pytest
 from schemas.vocabulary import StaffRole
 from services.cli import installation
 from services.cli.installation import Installation
+from spean.crypto import opener_digest
 from spean.db import DatabaseProblem
 from spean.web import live
 from spean.web.live import Hub, Rising, Shared
@@ -323,6 +324,37 @@ async def test_it_says_goodbye_when_the_organisation_is_suspended(town: Town, ch
     async with watching(town.made.url, DASHBOARD, cookie) as stream:
         await town.admin.post(f"/referral/organisations/{other.id}/suspend")
         assert (await stream.next())[0] == "bye"
+
+
+@pytest.mark.parametrize("service", ["notify", "referral"])
+async def test_a_page_that_looks_by_itself_keeps_no_session_open(town: Town, service: str) -> None:
+    """Nobody may sit before it: its session ends as if it were shut."""
+    who, role = {
+        "notify": (town.coordinator, StaffRole.COORDINATOR), "referral": (town.first, StaffRole.RECEIVER),
+    }[service]  # fmt: skip
+    page = {"notify": "/notify/pages/dashboard", "referral": "/referral/pages/inbox"}[service]
+    cookie = await signed_in(town.made, who, role)
+    digest = opener_digest(cookie)
+
+    async def seen(shift: str = "0") -> datetime:
+        async with town.records() as tx:
+            at: datetime = await tx.conn.fetchval(
+                "update session set seen_at = seen_at - $2::text::interval where digest = $1 returning seen_at",
+                digest,
+                shift,
+            )
+            return at
+
+    before = await seen("20 minutes")
+    async with httpx.AsyncClient(
+        base_url=town.made.url, headers={"Cookie": f"{COOKIE}={cookie}"}, timeout=15
+    ) as client:
+        assert (await client.get(f"{page}/now", headers={"HX-Request": "true"})).status_code == 200
+        async with watching(town.made.url, f"/{service}/pages/live", cookie, **{"HX-Request": "true"}):
+            pass
+        assert await seen() == before
+        assert (await client.get(page)).status_code == 200
+        assert await seen() > before
 
 
 def test_a_session_is_looked_at_once_a_minute_at_least():

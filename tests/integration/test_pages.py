@@ -175,8 +175,8 @@ async def test_the_language_is_kept_and_never_leads_away(world: World) -> None:
         assert answer.headers["location"] == "/"
         answer = await visit.client.get(f"/pages/language?to=km&next={INBOX}")
         assert answer.headers["location"] == INBOX
-        assert "spean-language=km" in answer.headers["set-cookie"]
-        page = await visit.client.get("/pages/offline", headers={"Cookie": "spean-language=km"})
+        assert "__Host-spean-language=km" in answer.headers["set-cookie"]
+        page = await visit.client.get("/pages/offline", headers={"Cookie": "__Host-spean-language=km"})
         assert '<html lang="km"' in page.text
 
 

@@ -14,6 +14,7 @@ from schemas.vocabulary import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR, Person, Status
 from services.referral.sessions import factors, passkeys, store
+from services.referral.sessions.domain import CHALLENGES_MOST
 from services.referral.sessions.handlers import Opened
 from spean.crypto import opener_digest
 from spean.problem import Refusal
@@ -82,6 +83,22 @@ async def test_a_challenge_is_for_one_answer_within_five_minutes(world: World) -
     for opener, given in ((step, options), (wrong, asked), (late, again), ("x", options)):
         with pytest.raises(Refusal, match="step-gone"):
             await passkeys.sign_in(desk, opener, key.get(given))
+
+
+async def test_challenges_that_nobody_answers_are_bounded(world: World) -> None:
+    desk = desk_of(world.made)
+    async with desk.db.transaction("test") as tx:
+        await tx.conn.execute(
+            "insert into step (digest, kind, value, ends_at) select sha256(i::text::bytea), 'passkey', '', "
+            "now() + interval '1 minute' + i * interval '1 ms' from generate_series(1, $1::int) i",
+            CHALLENGES_MOST + 500,
+        )  # fmt: skip
+    step, options = await passkeys.challenge(desk)
+    async with desk.db.transaction("test") as tx:
+        assert await tx.conn.fetchval("select count(*) from step where person is null") <= CHALLENGES_MOST + 1
+        assert await store.step(tx, "passkey", opener_digest(step) or b"") is not None, "the newest stays"
+        await tx.conn.execute("delete from step where person is null")
+    assert options
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from services.cli.installation import Installation
 from spean.settings import Settings
 from tests.builders import network_in
 from tests.security.operations import Stage, staged
+from tests.security.page_town import Town, settle
 from tests.security.state import state_of
 
 # Long enough that no offer of the stage runs out while it is looked at.
@@ -21,6 +22,14 @@ async def stage(installed: tuple[Installation, Settings]) -> AsyncIterator[Stage
     made, settings = installed
     async with network_in(made, settings, windows=SLOW) as world:
         yield await staged(world)
+
+
+@pytest.fixture(scope="package")
+async def town(installed: tuple[Installation, Settings]) -> AsyncIterator[Town]:
+    """One town for every test of pages."""
+    made, settings = installed
+    async with network_in(made, settings, windows=SLOW) as world:
+        yield await settle(world)
 
 
 @pytest.fixture(scope="module")

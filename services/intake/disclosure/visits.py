@@ -55,7 +55,7 @@ async def find(tx: Tx, opener: str, offer: UUID) -> Visit | None:
     """The visit that this cookie opens; None where it has ended, or is for another offer."""
     digest = opener_digest(opener)
     row = digest and await tx.conn.fetchrow(
-        "select * from packet_session where digest = $1 and $2::uuid is not null and ends_at > $3", digest, offer, tx.now
+        "select * from packet_session where digest = $1 and offer = $2 and ends_at > $3", digest, offer, tx.now
     )
     if not row:
         return None

@@ -18,6 +18,7 @@ router = APIRouter(tags=["sign-in"])
 class ExchangeBody(Body):
     session: Annotated[str, Field(max_length=200)]
     audience: Literal["intake", "notify"]
+    watching: bool = Field(default=False, description="a page looks by itself: no use of the session")
 
 
 class SessionTokenView(View):
@@ -29,7 +30,8 @@ class SessionTokenView(View):
 async def exchange(body: ExchangeBody, request: Request) -> SessionTokenView:
     """Exchange a visitor's session for a token of a minute, for one service that serves pages. Whoever has the session may;
     it is sent in the body, which no page of another site can do. Takes no Idempotency-Key: every answer is a new token."""
-    find: FindVisitor = request.app.state.visitors
+    state = request.app.state
+    find: FindVisitor = state.watchers if body.watching else state.visitors
     visitor = await find(body.session)
     if visitor is None:
         raise Refusal("no-session")

@@ -121,13 +121,14 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def place_of(address: str) -> str:
-    """What tries are counted by: an IPv4 address, or the part of an IPv6 address that belongs to one site."""
+def place_of(address: str) -> str | None:
+    """What tries are counted by: an IPv4 address, or the part of an IPv6 address that belongs to one site. None for one that
+    is not of the internet: it may be a proxy's, behind which is everybody."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return "unknown"
-    if found.version == 4:
-        return str(found)
-    mapped = found.ipv4_mapped
-    return str(mapped) if mapped else str(ipaddress.ip_network((found, _IPV6_SITE), strict=False))
+        return None
+    plain = (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+    if not plain.is_global:
+        return None
+    return str(plain) if plain.version == 4 else str(ipaddress.ip_network((plain, _IPV6_SITE), strict=False))

@@ -52,25 +52,25 @@ class Opened:
     person: UUID
 
 
-def find_visitor(db: Database) -> FindVisitor:
-    """Who a session cookie is, from the sessions themselves."""
+def find_visitor(db: Database, *, watching: bool = False) -> FindVisitor:
+    """Who a session cookie is, from the sessions themselves. `watching`: it does not count as use of the session."""
 
     async def find(value: str) -> Visitor | None:
         digest = opener_digest(value)
         if digest is None:
             return None
         async with db.transaction("session.find") as tx:
-            return await visitor(tx, digest)
+            return await visitor(tx, digest, watching=watching)
 
     return find
 
 
-async def visitor(tx: Tx, digest: bytes) -> Visitor | None:
-    """Whoever has this session open; it counts as used now."""
+async def visitor(tx: Tx, digest: bytes, *, watching: bool = False) -> Visitor | None:
+    """Whoever has this session open; it counts as used now, but for a page that looks by itself (`watching`)."""
     row = await store.live(tx, digest)
     if row is None:
         return None
-    if tx.now - row["seen_at"] > SEEN_EVERY:
+    if not watching and tx.now - row["seen_at"] > SEEN_EVERY:
         await store.seen(tx, row["session"])
     facts = OrganisationFacts(
         organisation=row["organisation"], type=OrganisationType(row["type"]), country=row["country"],
@@ -115,12 +115,10 @@ def _counted(desk: Desk, name: str, person: Person | None, address: str, mark: s
     """What this try is counted by, always in the same order."""
     if person is not None and mark and desk.known(person.id, mark):
         return [("device", desk.bucket("device", f"{person.id} {mark}"))]
-    place = place_of(address)
-    return [
-        ("address", desk.bucket("address", place)),
-        ("name", desk.bucket("name", name)),
-        ("pair", desk.bucket("pair", f"{place} {name}")),
-    ]
+    place, by_name = place_of(address), ("name", desk.bucket("name", name))
+    if place is None:
+        return [by_name]
+    return [("address", desk.bucket("address", place)), by_name, ("pair", desk.bucket("pair", f"{place} {name}"))]
 
 
 async def _forgive(tx: Tx, counted: Counted) -> None:
@@ -256,9 +254,9 @@ async def end_one(tx: Tx, who: Visitor, session: UUID) -> None:
 
 async def ask_recovery(desk: Desk, typed_name: str, *, address: str) -> None:
     """Somebody says that they lost what they sign in with; what comes of it looks the same for every name. Raises
-    TooManyTries: a place may ask only so often."""
+    TooManyTries: a place may ask only so often (a name, where the place cannot be told)."""
     name = comparable(typed_name) if len(typed_name) <= _TYPED_MOST else ""
     async with desk.db.transaction("recovery.ask") as tx:
-        await store.count_try(tx, "ask", desk.bucket("ask", place_of(address)))
+        await store.count_try(tx, "ask", desk.bucket("ask", place_of(address) or f"name {name}"))
         if usable(name):
             await staff.ask_recovery(tx, name)

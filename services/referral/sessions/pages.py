@@ -323,9 +323,12 @@ async def ended(request: Request, answer: Response, wiped: str) -> Response:
 
 @router.get("/leave")
 async def leave(request: Request) -> Response:
-    """Quick exit, a plain link so that it works everywhere: out at once, and on to another site. The worst that another
-    site can do with it is to sign somebody out."""
+    """Quick exit, a plain link so that it works everywhere: out at once, and on to another site. A link on another site, or
+    a browser that looks ahead, ends nothing."""
     elsewhere = RedirectResponse(ELSEWHERE, HTTPStatus.SEE_OTHER)
+    ahead = "prefetch" in request.headers.get("sec-purpose", "")
+    if ahead or request.headers.get("sec-fetch-site") == "cross-site":
+        return elsewhere
     return await ended(request, elsewhere, '"cache", "cookies", "storage"')
 
 

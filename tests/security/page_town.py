@@ -1,0 +1,216 @@
+"""A network in which each page has something to show, and somebody of each role at a browser without JavaScript."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+
+from schemas.vocabulary import StaffRole
+from services.intake.disclosure.pages import COOKIE as PACKET
+from services.referral.people import handlers as people
+from services.referral.people import store as people_store
+from services.referral.sessions import store as sessions
+from services.referral.sessions.store import Passkey
+from spean.ids import opaque_id
+from spean.web.visitor import COOKIE, Visitor
+from tests.browser.visiting import signed_in
+from tests.builders import Organisation, World
+from tests.integration import staff
+from tests.security.operations import Stage, staged
+from tests.security.pages import FORM, SENT_FROM_HERE, Form, Route, Shown, addresses, door_of
+from tests.security.state import state_of
+
+# What looking at a page may change: when a session was last used, and who was vouched for.
+_LOOKING = frozenset({"referral.session", "intake.vouched", "referral.tries", "referral.step"})
+
+
+@dataclass
+class Guest:
+    """Somebody at a browser: cookies by name, and the tokens of their forms by service."""
+
+    client: httpx.AsyncClient
+    cookies: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sent_along(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.client.get(path, headers={"Accept-Language": "en", "Cookie": self.sent_along, **headers})
+
+    async def token(self, service: str) -> str:
+        """For forms of this service: of a session, from where scripts of ours ask; else from the sign-in."""
+        if service not in self.tokens and COOKIE in self.cookies:
+            self.tokens[service] = (await self.get(f"/{service}/pages/token")).json()["csrf"]
+        elif service not in self.tokens:
+            answer = await self.get("/referral/pages/sign-in")
+            for one in answer.headers.get_list("set-cookie"):
+                name, _, rest = one.partition("=")
+                self.cookies[name] = rest.partition(";")[0]
+            sent = next(form for form in Shown(answer.text).forms if form.path.endswith("/sign-in")).filled()
+            self.tokens[service] = sent["csrf"][0]
+        return self.tokens[service]
+
+    async def post(self, path: str, fields: Mapping[str, Any], *, token: bool = True, **headers: str) -> httpx.Response:
+        """A form, with a token of this guest and a key of its own unless `fields` say others."""
+        given: dict[str, Any] = {"key": secrets.token_urlsafe(24)}
+        if token:
+            given["csrf"] = await self.token(path.split("/")[1])
+        return await self.send(path, urlencode({**given, **fields}, doseq=True).encode(), **headers)
+
+    async def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        """These bytes, as a browser would send the body of a form."""
+        return await self.client.post(path, content=body, headers={**SENT_FROM_HERE, "Cookie": self.sent_along, **headers})
+
+
+@dataclass
+class Town:
+    """`objects`: ids by name, also of what pages alone know; `guests`: somebody of each role, and others (see `settle`)."""
+
+    stage: Stage
+    guests: dict[str, Guest]
+    objects: dict[str, str]
+
+    @property
+    def world(self) -> World:
+        return self.stage.world
+
+    @property
+    def nowhere(self) -> dict[str, str]:
+        """An id that nothing has, for each name."""
+        return {name: secrets.token_urlsafe(32) if name in {"link", "invite"} else str(uuid4()) for name in self.objects}
+
+    async def state(self) -> dict[str, str]:
+        """What is in every database, but for what looking at a page leaves."""
+        return {name: digest for name, digest in (await state_of(self.stage)).items() if name not in _LOOKING}
+
+    def paths(self, route: Route) -> list[str]:
+        """The route's addresses with objects of the town."""
+        return addresses(route, self.objects)
+
+    def guest_of(self, route: Route) -> Guest:
+        """Whose page it is."""
+        door = door_of(route)
+        assert door is not None
+        return self.guests[door.who]
+
+    async def forms(self, guest: Guest, path: str) -> list[Form]:
+        """The forms of a page, but for the way out."""
+        answer = await self.guests_page(guest, path)
+        return [one for one in answer.forms if one.method == "post" and not one.path.endswith("/sign-out")]
+
+    async def guests_page(self, guest: Guest, path: str) -> Shown:
+        return Shown((await guest.get(path)).text)
+
+
+async def settle(world: World) -> Town:
+    """A town in a network of its own. Beside the roles: `colleague`, of the same organisations' roles as sender and
+    receiver; `neighbour`, who does everything but administer at another organisation; `suspended` and `ended`, who did
+    everything."""
+    stage = await staged(world)
+    town = Town(stage, {}, dict(stage.objects))
+    every = tuple(StaffRole)
+    gone = await world.organisation("Suspended", "shelter", ["referral:receive"])
+    here: dict[str, tuple[Organisation, tuple[StaffRole, ...]]] = {
+        "sender": (world.sender, (StaffRole.SENDER,)), "receiver": (stage.people["receiver"], (StaffRole.RECEIVER,)),
+        "coordinator": (world.coordinator, (StaffRole.COORDINATOR,)),
+        "administrator": (world.coordinator, (StaffRole.ADMINISTRATOR,)),
+        "officer": (world.coordinator, (StaffRole.OFFICER,)), "colleague": (world.sender, (StaffRole.SENDER,)),
+        "house colleague": (stage.people["receiver"], (StaffRole.RECEIVER,)),
+        "neighbour": (stage.stranger, (StaffRole.SENDER, StaffRole.RECEIVER, StaffRole.COORDINATOR)),
+        "suspended": (gone, every), "ended": (world.coordinator, every),
+    }  # fmt: skip
+    for name, (organisation, roles) in here.items():
+        cookie = await signed_in(world.made, organisation, *roles)
+        town.guests[name] = Guest(stage.client, {COOKIE: cookie})
+    town.guests["stranger"] = Guest(stage.client)
+    for name in ("suspended", "ended"):
+        for service in world.made.services:
+            await town.guests[name].token(service)
+    await world.admin.post(f"/referral/organisations/{gone.id}/suspend")
+    await town.guests["ended"].post("/referral/pages/sign-out", {})
+    await _papers(town)
+    await _people(town)
+    return town
+
+
+async def visitor(town: Town, name: str) -> Visitor:
+    """Who a guest is to the network."""
+    found = await town.world.made.services["referral"].app.state.visitors(town.guests[name].cookies[COOKIE])
+    assert isinstance(found, Visitor)
+    return found
+
+
+def _led_to(answer: httpx.Response) -> str:
+    assert answer.status_code == 303, (answer.request.url.path, answer.status_code, Shown(answer.text).text[:400])
+    return answer.headers["location"].partition("?")[0]
+
+
+async def _papers(town: Town) -> None:
+    """A draft, a talk about consent, a screening by hand with somebody in it, an open packet."""
+    sender, receiver, own = town.guests["sender"], town.guests["receiver"], town.objects
+    made = await sender.post("/intake/pages/entries/new", {"channel": "border_post", "area": "KH-1"})
+    own["draft"] = _led_to(made).split("/")[4]
+    talk = await sender.post(f"/intake/pages/entries/{own['entry']}/consent", {})
+    own["talk"] = _led_to(talk).split("/")[4]
+    screening = _led_to(await sender.post("/intake/pages/screenings", {"area": "KH-1"}))
+    own["session_of_screening"] = screening.split("/")[4]
+    _led_to(await sender.post(f"{screening}/people", {"age_band": "adult", "sex": "female", "languages": "khm"}))
+    links = (await town.guests_page(sender, screening)).links
+    own["screened"] = next(one for one in links if one.endswith("/erase")).split("/")[-2]
+    offer = own["offer"] = own["accepted"]
+    passed_on = Shown((await receiver.post(f"/referral/pages/offers/{offer}/packet", {})).text)
+    ticket = next(form for form in passed_on.forms if "/packets/" in form.action).filled()["ticket"][0]
+    own["ticket"] = ticket
+    opened = await receiver.send(f"/intake/pages/packets/{offer}", urlencode({"ticket": ticket}).encode())
+    _led_to(opened)
+    found = next(one for one in opened.headers.get_list("set-cookie") if one.startswith(PACKET))
+    receiver.cookies[PACKET] = found.partition("=")[2].partition(";")[0]
+
+
+async def _people(town: Town) -> None:
+    """Somebody who is invited, somebody who lost a phone, another session and a passkey of the sender's, a link."""
+    made, own = town.world.made, town.objects
+    desk, sender = staff.desk_of(made), await visitor(town, "sender")
+    invited = await staff.hired(made, town.world.sender.id, StaffRole.SENDER)
+    lost = await staff.member(made, town.stage.people["receiver"].id, StaffRole.RECEIVER)
+    own["person"], own["invite"] = str(invited.id), await staff.invited(made, invited)
+    async with desk.db.transaction("test.people") as tx:
+        await people.ask_recovery(tx, lost.person.sign_in_name)
+        own["recovery"] = str((await people_store.recoveries(tx, 1000))[-1][0].id)
+        own["link"] = await people.sign_in_link(tx, staff.OPERATOR, lost.person.sign_in_name)
+        passkey = Passkey(opaque_id(), secrets.token_bytes(32), sender.person, b"key", 0, tx.now, None)
+        assert await sessions.insert_passkey(tx, passkey)
+        own["passkey"] = str(passkey.id)
+        own["session"] = str(
+            (await staff.handlers.open_session(tx, desk, sender.person, "password")).person and await _other(tx, sender)
+        )
+
+
+async def _other(tx: Any, who: Visitor) -> UUID:
+    """A session of this person that is not the one in use."""
+    return next(one.id for one in await sessions.sessions(tx, who.person) if one.id != who.session)
+
+
+async def sql(town: Town, database: str, statement: str, *values: Any) -> Any:
+    """One value from a service's database."""
+    conn = await asyncpg.connect(town.world.made.cluster.dsn(database))
+    try:
+        return await conn.fetchval(statement, *values)
+    finally:
+        await conn.close()
+
+
+def path_of(location: str) -> str:
+    return urlsplit(location).path
+
+
+__all__ = ["FORM", "Guest", "Town", "path_of", "settle", "sql", "visitor"]
