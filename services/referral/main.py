@@ -31,6 +31,7 @@ from services.referral.sessions import api as sessions_api
 from services.referral.sessions import pages as sessions_pages
 from services.referral.sessions.desk import Desk
 from services.referral.sessions.handlers import find_visitor
+from services.referral.shifts import pages as shifts_pages
 from spean.ask import Holders
 from spean.auth import Signer, Verifier
 from spean.crypto import signing_key
@@ -53,8 +54,8 @@ def api() -> FastAPI:
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
-        app, directory.router, referrals_pages.router, places_pages.router, escalations_pages.router,
-        sessions_pages.router, account_pages.router, people_pages.router, *admin_pages.routers,
+        app, directory.router, referrals_pages.router, places_pages.router, shifts_pages.router,
+        escalations_pages.router, sessions_pages.router, account_pages.router, people_pages.router, *admin_pages.routers,
     )  # fmt: skip
     return app
 

@@ -499,6 +499,17 @@ CREATE TABLE public.session (
 
 ALTER TABLE ONLY public.session FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.shift (
+    organisation uuid NOT NULL,
+    number integer NOT NULL,
+    person uuid NOT NULL,
+    name text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT shift_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+ALTER TABLE ONLY public.shift FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.step (
     digest bytea NOT NULL,
     kind text NOT NULL,
@@ -640,6 +651,9 @@ ALTER TABLE ONLY public.session
 
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_pkey PRIMARY KEY (digest);
+
+ALTER TABLE ONLY public.shift
+    ADD CONSTRAINT shift_pkey PRIMARY KEY (organisation, number);
 
 ALTER TABLE ONLY public.step
     ADD CONSTRAINT step_pkey PRIMARY KEY (digest);
@@ -788,6 +802,9 @@ ALTER TABLE ONLY public.referral
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
 
+ALTER TABLE ONLY public.shift
+    ADD CONSTRAINT shift_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
+
 ALTER TABLE ONLY public.step
     ADD CONSTRAINT step_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
 
@@ -847,6 +864,8 @@ CREATE POLICY own ON public.referral TO spean_api USING (((sender = public.curre
    FROM public.offer o
   WHERE ((o.referral = referral.id) AND (o.organisation = public.current_org()))))));
 
+CREATE POLICY own ON public.shift TO spean_api USING ((organisation = public.current_org())) WITH CHECK ((organisation = public.current_org()));
+
 ALTER TABLE public.passkey ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.password ENABLE ROW LEVEL SECURITY;
@@ -899,6 +918,8 @@ CREATE POLICY service ON public.referral TO spean_worker USING (true) WITH CHECK
 
 CREATE POLICY service ON public.session TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.shift TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.step TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.tries TO spean_worker USING (true) WITH CHECK (true);
@@ -906,6 +927,8 @@ CREATE POLICY service ON public.tries TO spean_worker USING (true) WITH CHECK (t
 CREATE POLICY service ON public.used_assertion TO spean_worker USING (true) WITH CHECK (true);
 
 ALTER TABLE public.session ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.shift ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.step ENABLE ROW LEVEL SECURITY;
 
@@ -1004,6 +1027,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.referral TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.said TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.session TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.shift TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.shift TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.step TO spean_worker;
 

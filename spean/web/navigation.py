@@ -29,6 +29,7 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
         Item("/referral/pages/inbox", N_("Inbox")),
         Item("/referral/pages/arrivals", N_("Arrivals and stays")),
         Item("/referral/pages/places", N_("Places")),
+        Item("/referral/pages/shift", N_("Shift")),
     ),
     StaffRole.COORDINATOR: (
         Item("/notify/pages/dashboard", N_("Network now")),
@@ -49,6 +50,8 @@ DONE: Mapping[str, str] = {
     "saved": N_("Saved."),
     "accepted": N_("Accepted. The places are held for this person."),
     "declined": N_("Declined. The next organisation is being asked."),
+    "verified": N_("The code was right. It is the person who was expected."),
+    "taken-over": N_("The shift is yours."),
     "arrived": N_("Arrival recorded."),
     "outcome": N_("Outcome recorded. The places are free again."),
     "requested": N_("Sent to the network. Clocks count from now."),

@@ -109,9 +109,9 @@ async def test_it_says_what_stands_and_hides_what_is_small(world: World) -> None
     flow = [[row, column, said] for table, row, column, said, _ in rows if table == "flow"]
     assert flow == [
         ["requested", "Came as far", "28–31"], ["requested", "Waiting there", "6"], ["requested", "Ended there", "0"],
-        ["asked", "Came as far", "22–25"], ["asked", "Waiting or ended there", "9"],
+        ["asked", "Came as far", "22–25"], ["asked", "Waiting or ended", "9"],
         ["accepted", "Came as far", "13–16"], ["accepted", "Waiting there", "0"], ["accepted", "Ended there", "0"],
-        ["ready", "Came as far", "13–16"], ["ready", "Waiting or ended there", "<5"],
+        ["ready", "Came as far", "13–16"], ["ready", "Waiting or ended", "<5"],
         ["arrived", "Came as far", "12"],
     ]  # fmt: skip
     places = {row: said for table, row, _, said, _ in rows if table == "places"}

@@ -103,6 +103,7 @@ async def _house_stops(found: Tour, house: Organisation) -> None:
     found.stop("arrival", "house", f"{pages}/offers/{coming}")
     found.stop("stay", "house", f"{pages}/offers/{here}")
     found.stop("outcome", "house", f"{pages}/offers/{here}/outcome")
+    found.stop("shift", "house", f"{pages}/shift")
     found.stop("places", "house", f"{pages}/places")
     found.stop("not-found", "house", f"{pages}/offers/{waiting}")
     found.stop("no-line", None, "/pages/offline")
@@ -123,6 +124,8 @@ async def _stuck(found: Tour) -> None:
     await eventually(waits)
     found.stop("escalations", "coordinator", "/referral/pages/escalations")
     found.stop("escalation", "coordinator", f"/referral/pages/escalations/{handoff}")
+    found.stop("dashboard", "coordinator", "/notify/pages/dashboard")
+    found.stop("dashboard-print", "coordinator", "/notify/pages/dashboard/print")
 
 
 async def _people_stops(found: Tour) -> None:

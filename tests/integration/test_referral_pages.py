@@ -177,3 +177,41 @@ async def test_another_coordinators_referral_is_not_there(world: World) -> None:
         await visit.get(page, 404)
         again = Forms((await visit.send(f"{page}/take", form)).text).of(f"{page}/take")
         assert (await visit.send(f"{page}/take", again)).status_code == 404
+
+
+async def test_the_code_of_somebody_who_came_without_it(world: World) -> None:
+    house, cookie, offer, code = await arrived_at_the_door(world)
+    page = f"/referral/pages/offers/{offer}"
+    async with at_desk(world.made, cookie) as visit:
+        form = (await visit.get(page)).of(f"{page}/arrived")
+        await visit.send(f"{page}/arrived", {**form, "without": "1"})
+        shown = await visit.get(page)
+        assert "Arrived without the code" in shown.text
+        check = shown.of(f"{page}/verify")
+        wrong = "000000" if code != "000000" else "111111"
+        for typed, said in (("", "Answer this question"), (wrong, "not right")):
+            answer = await visit.send(f"{page}/verify", {**check, "code": typed, "key": check["key"][::-1] + typed})
+            assert answer.status_code == 422
+            assert said in plain(answer.text)
+        assert (await visit.send(f"{page}/verify", {**check, "code": code})).status_code == 303
+        assert "Arrived without the code" not in (await visit.get(page)).text
+    del house
+
+
+async def test_a_shift_is_taken_over_by_one(world: World) -> None:
+    house, cookie, _, _ = await arrived_at_the_door(world)
+    other = await signed_in(world.made, house, StaffRole.RECEIVER)
+    shift = "/referral/pages/shift"
+    async with at_desk(world.made, cookie) as visit, at_desk(world.made, other) as next_visit:
+        assert "Nobody has taken over" in (await visit.get(shift)).text
+        mine, theirs = (await visit.get(shift)).of(shift), (await next_visit.get(shift)).of(shift)
+        assert (await visit.send(shift, mine)).status_code == 303
+        late = await next_visit.send(shift, theirs)
+        assert late.status_code == 412
+        assert shift not in (await visit.get(shift)).actions  # who has it need not take it
+        seen = await next_visit.get(shift)
+        assert "has the house since" in seen.text
+        assert (await next_visit.send(shift, seen.of(shift))).status_code == 303
+    stranger = await signed_in(world.made, await world.house("Other"), StaffRole.RECEIVER)
+    async with at_desk(world.made, stranger) as visit:
+        assert "Nobody has taken over" in (await visit.get(shift)).text

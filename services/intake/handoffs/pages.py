@@ -127,7 +127,7 @@ def _list(
         ids = await listing.page(tx, show, words, after, _LIST_MOST + 1)
         found = await handlers.seen_by_sender(tx, holder, ids[:_LIST_MOST], at.who.facts)
         known = await listing.looked(tx, at.who.person, ids)
-        shown = [one for one in found ]
+        shown = [one for one in found if show is not Show.MINE or one.state in _WAITS]
         lines = tuple(_line(at, one, known.get(one.handoff.id), tx.now) for one in shown)
         begun = await drafts.unfinished(tx, holder.keys, at.who.person)
         following = ids[_LIST_MOST - 1] if len(ids) > _LIST_MOST else None

@@ -42,10 +42,10 @@ _STAGE_WORDS: Mapping[str, str] = {
 }  # fmt: skip
 _WAITING_WORDS: Mapping[str, str] = {
     "requested": N_("nobody asked yet"), "offered": N_("waiting for a yes"), "accepted": N_("being prepared"),
-    "ready": N_("on the way, or soon"),
+    "ready": N_("about to come"),
 }  # fmt: skip
 _LEFT_WORDS: Mapping[Literal["waits", "ended", "either"], str] = {
-    "waits": N_("waiting there"), "ended": N_("ended there"), "either": N_("waiting or ended there"),
+    "waits": N_("waiting there"), "ended": N_("ended there"), "either": N_("waiting or ended"),
 }  # fmt: skip
 _ERASURE_WORDS: Mapping[str, str] = {
     "late": N_("not answered in time"), "requested": N_("asked, with time left to answer"),
@@ -133,7 +133,7 @@ class Shown:
             if stage == STAGES[-1]:
                 left = [""] * len(left)
             rows.append(Row(self._(_STAGE_WORDS[stage]), [self._came(stage), *left]))
-        heads = [N_("Came as far"), N_("Waiting there"), N_("Ended there"), N_("Waiting or ended there")]
+        heads = [N_("Came as far"), N_("Waiting there"), N_("Ended there"), N_("Waiting or ended")]
         return Table("flow", self._(N_("Referrals requested today")), [self._(head) for head in heads], rows)
 
     def _came(self, stage: str) -> str:

@@ -41,6 +41,7 @@ class OfferView(View):
     places: int
     place: UUID
     answer_by: datetime
+    arrival_verified: bool | None = Field(default=None, description="absent where nobody has arrived here")
     version: int
     content: q.OfferContent | None = Field(default=None, description="absent where the holder did not answer in time")
 
@@ -159,6 +160,7 @@ def _view(row: asyncpg.Record, seen: Offer | None, content: q.OfferContent | Non
         id=row["id"], state=seen.state if seen else row["state"],
         referral_state=row["referral_state"] if mine else State.CANCELLED, speak_with_person=mine and row["ending"],
         service_group=row["service_group"], places=row["places"], place=row["place"], answer_by=row["answer_by"],
+        arrival_verified=row["arrival_verified"] if mine else None,
         version=seen.version if seen else row["version"], content=content,
     )  # fmt: skip
 

@@ -52,7 +52,8 @@ class Card:
         return self.offer.referral_state is State.IN_PROGRESS
 
 
-def _cards(offers: Sequence[OfferView], now: datetime) -> list[Card]:
+def cards_of(offers: Sequence[OfferView], now: datetime) -> list[Card]:
+    """Offers as cards, in their order."""
     return [Card(offer, offer.answer_by - now) for offer in offers]
 
 
@@ -84,7 +85,7 @@ async def _waiting(request: Request, at: At) -> dict[str, Any]:
     shown = await api.list_offers(request, at.caller, [OfferState.SENT, OfferState.SEEN], None)
     places = await places_api.list_places(request, at.caller)
     return {
-        "cards": _cards(shown.offers, at.now), "free": sum(place.free for place in places.places),
+        "cards": cards_of(shown.offers, at.now), "free": sum(place.free for place in places.places),
         "held": sum(place.held for place in places.places),
         "staying": sum(place.staying + place.outside for place in places.places),
     }  # fmt: skip
@@ -94,13 +95,13 @@ async def _waiting(request: Request, at: At) -> dict[str, Any]:
 async def arrivals(request: Request, at: Receiver) -> Response:
     """Who is expected, and who is here."""
     shown = await api.list_offers(request, at.caller, [OfferState.ACCEPTED], None)
-    cards = [card for card in _cards(shown.offers, at.now) if card.offer.referral_state is not State.COMPLETED]
+    cards = [card for card in cards_of(shown.offers, at.now) if card.offer.referral_state is not State.COMPLETED]
     return at.page("referral/referrals/arrivals.html", cards=cards)
 
 
 async def _one(request: Request, at: At, offer: UUID) -> Card:
     """Raises Refusal `not-found`."""
-    return _cards([await api.offer_shown(request, at.caller, offer)], at.now)[0]
+    return cards_of([await api.offer_shown(request, at.caller, offer)], at.now)[0]
 
 
 @router.get("/offers/{offer}")
@@ -134,19 +135,38 @@ async def decline(request: Request, offer: UUID, sent: ReceiverSent) -> Response
 async def arrived(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
     """With the code, or knowingly without (`without` is the other button of the same form)."""
     try:
-        code = None if sent.form.one("without") else sent.form.one("code").replace(" ", "")
-        if code == "":
-            raise Incomplete({"code": forms.SAID["missing"]})
-        body = forms.read(api.Arrival, {"code": code})
-        await api.arrived(request, offer, body, sent.command(part="without" if code is None else "code"))
-    except Incomplete as error:
-        return sent.again("referral/referrals/offer.html", error, sent.form, card=await _one(request, sent, offer))
-    except Refusal as refusal:
-        if refusal.code not in {"code-wrong", "code-locked"}:
-            raise
-        wrong = Incomplete({"code": forms.said_of(refusal)})
-        return sent.again("referral/referrals/offer.html", wrong, sent.form, card=await _one(request, sent, offer))
+        body = api.Arrival() if sent.form.one("without") else forms.read(api.Arrival, _code(sent))
+        await api.arrived(request, offer, body, sent.command(part="code" if body.code else "without"))
+    except (Incomplete, Refusal) as error:
+        return await _code_again(request, sent, offer, error)
     return sent.see(f"/referral/pages/offers/{offer}", done="arrived")
+
+
+@router.post("/offers/{offer}/verify")
+async def verify(request: Request, offer: UUID, sent: ReceiverSent) -> Response:
+    """The code of somebody who is here already."""
+    try:
+        await api.verify_arrival(request, offer, forms.read(api.Code, _code(sent)), sent.command())
+    except (Incomplete, Refusal) as error:
+        return await _code_again(request, sent, offer, error)
+    return sent.see(f"/referral/pages/offers/{offer}", done="verified")
+
+
+def _code(sent: Sent) -> dict[str, str]:
+    """Raises Incomplete."""
+    code = sent.form.one("code").replace(" ", "")
+    if not code:
+        raise Incomplete({"code": forms.SAID["missing"]})
+    return {"code": code}
+
+
+async def _code_again(request: Request, sent: Sent, offer: UUID, error: Incomplete | Refusal) -> Response:
+    """The offer's page with what is wrong with the code. Raises the refusal where it is about something else."""
+    if isinstance(error, Refusal):
+        if error.code not in {"code-wrong", "code-locked"}:
+            raise error
+        error = Incomplete({"code": forms.said_of(error)})
+    return sent.again("referral/referrals/offer.html", error, sent.form, card=await _one(request, sent, offer))
 
 
 @router.get("/offers/{offer}/outcome")

@@ -154,7 +154,8 @@ async def offers_for(
     top; `after` goes on behind that offer. Accepted ones are listed until their referral has ended."""
     return await tx.conn.fetch(
         """
-        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current
+        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current,
+               r.arrival_verified
         from offer o join referral r on r.id = o.referral
         where o.organisation = $1 and o.state = any($2) and (o.state <> 'accepted' or r.ended_at is null)
           and ($3::uuid is null or (o.state = 'accepted', o.answer_by, o.id)
@@ -169,7 +170,8 @@ async def offer_for(tx: Tx, organisation: UUID, offer: UUID) -> asyncpg.Record:
     """One of an organisation's offers, as in `offers_for`. Raises Refusal `not-found`."""
     row = await tx.conn.fetchrow(
         """
-        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current
+        select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current,
+               r.arrival_verified
         from offer o join referral r on r.id = o.referral where o.organisation = $1 and o.id = $2
         """,
         organisation, offer,
