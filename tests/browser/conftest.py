@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from schemas.vocabulary import StaffRole
+from tests.browser.visiting import Walker, walker
+from tests.builders import World
 from tests.conftest import required
 
 # Chromium looks for its makers' hosts otherwise; this machine's tests talk to themselves only.
@@ -37,3 +40,10 @@ async def browser() -> AsyncIterator[Browser]:
             yield started
         finally:
             await started.close()
+
+
+@pytest.fixture
+async def administrator(world: World) -> AsyncIterator[Walker]:
+    """Somebody who administers, at the pages without a browser."""
+    async with walker(world, world.coordinator, StaffRole.ADMINISTRATOR) as found:
+        yield found

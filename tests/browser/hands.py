@@ -36,7 +36,7 @@ class Hands:
 
     def link(self, ending: str) -> Locator:
         """The first link that leads to an address with this end and can be seen."""
-        return self.page.locator(f'a[href$="{ending}"]:visible').first
+        return self.page.locator(f'a[href$="{ending}"]:not(.lang):visible').first
 
     async def open(self, address: str) -> None:
         """By a link that somebody was given, or by one's own list of pages: it counts as a click."""

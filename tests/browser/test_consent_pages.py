@@ -252,6 +252,21 @@ async def test_a_talk_is_its_workers_alone_and_sealed(world: World) -> None:
     assert await recorded(world, entry) == ({}, [])
 
 
+async def test_a_talk_about_somebody_erased_is_destroyed_with_them(world: World) -> None:
+    async with walker(world, world.sender, SENDER) as worker:
+        where = await worker.get("/intake/pages/screenings/new")
+        group = await worker.send(where.form("/screenings"), area="KH-1")
+        alone = await worker.get(f"{group.path}/people")
+        listed = await worker.send(alone.form("/people"), sex="male")
+        entry = next(link for link in listed.links_to if link.startswith(f"{ENTRIES}/") and not link.endswith("/new"))
+        what = await talked(worker, entry.split("/")[4], path_of(world), to="help")
+        ask = await worker.get(f"{group.path}/people/{entry.split('/')[4]}/erase")
+        await worker.send(ask.form("/erase"))
+        assert (await worker.get(what.path)).status == 404
+        await eventually(lambda: key_is_gone(world, draft_in(what)))
+        assert (await worker.get(entry)).status == 410
+
+
 async def test_a_stop_during_the_talk_is_not_undone_by_it(world: World) -> None:
     """A colleague hears the person say stop while an older talk lies open in a tab."""
     entry = await world.ready_person()

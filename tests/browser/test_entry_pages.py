@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 import pytest
@@ -311,6 +312,17 @@ async def test_what_each_would_get_is_the_gates_answer_and_leaves_no_disclosure(
         assert "Nobody, as it stands now" in none
     async with world.made.services["intake"].db.transaction("test") as tx:
         assert await tx.conn.fetchval("select count(*) from disclosure where entry = $1", UUID(entry)) == 0
+
+
+async def test_only_the_own_networks_are_listed_by_name(world: World) -> None:
+    """Other services' pages name organisations by it."""
+    await world.house("Lotus House")
+    await world.organisation("In no network", "shelter", ["referral:receive"])
+    async with walker(world, world.sender, SENDER) as worker, walker(world, None) as stranger:
+        listed = json.loads((await worker.get("/referral/pages/directory")).html)["organisations"]
+        assert [one["name"] for one in listed] == ["Border post", "Coordinator", "Lotus House"]
+        assert all(set(one) == {"name", "sample", "facts"} for one in listed), "no address"
+        assert (await stranger.get("/referral/pages/directory")).path == "/referral/pages/sign-in"
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from tests.integration.staff import (
     invited,
     member,
     set_up,
+    wait_is_long,
     wait_is_over,
 )
 
@@ -130,6 +131,8 @@ async def test_who_tries_too_often_is_told_how_long_to_wait(world: World) -> Non
         for _ in range(21):
             page = await typed_name(someone, who, "wrong password")
             assert "Try again in" not in page.text
+        async with desk_of(world.made).db.transaction("test") as tx:
+            await wait_is_long(tx)
         page = await typed_name(someone, who)
         assert page.status == 422
         assert "Nothing is locked. Try again in" in page.text

@@ -15,6 +15,7 @@ from playwright.async_api import Browser, Page
 from schemas.vocabulary import StaffRole
 from services.cli.installation import Installation
 from services.referral.sessions import handlers as sessions
+from spean.web.pages import LANGUAGE
 from spean.web.visitor import COOKIE
 from tests.builders import Organisation, World
 from tests.integration import staff
@@ -203,8 +204,12 @@ async def at_browser(
     )  # fmt: skip
     if cookie is not None:
         origin = made.url.replace("http:", "https:")
+        # Chosen in this browser: it counts before the language that the person began with.
         await context.add_cookies(
-            [{"name": COOKIE, "value": cookie, "url": origin, "secure": True, "httpOnly": True, "sameSite": "Lax"}]
+            [
+                {"name": name, "value": value, "url": origin, "secure": True, "httpOnly": True, "sameSite": "Lax"}
+                for name, value in ((COOKIE, cookie), (LANGUAGE, language))
+            ]
         )
     page = await context.new_page()
     faults: list[str] = []

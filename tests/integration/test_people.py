@@ -16,7 +16,7 @@ from services.referral.sessions import handlers as sessions
 from spean.db import DatabaseProblem, Tx
 from spean.problem import Refusal
 from tests.builders import World
-from tests.integration.staff import Member, alive, desk_of, hired, invited, member, new_address, set_up
+from tests.integration.staff import Member, alive, desk_of, hired, invited, member, new_address, set_up, wait_is_long
 
 ADMINISTRATOR = StaffRole.ADMINISTRATOR
 
@@ -346,5 +346,6 @@ async def test_asking_for_an_unknown_name_looks_the_same_and_a_place_asks_only_s
         assert await sessions.ask_recovery(desk, name, address=address) is None  # type: ignore[func-returns-value]
     assert await done(world, lambda tx: tx.conn.fetchval("select count(*) from recovery")) == before
     await sessions.ask_recovery(desk, "nobody", address=address)
+    await done(world, wait_is_long)
     with pytest.raises(Refusal, match="too-many-tries"):
         await sessions.ask_recovery(desk, "nobody", address=address)

@@ -215,3 +215,16 @@ async def test_a_shift_is_taken_over_by_one(world: World) -> None:
     stranger = await signed_in(world.made, await world.house("Other"), StaffRole.RECEIVER)
     async with at_desk(world.made, stranger) as visit:
         assert "Nobody has taken over" in (await visit.get(shift)).text
+
+
+async def test_names_stand_in_the_order_of_their_script(world: World) -> None:
+    """Latin letters whatever their case, then Khmer by its alphabet: ក before ខ before ស."""
+    names = ["ស្ទឹងមានជ័យ", "beta", "Alpha", "ខេត្ត", "Gamma", "ក្រចេះ"]
+    for name in names:
+        made = await world.admin.post("/referral/organisations", {"name": name, "type": "ngo", "country": "KH"})
+        await world.admin.post(f"/referral/networks/{world.network}/members", {"organisation": made["id"]})
+    cookie = await signed_in(world.made, world.sender, StaffRole.SENDER)
+    async with at_desk(world.made, cookie) as visit:
+        listed = (await visit.client.get("/referral/pages/directory")).json()["organisations"]
+    shown = [one["name"] for one in listed if one["name"] in names]
+    assert shown == ["Alpha", "beta", "Gamma", "ក្រចេះ", "ខេត្ត", "ស្ទឹងមានជ័យ"]

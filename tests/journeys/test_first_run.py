@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,13 +99,20 @@ async def add_rules(officer: Walker) -> Screen:
 async def hand_over(sender: Walker, border_post: str) -> None:
     """Somebody is met, agrees, and a bed is asked for."""
     page = await at_check(sender)
-    page = await sender.send(page.form("/save"))
+    page = await sender.send(page.form("/check"))
     entry = page.path.split("/")[4]
     world = cast(World, SimpleNamespace(sender=SimpleNamespace(id=border_post)))
     page = await talked(sender, entry, path_of(world))
-    page = await sender.send(page.forms[-1])
+    await sender.send(page.form("/check"))
     page = await sender.get(f"/intake/pages/entries/{entry}")
-    raise AssertionError((page.url, page.text, page.links, [(f.action, f.values, f.buttons) for f in page.forms]))
+    page = await sender.send(page.form("/case"))
+    page = await sender.click(page, "Ask for a service")
+    page = await sender.send(
+        page.form("/handoff"), ("step", "check"), service_type="emergency_bed", urgency="emergency"
+    )
+    assert page.headings[0] == "Check your answers", page.text
+    page = await sender.send(page.form("/handoff"), ("step", "send"))
+    assert page.status == 200, page.text
 
 
 async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
@@ -123,7 +130,10 @@ async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
         page = await administrator.get(f"{ADMIN}/networks/new")
         network = id_of(await administrator.send(page.form("/new"), name="First network", coordinator=desk))
         assert done(await administrator.get(f"{ADMIN}/first")) == STEPS[:3]
-        post, house = await register(administrator, "Border post", "border_post"), await register(administrator, "First house", "shelter")
+        post, house = (
+            await register(administrator, "Border post", "border_post"),
+            await register(administrator, "First house", "shelter"),
+        )
         for member in (post, house):
             page = await administrator.get(f"{ADMIN}/networks/{network}")
             await administrator.send(page.form("/members"), organisation=member)
@@ -133,7 +143,9 @@ async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
             (post, "dara", "sender"), (house, "bopha", "receiver"), (desk, "vanna", "coordinator"))]  # fmt: skip
         assert done(await administrator.get(f"{ADMIN}/first")) == STEPS[:7]
         async with somebody(running) as sender, somebody(running) as receiver, somebody(running) as coordinator:
-            homes = [(await set_up(who, link)).path for who, link in zip((sender, receiver, coordinator), links, strict=True)]
+            homes = [
+                (await set_up(who, link)).path for who, link in zip((sender, receiver, coordinator), links, strict=True)
+            ]
             assert homes == ["/intake/pages/handoffs", "/referral/pages/inbox", "/notify/pages/dashboard"]
             assert done(await administrator.get(f"{ADMIN}/first")) == STEPS[:8]
             page = await administrator.get(f"{ADMIN}/organisations/{house}/places/new?group=shelter")
@@ -143,7 +155,14 @@ async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
             assert done(page) == STEPS[:9]
             assert (await administrator.get(USUAL)).status == 403, "rules are not an administrator's to add"
 
-            operator = next(iter(re.findall(r'/organisations/([0-9a-f-]{36})">Operator of', (await administrator.get(f"{ADMIN}/organisations")).html)))
+            operator = next(
+                iter(
+                    re.findall(
+                        r'/organisations/([0-9a-f-]{36})">Operator of',
+                        (await administrator.get(f"{ADMIN}/organisations")).html,
+                    )
+                )
+            )
             async with somebody(running) as officer:
                 page = await set_up(officer, await invited(administrator, operator, "rithy", "officer"))
                 assert page.path == "/intake/pages/rules"

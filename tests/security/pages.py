@@ -61,7 +61,7 @@ def routes(made: Installation) -> list[Route]:
 @dataclass(frozen=True)
 class Door:
     """The doors of all addresses that begin with `at` (whole parts; `{}` is any part), where no longer beginning has its
-    own. `who`: a role whose people come here. `objects`: which object of the town a parameter names, where it is not the
+    own; `alone`: of this one address. `who`: a role whose people come here. `objects`: which object of the town a parameter names, where it is not the
     one of the same name."""
 
     at: str
@@ -71,6 +71,7 @@ class Door:
     whose: Whose = "organisation"
     kind: Kind = "page"
     objects: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
 
 
 def _door(at: str, who: str, *scopes: str, **more: Any) -> Door:
@@ -102,6 +103,7 @@ DOORS = (
     _door(f"{_P}/escalations", "coordinator", "referral:coordinate", objects={"referral": "escalated"}),
     *(_door(f"{_P}/{one}", "administrator", "referral:admin", **_ADMIN) for one in ("admin", "people", "recoveries")),
     *(_door(f"{_P}/{one}", "stranger", **_ANYBODY) for one in ("sign-in", "lost", "leave", "sign-out", "signed-out")),
+    _door(_P, "stranger", **_ANYBODY, alone=True),
     _door(f"{_P}/sign-in/passkey", "stranger", **_PASSKEY),
     _door(f"{_P}/link", "stranger", **_ANYBODY, objects={"opener": "link"}),
     _door(f"{_P}/set-up", "stranger", **_ANYBODY, objects={"opener": "invite"}),
@@ -127,7 +129,9 @@ VALUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 def door_of(route: Route) -> Door | None:
     """The door with the longest beginning of the route's address."""
     parts = route.path.split("/")
-    fitting = [door for door in DOORS if _begins(parts, door.at.split("/"))]
+    fitting = [
+        door for door in DOORS if (route.path == door.at if door.alone else _begins(parts, door.at.split("/")))
+    ]
     return max(fitting, key=lambda door: door.at.count("/"), default=None)
 
 

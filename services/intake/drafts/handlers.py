@@ -70,6 +70,12 @@ async def discard(tx: Tx, id_: UUID, worker: UUID) -> None:
     await _over(tx, id_)
 
 
+async def forget(tx: Tx, entry: UUID) -> None:
+    """Whatever was begun about a person who is being erased is over."""
+    for id_ in await store.about(tx, entry):
+        await _over(tx, id_)
+
+
 async def unfinished(tx: Tx, keys: KeyStore, worker: UUID) -> list[Draft]:
     """What this worker has begun and not finished, the latest first; what cannot be opened keeps nobody from the rest."""
     rows = await store.of_worker(tx, worker, _UNFINISHED_MOST)

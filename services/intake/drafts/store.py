@@ -71,6 +71,12 @@ async def of_worker(tx: Tx, worker: UUID, limit: int) -> list[Sealed]:
     return [_draft(row) for row in rows]
 
 
+async def about(tx: Tx, entry: UUID) -> list[UUID]:
+    """Every worker's drafts about a person, locked."""
+    rows = await tx.conn.fetch("select id from draft where entry = $1 order by id for update", entry)
+    return [row["id"] for row in rows]
+
+
 async def save(tx: Tx, id_: UUID, sealed: bytes) -> None:
     await tx.conn.execute(
         "update draft set sealed = $2, saved_at = $3, version = version + 1 where id = $1", id_, sealed, tx.now

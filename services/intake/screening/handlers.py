@@ -11,6 +11,7 @@ from services.intake.cases import store as entries
 from services.intake.cases.domain import PersonFields
 from services.intake.cases.store import sealed_under
 from services.intake.consent import store as consents
+from services.intake.drafts import handlers as drafts
 from services.intake.keystore.store import KeyStore
 from services.intake.screening import store
 from services.intake.screening.domain import Finding, Reading, read_row
@@ -68,6 +69,7 @@ async def erase(tx: Tx, keys: KeyStore, id_: UUID, entry: UUID) -> None:
     agreed = decided is not None and decided["state"] == ConsentState.GIVEN
     if agreed or await entries.open_cases(tx, [entry]):
         raise Refusal("state")
+    await drafts.forget(tx, entry)
     await keys.destroy(entry)
 
 

@@ -156,7 +156,7 @@ async def joined(tx: Tx, network: UUID) -> list[Joined]:
         select o.id, o.name, o.status = 'suspended' as suspended,
                (select coalesce(sum(p.usable), 0) from place p where p.organisation = o.id and p.network = $1) as places,
                (select count(*) from person p where p.organisation = o.id and p.status = 'active') as people
-        from member m join organisation o on o.id = m.organisation where m.network = $1 order by o.name, o.id
+        from member m join organisation o on o.id = m.organisation where m.network = $1 order by lower(o.name), o.id
         """,
         network,
     )
@@ -186,7 +186,9 @@ async def work_of(tx: Tx, organisation: UUID) -> Work:
         organisation, tx.now,
     )  # fmt: skip
     assert row is not None  # noqa: S101 (a row of numbers is always there)
-    coordinated = await tx.conn.fetch("select id, name from network where coordinator = $1 order by name", organisation)
+    coordinated = await tx.conn.fetch(
+        "select id, name from network where coordinator = $1 order by lower(name)", organisation
+    )
     return Work(**dict(row), coordinates=tuple((one["id"], one["name"]) for one in coordinated))
 
 

@@ -129,7 +129,7 @@ async def suspended_for(tx: Tx, id_: UUID, seconds: int) -> bool:
 async def organisations(tx: Tx, limit: int) -> list[Organisation]:
     return [
         _organisation(row)
-        for row in await tx.conn.fetch("select * from organisation order by name, id limit $1", limit)
+        for row in await tx.conn.fetch("select * from organisation order by lower(name), id limit $1", limit)
     ]
 
 
@@ -205,7 +205,7 @@ async def members_of(tx: Tx, networks: Collection[UUID]) -> list[Organisation]:
     """Every organisation of these networks, by name."""
     rows = await tx.conn.fetch(
         """
-        select * from organisation where id in (select organisation from member where network = any($1)) order by name, id
+        select * from organisation where id in (select organisation from member where network = any($1)) order by lower(name), id
         """,
         list(networks),
     )

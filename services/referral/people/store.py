@@ -150,7 +150,7 @@ async def listed(tx: Tx, limit: int, organisation: UUID | None = None) -> list[L
                or exists (select 1 from passkey k where k.person = p.id) as set_up,
                (select max(c.at) from person_change c where c.person = p.id and c.what = 'signed-in') as seen_at
         from person p join organisation o on o.id = p.organisation
-        where $2::uuid is null or p.organisation = $2 order by o.name, p.name, p.id limit $1
+        where $2::uuid is null or p.organisation = $2 order by lower(o.name), lower(p.name), p.id limit $1
         """,
         limit, organisation,
     )  # fmt: skip

@@ -116,6 +116,12 @@ def with_passkeys(request: Request) -> dict[str, Any]:
     return {"passkeys": request.url.hostname == desk.rp, "passkey_origin": desk.origins[0], "blank": Form()}
 
 
+@router.get("")
+async def begin(at: Anyone) -> Response:
+    """Where everybody begins (`HOME`): at their own work, or at the sign-in."""
+    return at.see(home_of(at.visitor) if at.visitor else SIGN_IN)
+
+
 # --- name and password ------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,235 @@
+"""Every form, sent wrongly in every way that somebody may think of: a page that says what to do, and nothing done."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from spean.guard import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from spean.web.forms import _FIELDS_MOST
+from tests.security.answers import KHMER, MARK, request_bytes
+from tests.security.answers import raw as sent_raw
+from tests.security.page_forms import Found, forms_of
+from tests.security.page_town import Guest, Town
+from tests.security.pages import FORM, Door, Route, Shown, door_of, page, routes
+
+Body = Mapping[str, list[str]]
+# What has broken something somewhere: both directions, nothing to be seen, half of something, another plane.
+ODD = (
+    "\u202e\u202dnoitcerid\u202c\u2066\u2069", "\u200b\u200c\u200d\u2060\ufeff", "\u0301" * 300, "👩‍👩‍👧‍👦" * 50, "\U000e0041" * 20,
+    "\x01\x02\x1b[2J\x7f", "ស្រី\u200bមុំ\u17d2", "\r\n\r\nSet-Cookie: a=b", "%s%n{{7*7}}${7*7}<%= 7*7 %>", "' or 1=1 --",
+)  # fmt: skip
+PASTE = "ក" * 27_000  # 243 kB as it is sent: just within what is read
+
+
+@pytest.fixture(scope="module")
+async def found(town: Town) -> list[Found]:
+    return await forms_of(town)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_done(town: Town) -> AsyncIterator[None]:
+    """Whatever a test of this file sends, every database is as it was."""
+    before = await town.state()
+    yield
+    assert await town.state() == before
+
+
+def posts(town: Town, *, kinds: tuple[str, ...] = ("page",)) -> Iterator[tuple[Route, Door, str, Guest]]:
+    """Every address that takes a form: its door, the address with the town's objects, and whoever may send it."""
+    for route in routes(town.world.made):
+        door = door_of(route)
+        assert door is not None, route.id
+        if route.method == "POST" and door.kind in kinds:
+            yield route, door, town.paths(route)[0], town.guests[door.who]
+
+
+def body_of(found: list[Found], route: Route) -> dict[str, list[str]]:
+    """A real form of this route, filled in, without token and key."""
+    form = next((one.form for one in found if one.route.id == route.id), None)
+    return {} if form is None else {n: v for n, v in form.filled().items() if n not in {"csrf", "key"}}
+
+
+def refused(answer: httpx.Response, *statuses: int) -> Shown:
+    """A page that says no in plain words, and gives nothing back of what was planted."""
+    assert answer.status_code in statuses, (answer.request.url.path, answer.status_code, Shown(answer.text).text[-300:])
+    shown = page(answer)
+    assert MARK not in answer.text, answer.request.url.path
+    assert KHMER not in answer.text, answer.request.url.path
+    assert shown.links or shown.forms, answer.request.url.path
+    for word in ("JSON", "header", "Idempotency", "If-Match", "token", "application/"):
+        assert word not in shown.text, (answer.request.url.path, word)
+    return shown
+
+
+# --- who sends it, and from where ---------------------------------------------------------------------------------
+
+
+async def test_without_a_token_or_with_anothers(town: Town, found: list[Found]) -> None:
+    """Anybody else's, a made-up one, an empty one, half of one, two of them: nothing is done, and it can be sent again."""
+    other = await town.guests["neighbour"].token("referral")
+    for route, door, path, guest in posts(town):
+        if door.guarded == "ticket" and not route.path.endswith(("/whereabouts", "/erasure")):
+            continue  # the ticket itself vouches for who brings it
+        own = await guest.token(route.service)
+        body = body_of(found, route)
+        wrong = ({}, {"csrf": other}, {"csrf": ""}, {"csrf": own[:40]}, {"csrf": "A" * 88}, {"csrf": [other, own]})
+        for given in wrong:
+            answer = await guest.post(path, {**body, **given}, token=False)
+            assert answer.status_code == 409, (route.id, given, answer.status_code)
+            again = next(form for form in page(answer).forms if form.action == path)
+            kept = again.filled()
+            assert kept["csrf"] != given.get("csrf"), route.id
+            assert "password" not in kept, route.id
+
+
+async def test_from_another_site(town: Town, found: list[Found]) -> None:
+    """As browsers say it today, and as older ones do; with a good token, as if it had leaked."""
+    origin = town.world.made.url
+    elsewhere = (
+        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": ""}, {"Sec-Fetch-Site": "", "Origin": "https://evil.example"},
+    )  # fmt: skip
+    old = ("https://evil.example", "null", origin + ".evil.example", origin.replace("127.0.0.1", "localhost"), "")
+    for route, door, path, guest in posts(town):
+        if door.guarded == "ticket" and not route.path.endswith(("/whereabouts", "/erasure")):
+            continue
+        fields = {**body_of(found, route), "csrf": await guest.token(route.service), "key": secrets.token_urlsafe(24)}
+        body = urlencode(fields, doseq=True).encode()
+        for headers in elsewhere:
+            refused(await guest.send(path, body, **headers), 403)
+        for one in old:
+            answer = await guest.client.post(
+                path, content=body, headers={"Origin": one, "Cookie": guest.sent_along, "Content-Type": FORM}
+            )
+            refused(answer, 403)
+
+
+async def test_scripts_of_other_sites_ask_in_vain(town: Town) -> None:
+    """What our own scripts send as JSON: no form can, nor a page from elsewhere; nothing allows one to."""
+    for route, _, path, guest in posts(town, kinds=("script",)):
+        token = await guest.token(route.service)
+        good = f'{{"csrf": "{token}"}}'.encode()
+        ways = (
+            (good, {"Sec-Fetch-Site": "cross-site", "Content-Type": "application/json"}),
+            (b'{"csrf": ""}', {"Content-Type": "application/json"}),
+            (b"[]", {"Content-Type": "application/json"}),
+            (urlencode({"csrf": token}).encode(), {}),
+        )
+        for body, headers in ways:
+            answer = await guest.send(path, body, **headers)
+            assert 400 <= answer.status_code < 500, (route.id, answer.status_code)
+            page(answer)
+        asked = await guest.client.request(
+            "OPTIONS", path, headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        )
+        assert asked.status_code == 405
+        assert not [name for name in asked.headers if name.startswith("access-control")]
+
+
+# --- what is sent -------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_no_form(town: Town, found: list[Found]) -> None:
+    """Too large, of another kind, not UTF-8, more fields than any form has, a NUL: refused before anything is read."""
+    for route, _, path, guest in posts(town):
+        good = {**body_of(found, route), "csrf": await guest.token(route.service), "key": secrets.token_urlsafe(24)}
+        body = urlencode(good, doseq=True).encode()
+        large = body + b"&name=" + MARK.encode() + b"x" * MAX_BODY_BYTES
+        refused(await guest.send(path, large), 413)
+        for kind in ("text/plain", "multipart/form-data; boundary=x", "application/xml", f"{FORM}; charset=utf-16", ""):
+            refused(await guest.send(path, body + f"&a={MARK}".encode(), **{"Content-Type": kind}), 415)
+        many = "&".join(f"{MARK}{n}=" for n in range(_FIELDS_MOST + 1)).encode()
+        broken = (
+            b"name=%ff%fe", b"name=%c3%28", b"name=%ed%a0%80", b"name=%00", b"name=a%00" + MARK.encode(), b"name=\xff",
+            "name=ស្រី".encode(), many,
+        )  # fmt: skip
+        for one in broken:
+            refused(await guest.send(path, body + b"&" + one), 400)
+
+
+async def test_a_body_in_pieces_that_is_too_large(town: Town) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(1 + MAX_BODY_BYTES // 4096):
+            yield b"x" * 4096
+
+    refused(await town.guests["sender"].send("/intake/pages/entries/new", pieces()), 413)
+
+
+async def test_json_to_a_form(town: Town) -> None:
+    for _, _, path, guest in posts(town):
+        answer = await guest.send(path, b'{"csrf": "a"}', **{"Content-Type": "application/json"})
+        assert 400 <= answer.status_code < 500, path
+        page(answer)
+        refused(await guest.send(path, b'{"a": 1, "a": 2}', **{"Content-Type": "application/json"}), 400)
+
+
+async def test_heads_that_are_too_large_or_said_twice(town: Town) -> None:
+    made = town.world.made.url
+    for path in ("/referral/pages/sign-in", "/intake/pages/handoffs", "/notify/pages/dashboard", "/pages/about"):
+        long = await sent_raw(made, request_bytes("GET", f"{path}?a={'x' * MAX_HEAD_BYTES}", {}))
+        twice = await sent_raw(
+            made, request_bytes("POST", path, {"Content-Type": FORM, "content-type": FORM, "Content-Length": "1"}, b"a")
+        )
+        for answer, status in ((long, 431), (twice, 400)):
+            answer.request = httpx.Request("GET", made + path)
+            refused(answer, status)
+
+
+async def test_addresses_that_are_none(town: Town) -> None:
+    """No id, another thing's id, something long, a script; of every service, and of none."""
+    wrong = ("x", "00000000-0000-0000-0000-00000000000", "a" * 3000, "%00", "%ff", "%3Cscript%3E", "..%2f..%2fetc", MARK)
+    guests = [town.guests[name] for name in ("sender", "receiver", "coordinator", "administrator", "stranger")]
+    for route in routes(town.world.made):
+        for name in route.names:
+            objects = {**town.nowhere, **town.objects}
+            for odd in wrong[:3] if route.method == "POST" else wrong:
+                door = door_of(route)
+                assert door is not None
+                there = route.path
+                for one in route.names:
+                    there = there.replace(f"{{{one}}}", odd if one == name else objects.get(one, "where"))
+                guest = town.guests[door.who]
+                answer = await guest.get(there) if route.method == "GET" else await guest.post(there, {})
+                assert 300 <= answer.status_code < 500, (route.id, odd, answer.status_code)
+                if answer.status_code != 303:
+                    page(answer)
+                    assert MARK not in answer.text
+    for path in ("/pages/nothing", "/intake/pages/nothing", "/referral/pages/", "/notify/pages/x/y/z", "/other/pages/a"):
+        for guest in guests:
+            refused(await guest.get(path), 404)
+
+
+async def test_methods_that_no_page_has(town: Town) -> None:
+    for route in routes(town.world.made):
+        door = door_of(route)
+        assert door is not None
+        for method in ("PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
+            answer = await town.guests[door.who].client.request(
+                method, town.paths(route)[0], headers={"Cookie": town.guests[door.who].sent_along}
+            )
+            assert answer.status_code in {405, 415}, (method, route.id, answer.status_code)
+            page(answer)
+
+
+async def test_questions_in_an_address_that_mean_nothing(town: Town) -> None:
+    """Every page, with values for every name that pages know, and for some that they do not."""
+    names = ("before", "after", "kind", "from_row", "organisation", "group", "about", "state", "done", "shown", "next",
+             "again", "asked", "mark", "filter", "page", "what", "q", "show", "changed")  # fmt: skip
+    odd = ("", "-1", "99999999999999999999", "nan", "1e3", "<script>alert(1)</script>", "\u202e", "' or 1=1", "x" * 2000)
+    for route in routes(town.world.made):
+        door = door_of(route)
+        assert door is not None
+        if route.method != "GET" or door.kind == "stream" or route.path.endswith("/leave"):
+            continue
+        for value in odd:
+            asked = urlencode(dict.fromkeys(names, value) | {"x": MARK})
+            answer = await town.guests[door.who].get(f"{town.paths(route)[0]}?{asked}")
+            assert answer.status_code < 500, (route.id, value, answer.status_code)
+            assert "<script>alert" not in answer.text, route.id
+            if answer.headers.get("content-type", "").startswith("text/html") and answer.status_code != 303:
+                page(answer, part=door.kind == "part" and answer.status_code == 200)
