@@ -11,6 +11,8 @@ help:
 	@echo "make test        set up and run the tests (15 minutes on 2 cores)"
 	@echo "make test-long   faults, many seeds, model tests"
 	@echo "make screenshots a picture of every page in every language, to look at"
+	@echo "make first-time  from nothing to an accepted referral by clicking, counted"
+	@echo "make weights     how many bytes each page is on the line"
 	@echo "make lint        read the source without running it"
 	@echo "make deps        system packages for tests on a real Kafka and in a browser"
 
@@ -38,6 +40,12 @@ kafka: .venv/runtime
 screenshots: .venv/dev
 	@$(PY) -m tests.browser.screenshots screenshots
 
+first-time: .venv/dev
+	@$(PY) -m tests.browser.first_time
+
+weights: .venv/dev
+	@$(PY) -m tests.browser.weights
+
 deps:
 	@sh deploy/system.sh --now
 
@@ -53,4 +61,4 @@ test-long: .venv/dev
 lint: .venv/dev
 	@sh deploy/check.sh
 
-.PHONY: help up demo doctor clean kafka screenshots deps test test-long lint
+.PHONY: help up demo doctor clean kafka screenshots first-time weights deps test test-long lint

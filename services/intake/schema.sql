@@ -205,7 +205,9 @@ CREATE TABLE public.draft (
     begun_at timestamp with time zone NOT NULL,
     saved_at timestamp with time zone NOT NULL,
     version integer DEFAULT 1 NOT NULL,
-    CONSTRAINT draft_check CHECK (((kind = 'consent'::text) = (entry IS NOT NULL))),
+    over boolean DEFAULT false NOT NULL,
+    CONSTRAINT draft_check CHECK (((NOT over) OR (sealed = '\x'::bytea))),
+    CONSTRAINT draft_check1 CHECK (((kind = 'consent'::text) = (entry IS NOT NULL))),
     CONSTRAINT draft_kind_check CHECK ((kind = ANY (ARRAY['entry'::text, 'consent'::text])))
 );
 
@@ -945,7 +947,7 @@ GRANT UPDATE(last_at) ON TABLE public.disclosure TO spean_api;
 GRANT USAGE ON SEQUENCE public.disclosure_number_seq TO spean_api;
 GRANT USAGE ON SEQUENCE public.disclosure_number_seq TO spean_worker;
 
-GRANT SELECT,INSERT,DELETE ON TABLE public.draft TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.draft TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.draft TO spean_worker;
 
 GRANT UPDATE(sealed) ON TABLE public.draft TO spean_api;
@@ -953,6 +955,8 @@ GRANT UPDATE(sealed) ON TABLE public.draft TO spean_api;
 GRANT UPDATE(saved_at) ON TABLE public.draft TO spean_api;
 
 GRANT UPDATE(version) ON TABLE public.draft TO spean_api;
+
+GRANT UPDATE(over) ON TABLE public.draft TO spean_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
 
@@ -1050,8 +1054,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.suspended TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.used_ticket TO spean_worker;
 
-GRANT SELECT,INSERT,DELETE ON TABLE public.usual TO spean_api;
-GRANT SELECT,INSERT,DELETE ON TABLE public.usual TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.usual TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.usual TO spean_worker;
 
 GRANT UPDATE(channel) ON TABLE public.usual TO spean_api;
 

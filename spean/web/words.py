@@ -18,25 +18,26 @@ from babel import Locale
 from babel.dates import format_datetime, format_timedelta
 from babel.messages.pofile import read_po
 
-LOCALES = Path(__file__).parent / "locale"
-ENGLISH = "en"
-# A page is read where the house is. The capital's zone stands for a country; China has one zone by law.
-ZONES: Mapping[str, tuple[str, str]] = {
-    "KH": ("Asia/Phnom_Penh", "Phnom Penh"),
-    "LA": ("Asia/Vientiane", "Vientiane"),
-    "MM": ("Asia/Yangon", "Yangon"),
-    "TH": ("Asia/Bangkok", "Bangkok"),
-    "VN": ("Asia/Ho_Chi_Minh", "Ha Noi"),
-    "CN": ("Asia/Shanghai", "Beijing"),
-}
-# Digits as people write them in running text; codes and numbers that are typed again stay as they are.
-_DIGITS: Mapping[str, str] = {"km": "០១២៣៤៥៦៧៨៩", "my": "၀၁၂၃၄၅၆၇၈၉"}
-UNREVIEWED = "unreviewed"
-
 
 def N_(text: str) -> str:  # noqa: N802 (gettext's name for it)
     """Marks a text for the catalogues where it stands; it is translated where it is shown."""
     return text
+
+
+LOCALES = Path(__file__).parent / "locale"
+ENGLISH = "en"
+# A page is read where the house is. The capital's zone stands for a country; China has one zone by law.
+ZONES: Mapping[str, tuple[str, str]] = {
+    "KH": ("Asia/Phnom_Penh", N_("Phnom Penh")),
+    "LA": ("Asia/Vientiane", N_("Vientiane")),
+    "MM": ("Asia/Yangon", N_("Yangon")),
+    "TH": ("Asia/Bangkok", N_("Bangkok")),
+    "VN": ("Asia/Ho_Chi_Minh", N_("Ha Noi")),
+    "CN": ("Asia/Shanghai", N_("Beijing")),
+}
+# Digits as people write them in running text; codes and numbers that are typed again stay as they are.
+_DIGITS: Mapping[str, str] = {"km": "០១២៣៤៥៦៧៨៩", "my": "၀၁၂၃၄၅၆၇၈၉"}
+UNREVIEWED = "unreviewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Words:
     @property
     def zone(self) -> str:
         """Whose clock the page's times are by."""
-        return self.text("Times are %(city)s time.", city=self._city)
+        return self.text(N_("Times are %(city)s time."), city=self.text(self._city))
 
     def span(self, length: timedelta) -> str:
         """A length of time in its largest unit, such as `12 minutes`."""

@@ -12,6 +12,10 @@ from playwright.async_api import Browser, async_playwright
 from schemas.vocabulary import StaffRole
 from tests.browser.visiting import Walker, walker
 from tests.builders import World
+from services.cli.installation import Installation
+from spean.settings import Settings
+from tests.browser.tour import CALM
+from tests.builders import World, network_in
 from tests.conftest import required
 
 # Chromium looks for its makers' hosts otherwise; this machine's tests talk to themselves only.
@@ -46,4 +50,12 @@ async def browser() -> AsyncIterator[Browser]:
 async def administrator(world: World) -> AsyncIterator[Walker]:
     """Somebody who administers, at the pages without a browser."""
     async with walker(world, world.coordinator, StaffRole.ADMINISTRATOR) as found:
+        yield found
+
+
+@pytest.fixture
+async def town(installed: tuple[Installation, Settings]) -> AsyncIterator[World]:
+    """A network of its own in which nothing runs out while it is looked at."""
+    made, settings = installed
+    async with network_in(made, settings, windows=CALM) as found:
         yield found

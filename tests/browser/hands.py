@@ -3,12 +3,27 @@ language: where links lead, where forms are sent, how answers are called."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import Browser, Locator, Page
+
+from schemas.vocabulary import StaffRole
+from tests.browser.visiting import at_browser, signed_in
+from tests.builders import Organisation, World
 
 _WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@dataclass
+class Way:
+    """How somebody looks at the pages."""
+
+    language: str
+    width: int
+    scripts: bool
 
 
 @dataclass
@@ -88,3 +103,14 @@ class Hands:
         assert await self.page.locator("h1").count() == 1, self.path
         assert await self.page.locator("#summary").count() == 0, (self.path, "the form was refused")
         assert await self.page.evaluate(_WIDER) <= 0, (self.path, "wider than the screen")
+
+
+@asynccontextmanager
+async def at_work(
+    world: World, browser: Browser, way: Way, organisation: Organisation, role: StaffRole
+) -> AsyncIterator[Hands]:
+    cookie = await signed_in(world.made, organisation, role, language=way.language)
+    async with at_browser(
+        browser, world.made, cookie, width=way.width, language=way.language, javascript=way.scripts
+    ) as page:
+        yield Hands(page, way.language)

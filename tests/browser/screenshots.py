@@ -14,8 +14,7 @@ from services.cli import installation
 from spean import embedded
 from spean.web.words import languages
 from tests.browser.conftest import FLAGS, chromium
-from tests.browser.tour import Tour, tour
-from tests.browser.visiting import at_browser
+from tests.browser.tour import CALM, Tour, tour
 from tests.builders import network_in, settings_for
 
 WIDTHS = (360, 1280)
@@ -28,7 +27,7 @@ async def take(folder: Path, work: Path) -> None:
         settings = settings_for(work / "main", running.server.dsn("postgres"))
         async with (
             installation.installed(settings) as made, installation.running(made),
-            network_in(made, settings) as world, tour(world) as found,
+            network_in(made, settings, windows=CALM) as world, tour(world) as found,
         ):  # fmt: skip
             await _all(found, folder)
     finally:
@@ -38,13 +37,13 @@ async def take(folder: Path, work: Path) -> None:
 async def _all(found: Tour, folder: Path) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-        for stop in found.stops:
+        for who in dict.fromkeys(stop.who for stop in found.stops):
             for language in languages():
                 for width in WIDTHS:
-                    cookie = found.cookies[stop.who] if stop.who else None
-                    async with at_browser(browser, found.world.made, cookie, width=width, language=language) as page:
-                        await page.goto(stop.path)
-                        await page.screenshot(path=folder / f"{stop.name}-{language}-{width}.png", full_page=True)
+                    async with found.at(browser, who, width=width, language=language) as page:
+                        for stop in (one for one in found.stops if one.who == who):
+                            await stop.visit(page)
+                            await page.screenshot(path=folder / f"{stop.name}-{language}-{width}.png", full_page=True)
         await browser.close()
 
 

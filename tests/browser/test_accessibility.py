@@ -8,7 +8,6 @@ from playwright.async_api import Browser, Page
 
 from spean.web.words import languages
 from tests.browser.tour import tour
-from tests.browser.visiting import at_browser
 from tests.builders import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -32,29 +31,27 @@ async def faults(page: Page, *, narrow: bool) -> list[str]:
     return said
 
 
-async def test_every_page_in_every_language(world: World, browser: Browser) -> None:
+async def test_every_page_in_every_language(town: World, browser: Browser) -> None:
     wrong: dict[str, list[str]] = {}
-    async with tour(world) as found:
+    async with tour(town) as found:
         for language in languages():
             for who in {stop.who for stop in found.stops}:
-                async with at_browser(
-                    browser, world.made, found.cookies[who] if who else None, width=320, language=language
-                ) as page:  # fmt: skip
+                async with found.at(browser, who, width=320, language=language) as page:
                     for stop in (one for one in found.stops if one.who == who):
-                        await page.goto(stop.path)
+                        await stop.visit(page)
                         if said := await faults(page, narrow=True):
                             wrong[f"{stop.name} {language}"] = said
     assert wrong == {}
 
 
-async def test_at_a_desk_and_at_twice_the_size(world: World, browser: Browser) -> None:
+async def test_at_a_desk_and_at_twice_the_size(town: World, browser: Browser) -> None:
     wrong: dict[str, list[str]] = {}
-    async with tour(world) as found:
+    async with tour(town) as found:
         for width in (1280, 640):  # 640 px wide is 1280 at 200 %
             for who in {stop.who for stop in found.stops}:
-                async with at_browser(browser, world.made, found.cookies[who] if who else None, width=width) as page:
+                async with found.at(browser, who, width=width) as page:
                     for stop in (one for one in found.stops if one.who == who):
-                        await page.goto(stop.path)
+                        await stop.visit(page)
                         if said := await faults(page, narrow=True):
                             wrong[f"{stop.name} {width}"] = said
     assert wrong == {}

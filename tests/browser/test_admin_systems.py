@@ -16,6 +16,8 @@ from tests.browser.administering import ADMIN, SCRIPT, id_of, register, rows
 from tests.browser.visiting import Screen, Walker, walker
 from tests.builders import FAST, Organisation, World, eventually
 
+PARTNERS = {"intake:send", "referral:send", "referral:receive", "referral:coordinate", "notify:watch"}
+
 
 def public(key: OKPKey) -> dict[str, str]:
     return {name: str(value) for name, value in key.as_dict(private=False).items()}
@@ -129,8 +131,13 @@ async def test_what_a_system_cannot_be(world: World, administrator: Walker) -> N
     assert (page.status, "id-error" in page.ids) == (422, True)
     _, page = await registered(administrator, house, OKPKey.generate_key("Ed25519"), scopes=["root"])
     assert page.status == 422
-    form = (await administrator.get(f"{ADMIN}/organisations/{house.id}/systems/new")).html
-    assert all(code in form and text in form for code, text in SCOPES.items())
+    for at, more in ((house, False), (world.coordinator, True)):
+        form = (await administrator.get(f"{ADMIN}/organisations/{at.id}/systems/new")).html
+        assert all(text in form for code, text in SCOPES.items() if code in form)
+        assert {code for code in SCOPES if f'value="{code}"' in form} == (set(SCOPES) if more else PARTNERS)
+    for everywhere in set(SCOPES) - PARTNERS:
+        _, page = await registered(administrator, house, OKPKey.generate_key("Ed25519"), scopes=[everywhere])
+        assert (page.status, "scopes-error" in page.ids) == (422, True), "not for somebody else's system"
 
 
 async def test_the_operators_own_system_is_not_shut_out(world: World, administrator: Walker) -> None:

@@ -321,7 +321,7 @@ async def test_only_the_own_networks_are_listed_by_name(world: World) -> None:
     async with walker(world, world.sender, SENDER) as worker, walker(world, None) as stranger:
         listed = json.loads((await worker.get("/referral/pages/directory")).html)["organisations"]
         assert [one["name"] for one in listed] == ["Border post", "Coordinator", "Lotus House"]
-        assert all(set(one) == {"name", "sample", "facts"} for one in listed), "no address"
+        assert all(set(one) == {"name", "sample", "facts", "networks"} for one in listed), "no address"
         assert (await stranger.get("/referral/pages/directory")).path == "/referral/pages/sign-in"
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from uuid import uuid4
 
 import pyotp
@@ -19,23 +18,14 @@ from services.referral.people.domain import OPERATOR
 from spean.web.labels import STATES
 from spean.web.words import Words
 from tests.browser import line
-from tests.browser.hands import Hands
-from tests.browser.visiting import at_browser, signed_in
+from tests.browser.hands import Hands, Way, at_work
+from tests.browser.visiting import at_browser
 from tests.builders import Organisation, World
 from tests.integration import staff
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 HANDOFFS, NEW = "/intake/pages/handoffs", "/intake/pages/entries/new"
 DASHBOARD, ESCALATIONS = "/notify/pages/dashboard", "/referral/pages/escalations"
-
-
-@dataclass
-class Way:
-    """How somebody looks at the pages."""
-
-    language: str
-    width: int
-    scripts: bool
 
 
 # Every pair of language, width and scripts is met once.
@@ -66,17 +56,6 @@ async def by_link(
         await hands.open(link)
         await hands.press(link)
         yield hands
-
-
-@asynccontextmanager
-async def by_session(
-    world: World, browser: Browser, way: Way, organisation: Organisation, role: StaffRole
-) -> AsyncIterator[Hands]:
-    cookie = await signed_in(world.made, organisation, role, language=way.language)
-    async with at_browser(
-        browser, world.made, cookie, width=way.width, language=way.language, javascript=way.scripts
-    ) as page:
-        yield Hands(page, way.language)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -131,9 +110,9 @@ async def test_two_houses_decline_the_coordinator_asks_a_third_and_sharing_stops
     empty, and the bed stays theirs."""
     first, second, third = [await world.house(name, 1) for name in ("Lotus House", "Bamboo House", "Palm House")]
     async with (
-        by_session(world, browser, way, world.sender, StaffRole.SENDER) as worker,
-        by_session(world, browser, way, world.coordinator, StaffRole.COORDINATOR) as coordinator,
-        by_session(world, browser, way, third, StaffRole.RECEIVER) as house,
+        at_work(world, browser, way, world.sender, StaffRole.SENDER) as worker,
+        at_work(world, browser, way, world.coordinator, StaffRole.COORDINATOR) as coordinator,
+        at_work(world, browser, way, third, StaffRole.RECEIVER) as house,
     ):
         await _says_room(house, world.places[third.id], "0")
         await coordinator.open(DASHBOARD)
@@ -176,8 +155,8 @@ async def _beds(house: Hands) -> list[str]:
 async def _both_decline(world: World, browser: Browser, way: Way, *houses: Organisation) -> None:
     """One after the other, in whatever order the network asks them."""
     async with (
-        by_session(world, browser, way, houses[0], StaffRole.RECEIVER) as one,
-        by_session(world, browser, way, houses[1], StaffRole.RECEIVER) as other,
+        at_work(world, browser, way, houses[0], StaffRole.RECEIVER) as one,
+        at_work(world, browser, way, houses[1], StaffRole.RECEIVER) as other,
     ):
         waiting = [one, other]
         for hands in waiting:
@@ -216,7 +195,7 @@ async def test_an_invited_worker_sets_up_signs_in_with_a_code_and_begins(world: 
     """An administrator registers and invites somebody; the link, a password and an app lead to the work; the next time the
     password and the app's next code do."""
     way, name = Way("en", 360, scripts=True), f"dara.{uuid4().hex[:8]}"
-    async with by_session(world, browser, way, world.coordinator, StaffRole.ADMINISTRATOR) as admin:
+    async with at_work(world, browser, way, world.coordinator, StaffRole.ADMINISTRATOR) as admin:
         await admin.open("/referral/pages/people")
         await admin.follow("/people/new")
         await admin.choose("organisation", world.sender.id)

@@ -130,6 +130,22 @@ async def test_another_organisation_cannot_redeem_the_ticket(world: World) -> No
         assert "Sok Dara" in (await worker.send(form)).text  # the refusal has not used it up
 
 
+async def test_a_browser_without_a_session_here_is_known_by_the_ticket_alone(world: World) -> None:
+    """As at a holder of another origin, where nobody has signed in."""
+    house, offer, handoff = await accepted(world, await world.ready_person(name="Sok Dara"))
+    async with walker(world, house, StaffRole.RECEIVER) as worker, walker(world, None) as elsewhere:
+        packet = await elsewhere.send(await ticket(worker, offer))
+        assert "Sok Dara" in packet.text
+        where = await elsewhere.click(packet, "Say where the person is met")
+        assert "Old market" in (await elsewhere.send(where.form("/whereabouts"), meeting_point="Old market")).text
+        async with world.made.services["intake"].db.transaction("test.suspend") as tx:
+            await tx.conn.execute("insert into suspended (organisation, at) values ($1, now())", house.id)
+        refused = await elsewhere.get(packet.path)
+        assert refused.status == 403
+        assert "Sok Dara" not in refused.html
+    assert (await world.sender.partner.get(f"/intake/handoffs/{handoff}"))["meeting_point"] == "Old market"
+
+
 async def test_a_withdrawal_empties_an_open_packet(world: World) -> None:
     gone, stays = await world.ready_person(name="Sok Dara"), await world.ready_person(name="Chan Thy")
     house, offer, _ = await accepted(world, gone, stays)

@@ -10,10 +10,12 @@ import pytest
 from schemas.vocabulary import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR
+from services.referral.sessions import passkeys
 from services.referral.sessions.pages import ELSEWHERE, MARK, STEP
 from spean.web.visitor import COOKIE
 from tests.browser.visiting import Screen, Walker, walker
 from tests.builders import World
+from tests.integration.authenticator import SoftKey
 from tests.integration.staff import (
     PASSWORD,
     Member,
@@ -102,6 +104,29 @@ async def test_a_page_that_was_wanted_is_shown_after_signing_in_and_only_one_of_
         async with walker(world, None) as someone:
             page = await signs_in(someone, who, path=f"{SIGN_IN}?next={elsewhere}")
             assert page.path == "/referral/pages/inbox"
+
+
+async def test_a_passkey_leads_to_a_page_of_ours_only(world: World) -> None:
+    desk, person = desk_of(world.made), await hired(world.made, world.sender.id, StaffRole.RECEIVER)
+    key, opener = SoftKey(desk.origins[0]), await invited(world.made, person)
+    step, options = await passkeys.offer_to_invited(desk, opener)
+    await passkeys.set_up(desk, opener, step, key.create(options))
+    for wanted, led in (
+        ("/referral/pages/arrivals", "/referral/pages/arrivals"), ("https://evil.example/", "/referral/pages/inbox"),
+        ("//evil.example", "/referral/pages/inbox"), (7, "/referral/pages/inbox"),
+    ):  # fmt: skip
+        async with walker(world, None) as someone:
+            (token,) = (await someone.get(SIGN_IN)).form("/sign-in/passkey").get("csrf")
+            headers = {
+                "Cookie": "; ".join(f"{name}={value}" for name, (value, _) in someone.cookies.items()),
+                "Sec-Fetch-Site": "same-origin",
+            }
+            address, said = f"{world.made.url}{SIGN_IN}/passkey", {"csrf": token, "next": wanted}
+            offered = (await someone.client.post(f"{address}/options", json=said, headers=headers)).json()
+            answer = {**said, "step": offered["step"], "answer": key.get(offered["options"])}
+            reply = await someone.client.post(address, json=answer, headers=headers)
+        assert (reply.status_code, reply.json()) == (200, {"to": led})
+        assert f"{COOKIE}=" in reply.headers["set-cookie"]
 
 
 async def test_an_unknown_name_gets_the_page_of_a_wrong_password(world: World) -> None:

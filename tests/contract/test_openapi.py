@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import OKPKey
 from fastapi.openapi.models import OpenAPI
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
@@ -252,7 +253,7 @@ async def test_answers_are_what_the_documents_say(world: World) -> None:
 
 UNCALLED = {
     "questions_next_candidate", "questions_readable_offers", "questions_may_accept", "questions_hand_over_code",
-    "questions_detail", "dashboard_changes", "screening_begin", "screening_read", "screening_send_rows",
+    "questions_detail", "questions_rules_stand", "dashboard_changes", "screening_begin", "screening_read", "screening_send_rows",
     "administration_reinstate_organisation", "coordinator_confirm_arrival", "sign_in_exchange", "screening_finish", "screening_read_findings", "screening_read_entries", "packets_acknowledge_erasure",
 }  # fmt: skip
 
@@ -320,6 +321,11 @@ async def _administrator(world: World, house: Organisation) -> None:
     await admin.get("/intake/rules/corridors")
     await admin.post(f"/intake/rules/corridors/{rule['id']}/end")
     gone = await world.organisation("Organisation that goes", "ngo", ["referral:receive"])
+    pair = OKPKey.generate_key("Ed25519").as_dict(private=False)
+    key = {"public_key": {name: str(value) for name, value in pair.items()}}
+    added = await admin.post(f"/referral/clients/{gone.partner.client_id}/keys", key)
+    await admin.post(f"/referral/clients/{gone.partner.client_id}/keys/{added['thumbprint']}/revoke")
+    await admin.get("/referral/clients")
     await admin.post(f"/referral/clients/{gone.partner.client_id}/revoke")
     await admin.post(f"/referral/organisations/{gone.id}/suspend")
 

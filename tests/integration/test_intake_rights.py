@@ -22,6 +22,8 @@ RIGHTS: dict[str, dict[str, str | set[str]]] = {
     "detail": {"SELECT": _ALL},
     "disclosure": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"times", "last_at"}},
     "looked": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"seen", "at"}},
+    "draft": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"sealed", "saved_at", "version", "over"}},
+    "usual": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"channel", "area"}},
     "need_to_know": {"SELECT": _ALL},
     "agreement": {"SELECT": _ALL},
     "corridor": {"SELECT": _ALL},

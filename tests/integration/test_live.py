@@ -19,6 +19,7 @@ import pytest
 from schemas.vocabulary import StaffRole
 from services.cli import installation
 from services.cli.installation import Installation
+from services.notify.dashboards.figures import Board
 from spean.crypto import opener_digest
 from spean.db import DatabaseProblem
 from spean.web import live
@@ -220,6 +221,16 @@ async def test_two_hundred_watchers_cost_one_look(town: Town) -> None:
         # The consumer looks at the tail for each event that it takes in; 200 watchers would be thousands.
         assert scanned < WATCHERS / 2
         log.info("watchers %d, looks %d, scans of the tail %d, in %.1f s", WATCHERS, looked, scanned, took)
+
+
+async def test_who_fetches_the_same_part_at_once_shares_what_was_read(town: Town) -> None:
+    cookie = await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
+    board: Board = town.made.services["notify"].app.state.board
+    before = board.read
+    async with httpx.AsyncClient(base_url=town.made.url, headers={"Cookie": f"{COOKIE}={cookie}"}, timeout=30) as client:
+        replies = await asyncio.gather(*(client.get("/notify/pages/dashboard/now") for _ in range(AT_ONCE)))
+    assert [reply.status_code for reply in replies] == [200] * AT_ONCE
+    assert board.read - before <= 3  # one, and one more for each change that the town's making still brings
 
 
 async def _scans(town: Town) -> int:

@@ -105,7 +105,6 @@ async def hand_over(sender: Walker, border_post: str) -> None:
     page = await talked(sender, entry, path_of(world))
     await sender.send(page.form("/check"))
     page = await sender.get(f"/intake/pages/entries/{entry}")
-    page = await sender.send(page.form("/case"))
     page = await sender.click(page, "Ask for a service")
     page = await sender.send(
         page.form("/handoff"), ("step", "check"), service_type="emergency_bed", urgency="emergency"

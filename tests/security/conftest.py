@@ -10,6 +10,7 @@ from services.cli.installation import Installation
 from spean.settings import Settings
 from tests.builders import network_in
 from tests.security.operations import Stage, staged
+from tests.security.page_forms import Found, forms_of
 from tests.security.page_town import Town, settle
 from tests.security.state import state_of
 
@@ -30,6 +31,12 @@ async def town(installed: tuple[Installation, Settings]) -> AsyncIterator[Town]:
     made, settings = installed
     async with network_in(made, settings, windows=SLOW) as world:
         yield await settle(world)
+
+
+@pytest.fixture(scope="package")
+async def found(town: Town) -> list[Found]:
+    """Every form of the town's pages, found once."""
+    return await forms_of(town)
 
 
 @pytest.fixture(scope="module")

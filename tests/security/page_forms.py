@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from tests.security.page_town import Guest, Town
+from tests.security.page_town import Town
 from tests.security.pages import Form, Route, Shown, door_of, page, routes
 
 # Ways out of a page that end a session or leave the installation.
@@ -54,18 +54,14 @@ async def walk(town: Town, who: str, starts: Sequence[str]) -> Mapping[str, Show
             continue
         if not answer.headers["content-type"].startswith("text/html"):
             continue
-        seen[path] = Shown(answer.text) if "Content-Disposition" in answer.headers else _looked_at(answer)
-        for link in seen[path].links:
+        seen[path] = page(answer, part="<html" not in answer.text)
+        for link in [*seen[path].links, *(one.asked for one in seen[path].forms if one.method == "get")]:
             to = urljoin(path, link)
             parts = urlsplit(to)
             if parts.netloc or parts.path.startswith(_OUT) or route_of(every, "GET", parts.path) is None:
                 continue
             waiting.append(to.partition("#")[0])
     return seen
-
-
-def _looked_at(answer: object) -> Shown:
-    return page(answer)  # type: ignore[arg-type]
 
 
 def starts(town: Town) -> Mapping[str, list[str]]:
@@ -94,11 +90,3 @@ async def forms_of(town: Town) -> list[Found]:
                 key = (f"{here and here.path} {here and here.names and path}", route.id)
                 found.setdefault(key, Found(who, path, form, route))
     return list(found.values())
-
-
-def fragment(answer: Shown) -> bool:
-    """A part of a page that moves by itself has no head of its own."""
-    return "<html" not in answer.html
-
-
-__all__ = ["Found", "Guest", "forms_of", "fragment", "pattern", "route_of", "starts", "walk"]

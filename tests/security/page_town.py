@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode, urlsplit
-from uuid import UUID, uuid4
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -16,15 +16,18 @@ from schemas.vocabulary import StaffRole
 from services.intake.disclosure.pages import COOKIE as PACKET
 from services.referral.people import handlers as people
 from services.referral.people import store as people_store
+from services.referral.people.domain import OPERATOR
+from services.referral.sessions import handlers as session_handlers
 from services.referral.sessions import store as sessions
+from services.referral.sessions.pages import STEP
 from services.referral.sessions.store import Passkey
 from spean.ids import opaque_id
 from spean.web.visitor import COOKIE, Visitor
 from tests.browser.visiting import signed_in
-from tests.builders import Organisation, World
+from tests.builders import Organisation, World, eventually
 from tests.integration import staff
 from tests.security.operations import Stage, staged
-from tests.security.pages import FORM, SENT_FROM_HERE, Form, Route, Shown, addresses, door_of
+from tests.security.pages import SENT_FROM_HERE, Route, Shown, addresses, door_of
 from tests.security.state import state_of
 
 # What looking at a page may change: when a session was last used, and who was vouched for.
@@ -102,10 +105,14 @@ class Town:
         assert door is not None
         return self.guests[door.who]
 
-    async def forms(self, guest: Guest, path: str) -> list[Form]:
-        """The forms of a page, but for the way out."""
-        answer = await self.guests_page(guest, path)
-        return [one for one in answer.forms if one.method == "post" and not one.path.endswith("/sign-out")]
+    async def with_roles(self, roles: frozenset[StaffRole]) -> Guest:
+        """Somebody who does all this, at the organisation that most objects of the town belong to."""
+        name = f"only {sorted(roles)}"
+        if name not in self.guests:
+            owner = self.stage.people["receiver"] if StaffRole.RECEIVER not in roles else self.world.sender
+            cookie = await signed_in(self.world.made, owner, *roles)
+            self.guests[name] = Guest(self.stage.client, {COOKIE: cookie})
+        return self.guests[name]
 
     async def guests_page(self, guest: Guest, path: str) -> Shown:
         return Shown((await guest.get(path)).text)
@@ -129,7 +136,10 @@ async def settle(world: World) -> Town:
         "suspended": (gone, every), "ended": (world.coordinator, every),
     }  # fmt: skip
     for name, (organisation, roles) in here.items():
-        cookie = await signed_in(world.made, organisation, *roles)
+        if name == "sender":  # signs in with all that one can have
+            cookie = (await (await staff.member(world.made, organisation.id, *roles)).signs_in()).cookie
+        else:
+            cookie = await signed_in(world.made, organisation, *roles)
         town.guests[name] = Guest(stage.client, {COOKIE: cookie})
     town.guests["stranger"] = Guest(stage.client)
     for name in ("suspended", "ended"):
@@ -138,6 +148,7 @@ async def settle(world: World) -> Town:
     await world.admin.post(f"/referral/organisations/{gone.id}/suspend")
     await town.guests["ended"].post("/referral/pages/sign-out", {})
     await _papers(town)
+    await _somebody_is_here(town)
     await _people(town)
     return town
 
@@ -176,28 +187,45 @@ async def _papers(town: Town) -> None:
     receiver.cookies[PACKET] = found.partition("=")[2].partition(";")[0]
 
 
+async def _somebody_is_here(town: Town) -> None:
+    """An arrival without a code, and an entry whose case is not open yet."""
+    world, own, house = town.world, town.objects, town.stage.people["receiver"].partner
+    handoff = await world.handoff(await world.ready_person())
+
+    async def asked() -> Any:
+        offers = (await house.get("/referral/offers?state=sent&state=seen"))["offers"]
+        return next((one["id"] for one in offers if one["id"] != own["open"]), None)
+
+    offer = own["here"] = str(await eventually(asked))
+    await house.post(f"/referral/offers/{offer}/accept")
+    await world.state(handoff, "ready")
+    await house.post(f"/referral/offers/{offer}/arrived", {})
+    own["uncased"] = await world.entry()
+    await world.consent(own["uncased"], "service")
+
+
 async def _people(town: Town) -> None:
-    """Somebody who is invited, somebody who lost a phone, another session and a passkey of the sender's, a link."""
+    """Somebody who is invited, somebody who lost a phone and has given a password, a link; and of the sender's own: another
+    session, two passkeys."""
     made, own = town.world.made, town.objects
     desk, sender = staff.desk_of(made), await visitor(town, "sender")
     invited = await staff.hired(made, town.world.sender.id, StaffRole.SENDER)
     lost = await staff.member(made, town.stage.people["receiver"].id, StaffRole.RECEIVER)
     own["person"], own["invite"] = str(invited.id), await staff.invited(made, invited)
+    town.guests["half"] = Guest(town.stage.client, {STEP: await lost.step()})
     async with desk.db.transaction("test.people") as tx:
         await people.ask_recovery(tx, lost.person.sign_in_name)
-        own["recovery"] = str((await people_store.recoveries(tx, 1000))[-1][0].id)
-        own["link"] = await people.sign_in_link(tx, staff.OPERATOR, lost.person.sign_in_name)
-        passkey = Passkey(opaque_id(), secrets.token_bytes(32), sender.person, b"key", 0, tx.now, None)
-        assert await sessions.insert_passkey(tx, passkey)
-        own["passkey"] = str(passkey.id)
-        own["session"] = str(
-            (await staff.handlers.open_session(tx, desk, sender.person, "password")).person and await _other(tx, sender)
+        waiting = await people_store.recoveries(tx, 1000)
+        own["recovery"] = next(str(one.id) for one, person, _ in waiting if person.id == lost.id)
+        own["link"] = await people.sign_in_link(tx, OPERATOR, lost.person.sign_in_name)
+        for _ in range(2):
+            passkey = Passkey(opaque_id(), secrets.token_bytes(32), sender.person, b"key", 0, tx.now, None)
+            assert await sessions.insert_passkey(tx, passkey)
+            own["passkey"] = str(passkey.id)
+        await session_handlers.open_session(tx, desk, sender.person, "password")
+        own["session"] = next(
+            str(one.id) for one in await sessions.sessions(tx, sender.person) if one.id != sender.session
         )
-
-
-async def _other(tx: Any, who: Visitor) -> UUID:
-    """A session of this person that is not the one in use."""
-    return next(one.id for one in await sessions.sessions(tx, who.person) if one.id != who.session)
 
 
 async def sql(town: Town, database: str, statement: str, *values: Any) -> Any:
@@ -207,10 +235,3 @@ async def sql(town: Town, database: str, statement: str, *values: Any) -> Any:
         return await conn.fetchval(statement, *values)
     finally:
         await conn.close()
-
-
-def path_of(location: str) -> str:
-    return urlsplit(location).path
-
-
-__all__ = ["FORM", "Guest", "Town", "path_of", "settle", "sql", "visitor"]

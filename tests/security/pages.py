@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 from fastapi.routing import iter_route_contexts
@@ -93,6 +93,7 @@ DOORS = (
     _door("/intake/pages/screenings", *_SEND, objects={"screening": "session_of_screening", "entry": "screened"}),
     _door("/intake/pages/packets", "receiver", guarded="ticket"),
     _door("/intake/pages/rules", "administrator", "intake:rules", "referral:admin", whose="installation"),
+    _door("/intake/pages/rules/usual", "officer", "intake:rules", whose="installation"),
     _door(f"{_P}/directory", "sender", guarded="session", kind="script"),
     *(_door(f"{_P}/{one}", *_RECEIVE) for one in ("inbox", "arrivals", "offers", "places", "shift")),
     _door(f"{_P}/offers/{{}}/accept", *_RECEIVE, objects={"offer": "open"}),
@@ -104,6 +105,7 @@ DOORS = (
     *(_door(f"{_P}/{one}", "administrator", "referral:admin", **_ADMIN) for one in ("admin", "people", "recoveries")),
     *(_door(f"{_P}/{one}", "stranger", **_ANYBODY) for one in ("sign-in", "lost", "leave", "sign-out", "signed-out")),
     _door(_P, "stranger", **_ANYBODY, alone=True),
+    _door(f"{_P}/sign-in/code", "half", **_ANYBODY),
     _door(f"{_P}/sign-in/passkey", "stranger", **_PASSKEY),
     _door(f"{_P}/link", "stranger", **_ANYBODY, objects={"opener": "link"}),
     _door(f"{_P}/set-up", "stranger", **_ANYBODY, objects={"opener": "invite"}),
@@ -198,6 +200,11 @@ class Form:
         return sent
 
     @property
+    def asked(self) -> str:
+        """Where a form that only asks leads."""
+        return f"{self.path}?{urlencode(self.filled(), doseq=True)}"
+
+    @property
     def written(self) -> list[str]:
         """The names of the fields that take a text."""
         return [one.name for one in self.fields if one.kind in WRITTEN]
@@ -236,7 +243,7 @@ class Shown(HTMLParser):
             case "form":
                 self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
             case "input" if self.forms:
-                kind = given.get("type", "text")
+                kind = "number" if given.get("inputmode") == "numeric" else given.get("type", "text")
                 on = kind not in {"radio", "checkbox"} or "checked" in given
                 self.forms[-1].fields.append(Field(given.get("name", ""), kind, given.get("value", ""), on))
             case "button" if self.forms and given.get("name"):

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import pytest
 
+from schemas.vocabulary import StaffRole
 from spean.web.pages import local
 from spean.web.visitor import COOKIE
 from tests.browser.visiting import signed_in
-from tests.security.page_forms import Found, forms_of
+from tests.security.page_forms import Found
 from tests.security.page_town import Guest, Town
 from tests.security.pages import DOORS, ROLES, Door, Route, addresses, door_of, page, routes, safe
 
@@ -37,20 +37,15 @@ def opens(door: Door, role: str) -> bool:
     return door.guarded == "session" or bool(door.scopes & ROLES[role])
 
 
-def masked(answer: httpx.Response, path: str) -> tuple[int, str, list[tuple[str, str]]]:
+def masked(answer: httpx.Response, route: Route, path: str) -> tuple[int, str, list[tuple[str, str]]]:
     """An answer without what differs from one to the next: tokens and keys of forms, and the address itself."""
     text = re.sub(r'(name="(?:csrf|key)" value=")[^"]*', r"\1", answer.text)
-    for part in path.split("/"):
-        if len(part) > 20:
-            text = text.replace(part, "ID")
+    for name, part in zip(route.path.split("/"), path.split("/"), strict=True):
+        if name != part:
+            text = text.replace(part, name)
     headers = [(name, value) for name, value in answer.headers.items() if name not in {"content-length", "set-cookie"}]
     headers += [("set-cookie", one.partition("=")[0]) for one in answer.headers.get_list("set-cookie")]
     return answer.status_code, text, headers
-
-
-@pytest.fixture(scope="module")
-async def found(town: Town) -> list[Found]:
-    return await forms_of(town)
 
 
 async def test_every_route_has_a_door_and_every_door_a_route(town: Town) -> None:
@@ -103,7 +98,7 @@ async def test_a_form_of_nobody_does_nothing_and_can_be_sent_again(town: Town, f
         if door.guarded not in {"scopes", "session"} or door.kind != "page":
             continue
         for name in NOBODY:
-            for token in (True, False):
+            for token in (True, False) if name == "ended" else (True,):
                 path = town.paths(route)[0]
                 answer = await town.guests[name].post(path, typed, token=token)
                 assert answer.status_code == 409, (name, path, answer.status_code)
@@ -117,29 +112,27 @@ async def test_a_form_of_nobody_does_nothing_and_can_be_sent_again(town: Town, f
 
 
 async def test_the_wrong_role_is_told_so_and_nothing_is_looked_up(town: Town, found: list[Found]) -> None:
-    """A page that says that the account may not do this; the same for what exists and what does not."""
+    """All other roles together open nothing, also at the organisation whose page it is: a page that says that the account
+    may not do this; the same for what exists and what does not."""
     before = await town.state()
     forms, nowhere, refused = _bodies(found), town.nowhere, 0
     for route, door in every(town, "GET", "POST"):
         if door.guarded != "scopes" or door.kind == "stream":
             continue
-        for role in ROLES:
-            if opens(door, role):
-                continue
-            guest, there = town.guests[role], town.paths(route)[0]
-            answers = []
-            for path in (there, addresses(route, nowhere)[0]):
-                if route.method == "GET":
-                    answer = await guest.get(path)
-                else:
-                    answer = await guest.post(path, forms.get(route.id, {}))
-                assert answer.status_code == 403, (role, route.id, answer.status_code)
-                page(answer, part=False)
-                assert "Your account may not do this" in answer.text, (role, route.id)
-                answers.append(masked(answer, path))
-            assert answers[0] == answers[1], (role, route.id)
-            refused += 1
-    assert refused > 200
+        roles = frozenset(StaffRole(role) for role in ROLES if not opens(door, role))
+        guest, answers = await town.with_roles(roles), []
+        for path in (town.paths(route)[0], addresses(route, nowhere)[0]):
+            if route.method == "GET":
+                answer = await guest.get(path)
+            else:
+                answer = await guest.post(path, forms.get(route.id, {}))
+            assert answer.status_code == 403, (route.id, answer.status_code)
+            page(answer)
+            assert "Your account may not do this" in answer.text, route.id
+            answers.append(masked(answer, route, path))
+        assert answers[0] == answers[1], route.id
+        refused += 1
+    assert refused > 100
     assert await town.state() == before
 
 
@@ -180,7 +173,7 @@ async def test_every_form_is_found(town: Town, found: list[Found]) -> None:
     """What the tests of forms are worth: each address that takes one is sent a real one."""
     shown = {one.route.id for one in found}
     missing = {route.id for route, door in every(town, "POST") if door.kind == "page"} - shown
-    assert missing == NOT_SHOWN
+    assert missing == NOT_SHOWN, "\n".join(sorted(missing ^ NOT_SHOWN))
 
 
 async def test_anothers_object_is_nowhere(town: Town, found: list[Found]) -> None:
@@ -188,7 +181,7 @@ async def test_anothers_object_is_nowhere(town: Town, found: list[Found]) -> Non
     same headers as for an id that nothing has; and nothing changes."""
     before, forms, nowhere, compared = await town.state(), _bodies(found), town.nowhere, 0
     for route, door in every(town, "GET", "POST"):
-        if door.whose not in {"organisation", "person"} or not route.names:
+        if door.whose not in {"organisation", "person"} or door.kind not in {"page", "part"} or not route.names:
             continue
         others = ["neighbour"]
         if door.whose == "person":
@@ -203,10 +196,12 @@ async def test_anothers_object_is_nowhere(town: Town, found: list[Found]) -> Non
                     for path in (there, missing)
                 ]
                 wanted = {404, 410} if door.guarded == "ticket" else {404}
+                if route.method == "POST":
+                    wanted.add(422)  # an answer is looked at before the object is
                 assert answers[0].status_code in wanted, (name, route.id, answers[0].status_code)
                 page(answers[0])
-                assert masked(answers[0], there) == masked(answers[1], missing), (name, route.id)
-                compared += 1
+                assert masked(answers[0], route, there) == masked(answers[1], route, missing), (name, route.id)
+                compared += answers[0].status_code != 422
     assert compared > 60
     assert await town.state() == before
 

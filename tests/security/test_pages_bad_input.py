@@ -13,7 +13,7 @@ from spean.guard import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from spean.web.forms import _FIELDS_MOST
 from tests.security.answers import KHMER, MARK, request_bytes
 from tests.security.answers import raw as sent_raw
-from tests.security.page_forms import Found, forms_of
+from tests.security.page_forms import Found
 from tests.security.page_town import Guest, Town
 from tests.security.pages import FORM, Door, Route, Shown, door_of, page, routes
 
@@ -24,11 +24,6 @@ ODD = (
     "\x01\x02\x1b[2J\x7f", "ស្រី\u200bមុំ\u17d2", "\r\n\r\nSet-Cookie: a=b", "%s%n{{7*7}}${7*7}<%= 7*7 %>", "' or 1=1 --",
 )  # fmt: skip
 PASTE = "ក" * 27_000  # 243 kB as it is sent: just within what is read
-
-
-@pytest.fixture(scope="module")
-async def found(town: Town) -> list[Found]:
-    return await forms_of(town)
 
 
 @pytest.fixture(autouse=True)

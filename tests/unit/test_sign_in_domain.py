@@ -152,13 +152,15 @@ def test_work_that_changes_ends_sessions_a_name_does_not() -> None:
 
 
 def test_administrators_are_made_at_their_own_organisation_only() -> None:
+    """And officers, whose rules hold for the whole network."""
     mine, other = uuid4(), uuid4()
-    administrator = frozenset({StaffRole.ADMINISTRATOR})
-    people.expect_roles(By(uuid4(), mine), mine, administrator)
-    people.expect_roles(people.OPERATOR, other, administrator)
-    people.expect_roles(By(uuid4(), mine), other, frozenset(StaffRole) - administrator)
-    with pytest.raises(Refusal, match="administrator-elsewhere"):
-        people.expect_roles(By(uuid4(), mine), other, administrator)
+    whole = frozenset({StaffRole.ADMINISTRATOR, StaffRole.OFFICER})
+    people.expect_roles(By(uuid4(), mine), mine, whole)
+    people.expect_roles(people.OPERATOR, other, whole)
+    people.expect_roles(By(uuid4(), mine), other, frozenset(StaffRole) - whole)
+    for role in whole:
+        with pytest.raises(Refusal, match="administrator-elsewhere"):
+            people.expect_roles(By(uuid4(), mine), other, frozenset({role, StaffRole.SENDER}))
 
 
 def test_two_different_administrators_neither_of_them_the_person() -> None:

@@ -67,6 +67,7 @@ def test_times_are_by_the_clock_of_the_place() -> None:
     assert Words("en", "MM").clock(at) == "00:35"
     assert Words("en", "nowhere").clock(at) == "01:05"
     assert Words("km", "KH").clock(at) == "០១:០៥"
+    assert "ភ្នំពេញ" in Words("km", "KH").zone
 
 
 def test_numbers_and_plurals() -> None:

@@ -97,7 +97,7 @@ async def over(db: Database, keys: KeyStore, id_: UUID) -> None:
 
 
 async def _over(tx: Tx, id_: UUID) -> None:
-    await store.delete(tx, id_)
+    await store.end(tx, id_)
     await set_due(tx, OVER, id_, tx.now)
 
 

@@ -43,7 +43,9 @@ async def insert(tx: Tx, id_: UUID, worker: UUID, kind: Kind, entry: UUID | None
 
 async def find(tx: Tx, id_: UUID, worker: UUID, kind: Kind) -> Sealed:
     """Raises Refusal `not-found`, also for another worker's."""
-    row = await tx.conn.fetchrow("select * from draft where (id, worker, kind) = ($1, $2, $3)", id_, worker, kind)
+    row = await tx.conn.fetchrow(
+        "select * from draft where (id, worker, kind) = ($1, $2, $3) and not over", id_, worker, kind
+    )
     if row is None:
         raise Refusal("not-found")
     return _draft(row)
@@ -51,29 +53,34 @@ async def find(tx: Tx, id_: UUID, worker: UUID, kind: Kind) -> Sealed:
 
 async def lock(tx: Tx, id_: UUID, worker: UUID) -> Sealed:
     """Raises Refusal `not-found`, also for another worker's."""
-    row = await tx.conn.fetchrow("select * from draft where (id, worker) = ($1, $2) for update", id_, worker)
+    row = await tx.conn.fetchrow(
+        "select * from draft where (id, worker) = ($1, $2) and not over for update", id_, worker
+    )
     if row is None:
         raise Refusal("not-found")
     return _draft(row)
 
 
 async def lock_any(tx: Tx, id_: UUID) -> Sealed | None:
-    """For the clock."""
-    row = await tx.conn.fetchrow("select * from draft where id = $1 for update", id_)
+    """For the clock: a draft that may still be written in. None where it is over."""
+    row = await tx.conn.fetchrow("select * from draft where id = $1 and not over for update", id_)
     return None if row is None else _draft(row)
 
 
 async def of_worker(tx: Tx, worker: UUID, limit: int) -> list[Sealed]:
     """The latest first."""
     rows = await tx.conn.fetch(
-        "select * from draft where org = $1 and worker = $2 order by begun_at desc, id limit $3", tx.org, worker, limit
+        "select * from draft where org = $1 and worker = $2 and not over order by begun_at desc, id limit $3",
+        tx.org,
+        worker,
+        limit,
     )
     return [_draft(row) for row in rows]
 
 
 async def about(tx: Tx, entry: UUID) -> list[UUID]:
     """Every worker's drafts about a person, locked."""
-    rows = await tx.conn.fetch("select id from draft where entry = $1 order by id for update", entry)
+    rows = await tx.conn.fetch("select id from draft where entry = $1 and not over order by id for update", entry)
     return [row["id"] for row in rows]
 
 
@@ -81,6 +88,11 @@ async def save(tx: Tx, id_: UUID, sealed: bytes) -> None:
     await tx.conn.execute(
         "update draft set sealed = $2, saved_at = $3, version = version + 1 where id = $1", id_, sealed, tx.now
     )
+
+
+async def end(tx: Tx, id_: UUID) -> None:
+    """Nothing of it is left but that it was; the clock takes that away, and its key."""
+    await tx.conn.execute("update draft set over = true, sealed = '' where id = $1", id_)
 
 
 async def delete(tx: Tx, id_: UUID) -> None:

@@ -1,5 +1,5 @@
 -- What a worker has begun to write and not finished, sealed under a key of its own; it is nobody else's to read, and its
--- key is destroyed when it is finished, discarded or too old.
+-- key is destroyed when it is finished, discarded (`over`, and emptied at once) or too old.
 create table draft (
     id uuid primary key,
     org uuid not null,
@@ -10,6 +10,8 @@ create table draft (
     begun_at timestamptz not null,
     saved_at timestamptz not null,
     version integer not null default 1,
+    over boolean not null default false,
+    check (not over or sealed = ''),
     check ((kind = 'consent') = (entry is not null))
 );
 create index on draft (org, worker, begun_at desc);
@@ -30,10 +32,10 @@ do $$ declare t text; begin
         execute format('alter table %I force row level security', t);
         execute format('create policy service on %I to spean_worker using (true) with check (true)', t);
         execute format('create policy own on %I to spean_api using (org = current_org()) with check (org = current_org())', t);
-        execute format('grant select, insert, delete on %I to spean_api, spean_worker', t);
+        execute format('grant select, insert on %I to spean_api, spean_worker', t);
     end loop;
 end $$;
-grant update (sealed, saved_at, version) on draft to spean_api;
+grant update (sealed, saved_at, version, over) on draft to spean_api;
 grant update (channel, area) on usual to spean_api;
--- The clock locks a draft before it destroys it, which needs the right to change it.
-grant update on draft to spean_worker;
+-- The clock locks a draft, which needs the right to change it, and takes it away.
+grant update, delete on draft to spean_worker;

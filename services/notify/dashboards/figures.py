@@ -141,6 +141,11 @@ class Board:
         self._changes: Shared[list[asyncpg.Record]] = Shared(FIGURES_S)
         self._suspended: Shared[bool] = Shared(SUSPENDED_S)
 
+    @property
+    def read(self) -> int:
+        """How often figures were read from the database."""
+        return self._figures.made
+
     async def figures(self, organisation: UUID, number: int, since: datetime) -> Figures:
         """As they stood at the change `number` or after it. Raises DatabaseProblem."""
         return await self._figures.get((organisation, number, since), lambda: read(self._db, organisation, since))

@@ -206,13 +206,13 @@ class Shown:
 
     @property
     def places_table(self) -> Table:
-        rows = [Row(area_name(area), [self.count(count)]) for area, count in self._areas()]
+        rows = [Row(self._(area_name(area)), [self.count(count)]) for area, count in self._areas()]
         rows.append(Row(self._(N_("All areas")), [self.in_all(self.figures.free)]))
         return Table("places", self._(N_("Free places by area")), [self._(N_("Free"))], rows)
 
     @property
     def places(self) -> Markup:
-        rows = [Bar(area_name(area), count) for area, count in self._areas()]
+        rows = [Bar(self._(area_name(area)), count) for area, count in self._areas()]
         return charts.bars("places", self._(N_("Free places by area")), rows, self._say)
 
     @property
@@ -226,7 +226,7 @@ class Shown:
         legend = Legend(grades, self._(N_("no places known")), self._(N_("Boundaries are indicative.")))
         cells = self.figures.free
         return charts.province_map(
-            "map", self._(N_("Map of free places")), cells, {area: area_name(area) for area in cells}, _GRADES, self._say,
+            "map", self._(N_("Map of free places")), cells, {area: self._(area_name(area)) for area in cells}, _GRADES, self._say,
             legend, sheet=assets()["provinces.svg"].address,
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ from spean.web.words import N_
 
 LIST = "/referral/pages/admin/systems"
 _LIST_MOST = 1_000
+_EVERYWHERE = frozenset({"referral:admin", "intake:rules", "notify:admin"})
 router = page_router("administrator's pages")
 NO_KEY = N_("This is no public key of the kind Ed25519, written as a JWK: look at the example.")
 PRIVATE = N_(
@@ -45,10 +46,16 @@ async def list_systems(at: Administrator) -> Response:
     return at.page(f"{ROOM}/systems.html", systems=found)
 
 
+def _scopes(at: At, organisation: UUID) -> dict[str, str]:
+    """What a system may be given here: what reaches everybody's work, at the administrator's own organisation only, as with
+    people."""
+    return {name: text for name, text in SCOPES.items() if name not in _EVERYWHERE or organisation == at.who.org}
+
+
 async def _employer(at: At, organisation: UUID) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
     async with database(at).transaction("admin.organisation") as tx:
-        return {"one": await partners.organisation(tx, organisation), "scopes": SCOPES}
+        return {"one": await partners.organisation(tx, organisation), "scopes": _scopes(at, organisation)}
 
 
 @router.get("/admin/organisations/{organisation}/systems/new")
@@ -67,6 +74,8 @@ async def register(organisation: UUID, sent: AdministratorSent) -> Response:
             given = forms.read(SystemForm, {"id": form.some("id"), "scopes": form.all("scopes")})
         except Incomplete as error:
             raise Incomplete({**error.errors, **errors}) from None
+        if not given.scopes <= _scopes(sent, organisation).keys():
+            errors["scopes"] = forms.SAID["enum"]
         if errors:
             raise Incomplete(errors)
         body = api.ClientBody(id=given.id, organisation=organisation, public_key=key, scopes=given.scopes)

@@ -26,7 +26,7 @@ function line(list, one) {
 
 document.addEventListener("submit", async (event) => {
   const form = event.target, action = event.submitter?.dataset.queue ?? form.dataset.queue;
-  if (!action || !person) return;
+  if (!action || !person) return stayed(event);
   event.preventDefault();
   const fields = new URLSearchParams(new FormData(form, event.submitter));
   event.submitter?.setAttribute("aria-busy", "true");
@@ -40,6 +40,24 @@ document.addEventListener("submit", async (event) => {
     location.assign("/pages/offline");
   }
 });
+
+// Any other form is sent by the browser, whose page of a broken line would take what was typed: without a line it stays
+// here. A machine that is on no network may still reach a service of its own, so it is tried.
+let reached = false;
+async function stayed(event) {
+  const { target: form, submitter } = event, note = document.getElementById("cut");
+  if (reached || navigator.onLine || event.defaultPrevented || form.method !== "post") return;
+  event.preventDefault();
+  try {
+    await fetch("/worker.js", { cache: "no-store", signal: AbortSignal.timeout(WAIT_MS) });
+    reached = true;
+    form.requestSubmit(submitter);
+  } catch {
+    (submitter?.closest(".act") ?? submitter ?? form).before(note);
+    note.hidden = false;
+  } finally { reached = false; }
+}
+addEventListener("online", () => { document.getElementById("cut").hidden = true; });
 
 let sending = false;
 async function send() {
