@@ -66,7 +66,7 @@ FAILED = 1
 TOLD = (
     WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
     OtherKeys, NeverFinished, CannotRead, ApiProblem,
-    NotRunning, NoSuchReferral, NotDiscarded,
+    NotRunning, NoSuchReferral, NotDiscarded, NoLink,
 )  # fmt: skip
 # By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
 _HINTS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -57,7 +58,8 @@ async def hire_sample(db: Database, loaded: Sample) -> None:
             if await store.find(tx, known.sign_in_name) is None:
                 employer = loaded.organisations[known.at].id
                 roles = frozenset({known.role})
-                await handlers.register(tx, OPERATOR, employer, known.name, known.sign_in_name, "en", roles)
+                with contextlib.suppress(Refusal):  # an organisation that was suspended takes nobody on
+                    await handlers.register(tx, OPERATOR, employer, known.name, known.sign_in_name, "en", roles)
 
 
 async def _alone(tx: Tx) -> None:
@@ -78,7 +80,8 @@ async def sample_links(db: Database, url: str) -> list[tuple[Known, str]]:
 
 
 async def first_administrator(db: Database, desk: Desk, url: str) -> str | None:
-    """A link with which the installation's first administrator sets up how to sign in; None where there is one who has."""
+    """A link with which the installation's first administrator sets up how to sign in; None where there is one who has.
+    Raises NoLink where that name is not to be had."""
     operator = await bootstrap.operator(db)
     async with db.transaction("bootstrap.person") as tx:
         people = await store.listed(tx, 1_000, operator)

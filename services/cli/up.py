@@ -90,7 +90,10 @@ async def _ways_in(made: Installation, loaded: Sample | None) -> list[str]:
         # What is printed may end in a log that others read; a link is made for who asks for one at a terminal.
         return ["  set up   an administrator: .venv/bin/spean administrator prints a link that works once"]
     if loaded is None:
-        link = await people.first_administrator(network.db, network.app.state.desk, made.url)
+        try:
+            link = await people.first_administrator(network.db, network.app.state.desk, made.url)
+        except people.NoLink:
+            return ["  set up   nobody administers this installation: .venv/bin/spean administrator NAME makes somebody"]
         if link is None:
             return []
         return [

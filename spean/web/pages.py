@@ -110,7 +110,14 @@ class At:
     def page(self, template: str, *, status: int = 200, forms_to: str = "", **shown: Any) -> Response:
         """The template as a page; `shown` is what it shows, beside what every page has. `forms_to`: another origin, a
         holder's, to which a form of this page is sent."""
-        html = templating.render(template, {**self._everywhere(), **shown}).encode()
+        return self.answer(self.html(template, **shown), status=status, forms_to=forms_to)
+
+    def html(self, template: str, **shown: Any) -> str:
+        return templating.render(template, {**self._everywhere(), **shown})
+
+    def answer(self, text: str, *, status: int = 200, forms_to: str = "") -> Response:
+        """HTML that is rendered already."""
+        html = text.encode()
         policy = CSP.replace("form-action 'self'", f"form-action 'self' {forms_to}") if forms_to else CSP
         headers = {"Content-Security-Policy": policy, "Vary": "Accept-Encoding, Cookie"}
         if takes_brotli(self.request):
@@ -309,7 +316,7 @@ def _said(at: At, error: Refusal) -> Response:
         kept: Form = request.state.form
         return at.page("web/again.html", status=status, kept=kept, address=request.url.path)
     home = home_of(at.visitor) if at.visitor else SIGN_IN
-    shown: Mapping[str, Any] = {"code": error.code, "detail": detail, "home": home}
+    shown: Mapping[str, Any] = {"code": error.code, "detail": detail, "home": home, "here": home}
     return at.page("web/problem.html", status=status, **shown)
 
 

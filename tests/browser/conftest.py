@@ -10,11 +10,10 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from schemas.vocabulary import StaffRole
-from tests.browser.visiting import Walker, walker
-from tests.builders import World
 from services.cli.installation import Installation
 from spean.settings import Settings
 from tests.browser.tour import CALM
+from tests.browser.visiting import Walker, walker
 from tests.builders import World, network_in
 from tests.conftest import required
 

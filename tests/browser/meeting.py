@@ -45,7 +45,9 @@ async def another_session(world: World, worker: Walker) -> None:
 
 async def drafts(world: World) -> list[dict[str, object]]:
     async with world.made.services["intake"].db.transaction("test") as tx:
-        rows = await tx.conn.fetch("select * from draft where org = $1 and not over order by begun_at", UUID(world.sender.id))
+        rows = await tx.conn.fetch(
+            "select * from draft where org = $1 and not over order by begun_at", UUID(world.sender.id)
+        )
     return [dict(row) for row in rows]
 
 

@@ -55,3 +55,33 @@ async def test_at_a_desk_and_at_twice_the_size(town: World, browser: Browser) ->
                         if said := await faults(page, narrow=True):
                             wrong[f"{stop.name} {width}"] = said
     assert wrong == {}
+
+
+_MARKS = """() => [...document.querySelectorAll('a.button, button, .tag, .needs li, .done, .warn, .bad, .due, input, select')]
+    .filter(one => one.checkVisibility() && one.type !== 'hidden' && one.type !== 'radio' && one.type !== 'checkbox')
+    .filter(one => !parseFloat(getComputedStyle(one).borderTopWidth)).map(one => one.outerHTML.slice(0, 120))"""
+_MOVES = """() => [...document.querySelectorAll('*')].map(one => [one, getComputedStyle(one)])
+    .filter(([_, style]) => style.animationName !== 'none' || parseFloat(style.transitionDuration))
+    .map(([one, _]) => one.outerHTML.slice(0, 120))"""
+
+
+async def test_with_colours_of_ones_own_with_large_letters_and_without_motion(town: World, browser: Browser) -> None:
+    """Colours that somebody's system forces take away every background: what a state or a button is has an edge then.
+    Letters of twice the size need no scrolling sideways; nothing moves for whoever asked for that."""
+    wrong: dict[str, list[str]] = {}
+    async with tour(town) as found:
+        for who in {stop.who for stop in found.stops}:
+            async with found.at(browser, who, width=1280) as page:
+                await page.emulate_media(forced_colors="active", reduced_motion="reduce")
+                cdp = await page.context.new_cdp_session(page)
+                await cdp.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+                for stop in (one for one in found.stops if one.who == who):
+                    await stop.visit(page)
+                    said = [f"no edge: {one}" for one in await page.evaluate(_MARKS)]
+                    said += [f"moves: {one}" for one in await page.evaluate(_MOVES)]
+                    said += ["wider than the screen"] if await page.evaluate(_WIDE) > 0 else []
+                    if said:
+                        wrong[stop.name] = said
+                size = await page.evaluate("getComputedStyle(document.body).fontSize")
+                assert size == "32px", "the letters are twice as large"
+    assert wrong == {}

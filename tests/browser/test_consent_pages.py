@@ -209,8 +209,24 @@ async def test_a_young_person_needs_a_guardian_too(world: World) -> None:
         how = await worker.send(half.form("/guardian"), guardian="state_guardian", guardian_expressed="written")
         check = await worker.send(how.form("/how"), expressed="spoken")
         assert "A guardian of the state" in check.text
+        how = await worker.get(f"{TALK}/{draft_in(check)}/how")
+        back = await worker.click(how, "Back")
+        assert back.path.endswith("/guardian")
+        assert (await worker.click(back, "Back")).path.endswith("/until")
         done = await worker.send(check.form("/check"))
         assert f"{ENTRIES}/{entry}/handoff" in done.links_to, "the case has opened now"
+
+
+async def test_without_an_age_a_guardian_is_asked_for_until_it_is_written(world: World) -> None:
+    made = await world.sender.partner.post("/intake/entries", {"channel": "hotline", "area": "KH-1"})
+    entry = str(made["id"])
+    async with walker(world, world.sender, SENDER) as worker:
+        guardian = await talked(worker, entry, path_of(world), to="guardian")
+        assert "presumed to be under 18" in guardian.text
+        form = (await worker.click(guardian, "Write down the age")).form("/correct")
+        person = await worker.send(form, age_years="30")
+        on = await worker.click(person, "Go on talking")
+        assert on.path.endswith("/how"), "what was asked before is kept, and the guardian is asked for no more"
 
 
 async def test_an_adult_is_asked_for_no_guardian(world: World) -> None:

@@ -1,5 +1,4 @@
-"""The coordinator's page: what it says, what it keeps to itself, and that it moves by itself; and the inbox, which does
-so too."""
+"""The coordinator's page: what it says, what it keeps to itself, and that it moves by itself."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ from tests.browser.visiting import Screen, at_browser, signed_in, walker
 from tests.builders import World, eventually
 from tests.integration.lived import settings_in
 
-DASHBOARD, INBOX = "/notify/pages/dashboard", "/referral/pages/inbox"
+DASHBOARD = "/notify/pages/dashboard"
 # What leads from the request to an arrival, a referral that has come so far has.
 _TIMES = ("answered_at", "ready_at", "arrived_at")
 
@@ -392,44 +391,3 @@ async def test_without_javascript_a_link_looks_again(world: World, browser: Brow
             return "1 request needs a person." in await page.locator("#said").inner_text()
 
         await eventually(seen)
-
-
-@pytest.mark.browser
-async def test_the_inbox_shows_a_new_request_by_itself(world: World, browser: Browser) -> None:
-    house = await world.house("Lotus House", 4)
-    other = await world.house("Bamboo House", 1, area="KH-2")
-    cookies = [await signed_in(world.made, one, StaffRole.RECEIVER) for one in (house, other)]
-    async with (
-        at_browser(browser, world.made, cookies[0]) as page,
-        at_browser(browser, world.made, cookies[1]) as elsewhere,
-    ):
-        violations = await _listening(page)
-        await page.goto(INBOX)
-        await elsewhere.goto(INBOX)
-        await expect(page.locator("#news")).to_have_text("")
-        await world.handoff(await world.ready_person())
-        await expect(page.locator("#news")).to_have_text("1 new request", timeout=15_000)
-        await expect(page.locator("h1")).to_have_text("1 request waits for your answer")
-        await page.get_by_role("link", name="Decline").focus()
-        await world.handoff(await world.ready_person())
-        await expect(page.locator("h1")).to_have_text("2 requests wait for your answer", timeout=15_000)
-        await expect(page.locator("#news")).to_have_text("1 new request")  # the other one is not new any more
-        assert await page.evaluate("document.activeElement.textContent.trim()") == "Decline"  # the place is kept
-        await expect(elsewhere.locator("h1")).to_have_text("Nothing waits for your answer")
-        assert violations == []
-        await page.locator("article").first.get_by_role("button", name="Accept").click()
-        await expect(page.locator(".done")).to_contain_text("Accepted")
-
-
-@pytest.mark.browser
-async def test_what_another_of_the_house_has_accepted_goes_away(world: World, browser: Browser) -> None:
-    house = await world.house("Lotus House", 4)
-    await world.handoff(await world.ready_person())
-    offer = await world.offer(house)
-    cookie = await signed_in(world.made, house, StaffRole.RECEIVER)
-    async with at_browser(browser, world.made, cookie) as page:
-        await page.goto(INBOX)
-        await expect(page.locator("h1")).to_have_text("1 request waits for your answer")
-        await house.partner.post(f"/referral/offers/{offer['id']}/accept")
-        await expect(page.locator("h1")).to_have_text("Nothing waits for your answer", timeout=15_000)
-        await expect(page.locator("#news")).to_have_text("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from uuid import UUID
 
@@ -58,6 +59,18 @@ async def test_an_entry_takes_three_steps_and_is_saved_once(world: World) -> Non
     assert await drafts(world) == []
 
 
+async def test_five_taps_at_once_make_one_entry(world: World) -> None:
+    async with walker(world, world.sender, SENDER) as worker:
+        check = await at_check(worker)
+        sent = await asyncio.gather(*(worker.send(check.form("/check")) for _ in range(5)))
+        assert {one.status for one in sent} <= {200, 409}, "saved, or being saved"
+        (made,) = {entry_in(one) for one in sent if one.status == 200}
+        listed = await worker.get(ENTRIES)
+        assert [link for link in listed.links_to if link.startswith(f"{ENTRIES}/") and link != NEW] == [
+            f"{ENTRIES}/{made}"
+        ]
+
+
 async def test_only_where_and_how_have_to_be_said(world: World) -> None:
     async with walker(world, world.sender, SENDER) as worker:
         wrong = await worker.send((await worker.get(NEW)).form("/new"), channel="", area="KH-99")
@@ -107,6 +120,7 @@ async def test_a_draft_survives_the_end_of_the_session(world: World) -> None:
         new = await worker.get(NEW)
         assert "You have not finished this" in new.headings
         assert f"/intake/pages/drafts/{draft_in(check)}/needs" in new.links_to
+        assert f"/intake/pages/drafts/{draft_in(check)}/needs" in (await worker.get("/intake/pages/handoffs")).links_to
         needs = await worker.get(f"/intake/pages/drafts/{draft_in(check)}/needs")
         assert needs.form("/needs").get("age_years") == ["24"]
         stale = await worker.send(check.form("/check"))

@@ -27,7 +27,7 @@ from tests.integration import staff
 
 NEEDS = ["nursing", "interpreter", "one_to_one_watch"]
 # Windows of a network that is looked at: nothing runs out meanwhile, and every mark of a countdown is to be seen.
-CALM = {"answer_s": {"immediate": 1500, "emergency": 3600, "urgent": 20_000, "normal": 86_400}}
+CALM = {"answer_s": {"immediate": 1500, "emergency": 3600, "urgent": 14_400, "normal": 86_400}}
 Then = Callable[[Page], Awaitable[None]]
 
 
@@ -230,7 +230,7 @@ async def _met_stops(found: Tour) -> None:
         found.stop(f"met-{step}", "sender", f"{draft}/{step}")
     for step in (*FIELDS, "check"):
         found.stop(f"consent-{step}", "sender", f"{consent}/{step}")
-    found.stop("people", "sender", meeting.ENTRIES)
+    found.stop("entries", "sender", meeting.ENTRIES)
     for name, one in (("begun", entry), ("ready", ready), ("stopped", stopped)):
         found.stop(f"person-{name}", "sender", f"{meeting.ENTRIES}/{one}")
     for page in ("correct", "who-gets-what", "stop/sharing", "stop/service"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from joserfc.jwk import OKPKey
 from fastapi.openapi.models import OpenAPI
+from joserfc.jwk import OKPKey
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -21,9 +20,8 @@ from services.cli import installation
 from services.cli.installation import Installation
 from services.notify.dashboards.figures import Board
 from spean.crypto import opener_digest
-from spean.db import DatabaseProblem
 from spean.web import live
-from spean.web.live import Hub, Rising, Shared
+from spean.web.live import Hub
 from spean.web.visitor import COOKIE
 from tests.browser.visiting import signed_in
 from tests.builders import eventually
@@ -82,118 +80,6 @@ def hub_of(made: Installation, service: str = "notify") -> Hub:
     return found
 
 
-# --- the hub by itself ------------------------------------------------------------------------------------------------
-
-
-class Numbers:
-    """A look at numbers that a test sets."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[UUID, int] = {}
-        self.asked: list[frozenset[UUID]] = []
-        self.broken = False
-
-    async def __call__(self, organisations: frozenset[UUID]) -> Mapping[UUID, int]:
-        self.asked.append(organisations)
-        if self.broken:
-            raise DatabaseProblem("test", "08006")
-        return {one: self.numbers[one] for one in organisations if one in self.numbers}
-
-
-async def test_numbers_only_rise_and_each_sees_the_own():
-    numbers, one, other = Numbers(), uuid4(), uuid4()
-    hub = Hub(numbers, asyncio.Event(), every_s=0.01)
-    numbers.numbers = {one: 7}
-    assert (await hub.now(one), await hub.now(other)) == (7, 0)
-    with hub.watching(one), hub.watching(other):
-        assert await hub.wait(one, 3, within_s=5) == 7
-        waiting = asyncio.create_task(hub.wait(other, 0, within_s=0.3))
-        numbers.numbers[one] = 9
-        assert await hub.wait(one, 7, within_s=5) == 9
-        numbers.numbers[one] = 2  # a reader of an older copy
-        assert await hub.wait(one, 9, within_s=0.1) == 9
-        assert await hub.now(one) == 9
-        assert await waiting == 0
-
-
-async def test_nobody_is_asked_while_nobody_watches():
-    numbers = Numbers()
-    hub = Hub(numbers, asyncio.Event(), every_s=0.01)
-    with hub.watching(uuid4()):
-        await hub.wait(uuid4(), 0, within_s=0.05)
-    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "live"))
-    asked = len(numbers.asked)
-    await hub.wait(uuid4(), 0, within_s=0.1)
-    assert len(numbers.asked) == asked
-    assert hub.watched == 0
-
-
-async def test_a_database_that_is_away_for_a_moment_ends_nothing():
-    numbers, one = Numbers(), uuid4()
-    hub = Hub(numbers, asyncio.Event(), every_s=0.01)
-    numbers.broken = True
-    with hub.watching(one):
-        waiting = asyncio.create_task(hub.wait(one, 0, within_s=10))
-
-        async def tried() -> bool:
-            return len(numbers.asked) > 1
-
-        await eventually(tried)
-        numbers.broken, numbers.numbers = False, {one: 4}
-        assert await waiting == 4
-
-
-async def test_who_waits_goes_home_when_the_service_stops():
-    draining = asyncio.Event()
-    hub = Hub(Numbers(), draining, every_s=60)
-    one = uuid4()
-    with hub.watching(one):
-        waiting = asyncio.create_task(hub.wait(one, 0, within_s=60))
-        looked = asyncio.create_task(hub.wait(one, 0, within_s=0.01))
-        await looked
-        draining.set()
-        assert await asyncio.wait_for(waiting, 2) == 0
-
-
-async def test_another_mark_is_a_higher_number_also_after_a_restart():
-    one, at, marked = uuid4(), datetime.now(UTC), iter("aabbaca")
-
-    async def marks(organisations: frozenset[UUID]) -> tuple[datetime, Mapping[UUID, str]]:
-        return at, dict.fromkeys(organisations, next(marked))
-
-    rising = Rising(marks)
-    seen = [(await rising(frozenset({one})))[one] for _ in range(6)]
-    assert [later - earlier for earlier, later in pairwise(seen)] == [0, 1, 0, 1, 1]
-    at += timedelta(seconds=1)
-    assert (await Rising(marks)(frozenset({one})))[one] > seen[-1]
-
-
-async def test_what_many_ask_for_at_once_is_made_once_and_a_failure_is_nobody_elses():
-    shared: Shared[int] = Shared(for_s=60)
-    made, gate = 0, asyncio.Event()
-
-    async def make() -> int:
-        nonlocal made
-        made += 1
-        await gate.wait()
-        if made == 1:
-            raise DatabaseProblem("test", "08006")
-        return made
-
-    asking = [asyncio.create_task(shared.get("key", make)) for _ in range(50)]
-    leaving = asyncio.create_task(shared.get("key", make))
-    await asyncio.wait([leaving], timeout=0.01)
-    leaving.cancel()  # takes nothing away from the others
-    gate.set()
-    failed = await asyncio.gather(*asking, return_exceptions=True)
-    assert all(isinstance(one, DatabaseProblem) for one in failed)
-    assert await asyncio.gather(*(shared.get("key", make) for _ in range(50))) == [2] * 50
-    assert await shared.get("other", make) == 3
-
-
-# --- streams of pages -------------------------------------------------------------------------------------------------
-
-
 async def _change(town: Town) -> None:
     """Something that this coordinator sees, and no house is asked."""
     await town.handoff(await town.ready_person(), area="TH-27")
@@ -227,7 +113,9 @@ async def test_who_fetches_the_same_part_at_once_shares_what_was_read(town: Town
     cookie = await signed_in(town.made, town.coordinator, StaffRole.COORDINATOR)
     board: Board = town.made.services["notify"].app.state.board
     before = board.read
-    async with httpx.AsyncClient(base_url=town.made.url, headers={"Cookie": f"{COOKIE}={cookie}"}, timeout=30) as client:
+    async with httpx.AsyncClient(
+        base_url=town.made.url, headers={"Cookie": f"{COOKIE}={cookie}"}, timeout=30
+    ) as client:
         replies = await asyncio.gather(*(client.get("/notify/pages/dashboard/now") for _ in range(AT_ONCE)))
     assert [reply.status_code for reply in replies] == [200] * AT_ONCE
     assert board.read - before <= 3  # one, and one more for each change that the town's making still brings

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from services.cli import people
+from services.cli.connected import connected
+from spean.db import Tx
 from spean.web.visitor import COOKIE
 from tests.commands import Place, Up, place_in, up
 
@@ -58,10 +61,10 @@ async def test_the_samples_staff_sign_in_with_what_is_printed(place: Place) -> N
         assert (await used(running, said.strip())).status_code == 303
         for wrong in ("administrator", "nobody"):
             ended, said = await place.run("sign-in-link", wrong, SPEAN_SAMPLE="1")
-            assert (ended, "border-post" in said) == (1, True), said
+            assert (ended, "spean: nobody of the sample" in said, "border-post" in said) == (1, True, True), said
         # Somebody else's choice of address: what would open the door from outside is not handed out.
         ended, said = await place.run("sign-in-link", "border-post", SPEAN_URL="https://spean.example.org")
-        assert (ended, "http" in said) == (1, False), said
+        assert (ended, "spean: one-time links are for" in said, "http" in said) == (1, True, False), said
 
 
 async def test_the_first_administrator_sets_up_with_what_is_printed_until_it_is_done(place: Place) -> None:
@@ -74,10 +77,28 @@ async def test_the_first_administrator_sets_up_with_what_is_printed_until_it_is_
         ended, said = await place.run("administrator", "second.one")
         assert (ended, "/referral/pages/set-up/" in said) == (0, True), said
         ended, said = await place.run("administrator", "no")
-        assert (ended, "3 to 60" in said) == (1, True), said
+        assert (ended, "spean: a sign-in name has 3 to 60" in said) == (1, True), said
         assert await running.end(signal.SIGINT) == 0
     async with up(place) as again:
         (another,) = re.findall(r"first administrator, once, within 72 h: (http\S+)", again.said)
         async with httpx.AsyncClient(timeout=15) as client:
             assert (await client.get(again.url + link.removeprefix(running.url))).status_code == 410
             assert (await client.get(another)).status_code == 200
+
+
+async def test_it_starts_where_the_first_administrators_name_is_somebody_elses(place: Place) -> None:
+    async with up(place) as running:
+        async with referral(place) as tx:
+            await tx.conn.execute("update person set status = 'left' where sign_in_name = $1", people.FIRST)
+        assert await running.end(signal.SIGINT) == 0
+    async with up(place) as again:
+        assert "spean administrator NAME" in again.said
+        ended, said = await place.run("administrator", "another.one")
+        assert (ended, "/referral/pages/set-up/" in said) == (0, True), said
+
+
+@asynccontextmanager
+async def referral(place: Place) -> AsyncIterator[Tx]:
+    """The network's own records, while it runs."""
+    async with connected(place.settings) as found, found.databases["referral"].transaction("test") as tx:
+        yield tx

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -71,7 +71,9 @@ class Guest:
 
     async def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
         """These bytes, as a browser would send the body of a form."""
-        return await self.client.post(path, content=body, headers={**SENT_FROM_HERE, "Cookie": self.sent_along, **headers})
+        return await self.client.post(
+            path, content=body, headers={**SENT_FROM_HERE, "Cookie": self.sent_along, **headers}
+        )
 
 
 @dataclass
@@ -89,7 +91,9 @@ class Town:
     @property
     def nowhere(self) -> dict[str, str]:
         """An id that nothing has, for each name."""
-        return {name: secrets.token_urlsafe(32) if name in {"link", "invite"} else str(uuid4()) for name in self.objects}
+        return {
+            name: secrets.token_urlsafe(32) if name in {"link", "invite"} else str(uuid4()) for name in self.objects
+        }
 
     async def state(self) -> dict[str, str]:
         """What is in every database, but for what looking at a page leaves."""
@@ -175,11 +179,13 @@ async def _papers(town: Town) -> None:
     screening = _led_to(await sender.post("/intake/pages/screenings", {"area": "KH-1"}))
     own["session_of_screening"] = screening.split("/")[4]
     _led_to(await sender.post(f"{screening}/people", {"age_band": "adult", "sex": "female", "languages": "khm"}))
-    links = (await town.guests_page(sender, screening)).links
-    own["screened"] = next(one for one in links if one.endswith("/erase")).split("/")[-2]
+    statement = "select id from entry where screening = $1"
+    own["screened"] = str(await sql(town, "intake", statement, UUID(own["session_of_screening"])))
     offer = own["offer"] = own["accepted"]
-    passed_on = Shown((await receiver.post(f"/referral/pages/offers/{offer}/packet", {})).text)
-    ticket = next(form for form in passed_on.forms if "/packets/" in form.action).filled()["ticket"][0]
+    passed_on = await receiver.post(f"/referral/pages/offers/{offer}/packet", {})
+    forms = [form for form in Shown(passed_on.text).forms if "/packets/" in form.action]
+    assert forms, (passed_on.status_code, passed_on.text)
+    ticket = forms[0].filled()["ticket"][0]
     own["ticket"] = ticket
     opened = await receiver.send(f"/intake/pages/packets/{offer}", urlencode({"ticket": ticket}).encode())
     _led_to(opened)

@@ -131,9 +131,7 @@ VALUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 def door_of(route: Route) -> Door | None:
     """The door with the longest beginning of the route's address."""
     parts = route.path.split("/")
-    fitting = [
-        door for door in DOORS if (route.path == door.at if door.alone else _begins(parts, door.at.split("/")))
-    ]
+    fitting = [door for door in DOORS if (route.path == door.at if door.alone else _begins(parts, door.at.split("/")))]
     return max(fitting, key=lambda door: door.at.count("/"), default=None)
 
 
@@ -212,6 +210,7 @@ class Form:
 
 WRITTEN = frozenset({"text", "textarea", "search", "tel", "email", "password", "number", "url"})
 _USUAL = {"number": "3", "date": "2031-02-03", "time": "10:00", "password": "seven grey herons at dusk"}
+_LEADS = frozenset({"href", "src", "action", "xlink:href", "data", "poster", "ping", "background"})
 _NEVER = frozenset({"style", "iframe", "object", "embed", "base", "frame", "frameset", "applet", "marquee"})
 
 
@@ -267,7 +266,7 @@ class Shown(HTMLParser):
             plain = "".join(value.split()).lower()
             if name.startswith("on") or name in {"style", "srcdoc", "formaction"}:
                 self.wrong.append(f"{tag} {name}")
-            if plain.startswith(("javascript:", "vbscript:")) or (name in {"href", "src"} and plain.startswith("data:")):
+            if name in _LEADS and plain.startswith(("javascript:", "vbscript:", "data:")):
                 self.wrong.append(f"{tag} {name}={value[:40]}")
 
     def handle_endtag(self, tag: str) -> None:
@@ -315,7 +314,7 @@ def page(answer: httpx.Response, *, part: bool = False) -> Shown:
     assert _POLICY.items() <= policy.items(), (*about, policy)
     assert "unsafe" not in str(policy), about
     shown = Shown(answer.text)
-    assert shown.wrong == [], about
+    assert shown.wrong == [], (*about, shown.wrong)
     assert part or (shown.headings == 1 and shown.title.strip()), (*about, shown.headings, shown.title)
     return shown
 

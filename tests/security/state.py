@@ -28,12 +28,12 @@ async def state_of(stage: Stage) -> dict[str, str]:
         try:
             if name != "keys":
                 await eventually(lambda conn=conn: _all_said(conn))
-            for table in await tables(conn):
-                if table not in _BOOKKEEPING:
-                    query = (
-                        f"""select md5(coalesce(string_agg(t::text, e'\\n' order by t::text), '')) from "{table}" t"""
-                    )
-                    found[f"{name}.{table}"] = await conn.fetchval(query)
+            query = " union all ".join(
+                f"""select '{table}', md5(coalesce(string_agg(t::text, e'\\n' order by t::text), '')) from "{table}" t"""
+                for table in await tables(conn)
+                if table not in _BOOKKEEPING
+            )
+            found.update({f"{name}.{table}": digest for table, digest in await conn.fetch(query)})
             if name != "keys":
                 found[f"{name} said"] = str(await conn.fetchval("select coalesce(max(sequence), 0) from aggregate"))
         finally:

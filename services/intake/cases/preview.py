@@ -87,7 +87,9 @@ async def show(request: Request, entry: UUID, sent: Annotated[Sent, Depends(sent
         fields = await store.opened_fields(holder.keys, await store.find_entry(tx, entry))
         person = (await consents.people(tx, {entry: fields.minor}))[entry]
         facts = [one.facts for one in listed]  # with who is suspended, as of now
-        standing = await rules.in_force(tx, sent.who.networks, {kind}, {sent.who.org}, [one.organisation for one in facts])
+        standing = await rules.in_force(
+            tx, sent.who.networks, {kind}, {sent.who.org}, [one.organisation for one in facts]
+        )
         sender = _Sender(sent.who.org, sorted(sent.who.networks), kind, holder.country, tx.now)
         verdicts = {one.organisation: sender.would_tell(one, person, standing) for one in facts}
         return Reply(Preview(alike=tuple(_alike(verdicts, {one.id: one.name for one in listed}, fields))))

@@ -26,7 +26,7 @@ from spean.web import forms
 from spean.web.forms import Form, Incomplete
 from spean.web.labels import CHANNELS
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
-from spean.web.words import ZONES
+from spean.web.words import ZONES, Words
 
 DRAFTS = "/intake/pages/drafts"
 # Languages as they are asked for: those of the six countries, then those of peoples across their borders.
@@ -83,15 +83,17 @@ def choices() -> dict[str, Any]:
             "more_tongues": MORE_LANGUAGES}  # fmt: skip
 
 
-def _places(country: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Provinces by country, the holder's own first."""
-    return [(one, areas_of(one)) for one in (country, *(other for other in ZONES if other != country))]
+def places(country: str, words: Words) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(code, name) of provinces by country, this one first; in the page's language, and in its order."""
+    countries = (country, *(other for other in ZONES if other != country))
+    named = ((one, [(code, words.text(name)) for code, name in areas_of(one)]) for one in countries)
+    return [(one, sorted(provinces, key=lambda province: province[1])) for one, provinces in named]
 
 
 def _shown(at: At, form: Form, draft: Draft | None = None, **more: Any) -> dict[str, Any]:
     holder: Holder = at.request.app.state.holder
     return {"form": form, "draft": draft, "channels": {name: CHANNELS[name] for name in CHANNELS if name != "screening"},
-            "places": _places(holder.country), **choices(), **more}  # fmt: skip
+            "places": places(holder.country, at.words), **choices(), **more}  # fmt: skip
 
 
 @router.get("/entries/new")
@@ -199,5 +201,3 @@ async def _draft(request: Request, at: At, draft: UUID) -> Draft:
     holder: Holder = request.app.state.holder
     async with at.door.db.transaction("draft.read", org=at.who.org) as tx:
         return await drafts.read(tx, holder.keys, draft, at.who.person, Kind.ENTRY)
-
-

@@ -31,7 +31,11 @@ FIELDS: Mapping[Step, tuple[str, ...]] = {
     "until": ("until",), "guardian": ("guardian", "guardian_expressed"), "how": ("expressed",),
 }  # fmt: skip
 # What a person may choose as the end of sharing; the shortest is the emergency profile's.
-UNTIL: Mapping[str, timedelta | None] = {"withdrawn": None, "30-days": timedelta(days=30), "72-hours": timedelta(hours=72)}
+UNTIL: Mapping[str, timedelta | None] = {
+    "withdrawn": None,
+    "30-days": timedelta(days=30),
+    "72-hours": timedelta(hours=72),
+}
 NOBODY = "nobody"
 
 
@@ -108,10 +112,20 @@ def path(answers: Answers, *, minor: bool) -> list[Step]:
 
 
 def after(step: Step, answers: Answers, *, minor: bool) -> str:
-    """The step that follows, or `check`."""
+    """The step that follows, or `check`; from a step that these answers do not lead through any more (another tab has taken
+    another way), the first that is not answered."""
     steps = path(answers, minor=minor)
-    place = steps.index(step) + 1
+    if step not in steps:
+        unanswered = wrong(answers, minor=minor)
+        return unanswered[0] if unanswered else "check"
+    place = steps.index(step) + 1 if step in steps else len(steps)
     return steps[place] if place < len(steps) else "check"
+
+
+def before(step: Step, answers: Answers, *, minor: bool) -> Step:
+    """The step that leads to this one; the first, where these answers do not lead to it."""
+    steps = path(answers, minor=minor)
+    return steps[max(steps.index(step) - 1, 0)] if step in steps else steps[0]
 
 
 def wrong(answers: Answers, *, minor: bool) -> tuple[Step, Incomplete] | None:
@@ -209,5 +223,3 @@ def notice_read(answers: Answers) -> str:
 
 def _state(answer: str) -> str:
     return "given" if answer == "yes" else "refused"
-
-

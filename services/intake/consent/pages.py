@@ -57,6 +57,7 @@ class Talk:
     draft: Draft
     entry: UUID
     minor: bool
+    age_known: bool
     languages: tuple[str, ...]
 
     @property
@@ -69,7 +70,7 @@ async def _talk(tx: Tx, holder: Holder, draft: Draft) -> Talk:
     if draft.entry is None:
         raise Refusal("not-found")
     person = await cases.opened_fields(holder.keys, await cases.find_entry(tx, draft.entry))
-    return Talk(draft, draft.entry, person.minor, person.languages)
+    return Talk(draft, draft.entry, person.minor, person.band is not None, person.languages)
 
 
 async def _read(request: Request, at: At, draft: UUID) -> Talk:
@@ -190,6 +191,7 @@ async def _shown(request: Request, talk: Talk, step: Step, form: Form) -> dict[s
     """What a step's page needs beside its form."""
     holder: Holder = request.app.state.holder
     shown: dict[str, Any] = {"talk": talk, "form": form, "own": f"{TALK}/{talk.draft.id}"}
+    shown["before"] = steps.before(step, talk.draft.answers, minor=talk.minor)
     if step == "language":
         known = tuple(dict.fromkeys((*talk.languages, *LANGUAGES, *MORE_LANGUAGES)))
         shown |= {"tongues": known, "written": written_languages()}

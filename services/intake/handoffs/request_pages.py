@@ -14,18 +14,19 @@ from fastapi import Depends, Request, Response
 
 from schemas.vocabulary import GROUP_OF, AgeBand, ServiceGroup, ServiceType, Urgency
 from services.intake.cases import store as cases
+from services.intake.cases.steps import places
 from services.intake.consent import store as consents
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import api, domain, listing
 from services.intake.handoffs.api import SCOPE, HandoffBody
 from spean.db import Tx
-from spean.geography import areas_of, known_area
+from spean.geography import known_area
 from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
-from spean.web.words import N_, ZONES
+from spean.web.words import N_
 
 LIST = "/intake/pages/handoffs"
 # Who moves together was mostly met together.
@@ -89,7 +90,7 @@ def _questions(request: Request, at: At, entry: UUID, form: Form, errors: dict[s
         "page.handoff_questions", work, "intake/handoffs/ask.html", status=HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
         entry=entry, form=form, errors=errors,
         groups=_groups(), urgencies=[one for one in Urgency if one is not Urgency.UNKNOWN],
-        countries=[(code, areas_of(code)) for code in _countries(at)], networks=sorted(at.who.networks),
+        countries=places(holder.country, at.words), networks=sorted(at.who.networks),
     )  # fmt: skip
 
 
@@ -99,12 +100,6 @@ def _groups() -> list[tuple[ServiceGroup, list[ServiceType]]]:
     for service, group in GROUP_OF.items():
         found.setdefault(group, []).append(service)
     return sorted(found.items(), key=lambda one: list(ServiceGroup).index(one[0]))
-
-
-def _countries(at: At) -> list[str]:
-    """The visitor's own first."""
-    own = at.who.facts.country
-    return [*([own] if own in ZONES else []), *(code for code in ZONES if code != own)]
 
 
 @router.post("/entries/{entry}/handoff")

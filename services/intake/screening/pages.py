@@ -14,18 +14,17 @@ from schemas.vocabulary import AgeBand, Sex
 from services.intake.cases import store as cases
 from services.intake.cases.api import EntryCreated
 from services.intake.cases.domain import PersonFields
-from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES
+from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES, places
 from services.intake.disclosure.handlers import Holder
 from services.intake.screening import api, handlers, store
 from services.intake.screening.api import SCOPE, FinishBody, ScreeningView
 from spean.db import Tx
-from spean.geography import areas_of, known_area
+from spean.geography import known_area
 from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
-from spean.web.words import ZONES
 
 LIST = "/intake/pages/screenings"
 _LIST_MOST = 50
@@ -76,22 +75,21 @@ async def sessions(request: Request, at: Sender) -> Response:
 
 
 @router.get("/screenings/new")
-async def where(at: Sender) -> Response:
-    return at.page("intake/screening/new.html", countries=_countries(at))
+async def where(request: Request, at: Sender) -> Response:
+    return at.page("intake/screening/new.html", countries=_countries(request, at))
 
 
-def _countries(at: At) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Countries with their provinces, the visitor's own first."""
-    own = at.who.facts.country
-    return [(code, areas_of(code)) for code in sorted(ZONES, key=lambda code: code != own)]
+def _countries(request: Request, at: At) -> list[tuple[str, list[tuple[str, str]]]]:
+    holder: Holder = request.app.state.holder
+    return places(holder.country, at.words)
 
 
 @router.post("/screenings")
-async def begin(sent: SenderSent) -> Response:
+async def begin(request: Request, sent: SenderSent) -> Response:
     area = sent.form.one("area")
     if not known_area(area):
         wrong = Incomplete({"area": forms.SAID["enum"]})
-        return sent.again("intake/screening/new.html", wrong, sent.form, countries=_countries(sent))
+        return sent.again("intake/screening/new.html", wrong, sent.form, countries=_countries(request, sent))
 
     async def work(tx: Tx) -> Reply:
         return Reply(EntryCreated(id=await handlers.begin_by_hand(tx, area), version=1), 1, HTTPStatus.CREATED)

@@ -138,6 +138,8 @@ class Board:
         self._db, self._bus, self._topics = db, bus, topics
         self._figures: Shared[Figures] = Shared(FIGURES_S)
         self._ages: Shared[Age | None] = Shared(AGE_S)
+        # The moving part of the page as HTML; the same for everybody of an organisation who reads the same language.
+        self.parts: Shared[str] = Shared(FIGURES_S)
         self._changes: Shared[list[asyncpg.Record]] = Shared(FIGURES_S)
         self._suspended: Shared[bool] = Shared(SUSPENDED_S)
 

@@ -268,13 +268,24 @@ def _hub(request: Request) -> Hub:
     return hub
 
 
+def _board(request: Request) -> Board:
+    board: Board = request.app.state.board
+    return board
+
+
+def _midnight(at: At) -> datetime:
+    return at.words.local(at.now).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 async def _looked(request: Request, at: At) -> dict[str, Any]:
     """What every form of the page shows."""
-    board: Board = request.app.state.board
-    number = await _hub(request).now(at.caller.org)
-    since = at.words.local(at.now).replace(hour=0, minute=0, second=0, microsecond=0)
-    figures = await board.figures(at.caller.org, number, since)
-    return {"shown": Shown(figures, at.words), "figures": figures, "number": number, "age": _said(await board.age())}
+    number = await _hub(request).now(at.who.org)
+    return await _figures(_board(request), at, number, _said(await _board(request).age()))
+
+
+async def _figures(board: Board, at: At, number: int, age: Age | None) -> dict[str, Any]:
+    figures = await board.figures(at.who.org, number, _midnight(at))
+    return {"shown": Shown(figures, at.words), "figures": figures, "number": number, "age": age}
 
 
 def _said(age: Age | None) -> Age | None:
@@ -290,8 +301,15 @@ async def dashboard(request: Request, at: Coordinator) -> Response:
 
 @router.get("/dashboard/now")
 async def moving_part(request: Request, at: Coordinator) -> Response:
-    """The part of the page that moves."""
-    return at.page("notify/dashboards/now.html", **await _looked(request, at), printed=False)
+    """The part of the page that moves, made once for all of an organisation who look in the same language."""
+    board, number = _board(request), await _hub(request).latest(at.who.org)
+    age = _said(await board.age())
+
+    async def make() -> str:
+        return at.html("notify/dashboards/now.html", **await _figures(board, at, number, age), printed=False)
+
+    key = (at.who.org, at.who.organisation, number, _midnight(at), at.words.language, age)
+    return at.answer(await board.parts.get(key, make))
 
 
 @router.get("/dashboard/print")

@@ -12,7 +12,8 @@ from services.referral.people.domain import comparable
 from spean.problem import Refusal
 
 # A worker who talks with somebody for half an hour finds the page still open; a phone that is left behind does not stay
-# open for long. What was typed is a draft on the server, so an ended session loses nothing. No shift is longer than 12 h.
+# open for long (a page that moves by itself keeps it open: an inbox that signs itself out misses the night's request).
+# What was typed is a draft on the server, so an ended session loses nothing. No shift is longer than 12 h.
 IDLE = timedelta(minutes=30)
 ABSOLUTE = timedelta(hours=12)
 # A page writes down that its session is in use; more often than this would be a write for every page.
