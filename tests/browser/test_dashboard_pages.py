@@ -216,13 +216,28 @@ async def test_another_coordinator_sees_nothing_of_it(world: World) -> None:
     other = await world.organisation("Another coordinator", "coordination", ["notify:watch"])
     async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:  # what is kept for a moment is theirs
         assert "9 requests need a person." in (await who.get(DASHBOARD)).text
+        assert "9 requests need a person." in (await who.get(f"{DASHBOARD}/now")).text
     async with walker(world, other, StaffRole.COORDINATOR) as who:
         screen = await who.get(DASHBOARD)
         rows = await _csv(world, who.cookies[COOKIE][0])
+        assert "0 requests need a person." in (await who.get(f"{DASHBOARD}/now")).text
     assert "Nothing waits for a person." in screen.text
     assert "No house has told of places yet." in screen.text
     assert "Nothing yet." in screen.text
     assert {said for _, _, _, said, _ in rows} == {"0"}
+
+
+async def test_the_part_is_shared_by_those_who_read_the_same_language(world: World) -> None:
+    cookies = [
+        await signed_in(world.made, world.coordinator, StaffRole.COORDINATOR, language=one)
+        for one in ("en", "km", "en")
+    ]
+    async with httpx.AsyncClient(base_url=world.made.url, timeout=15) as client:
+        said = [(await client.get(f"{DASHBOARD}/now", headers={"Cookie": f"{COOKIE}={one}"})).text for one in cookies]
+    assert "Nothing waits for a person." in said[0]
+    assert "Nothing waits for a person." not in said[1]
+    assert "Nothing waits for a person." in said[2]
+    assert all("csrf" not in one and 'name="key"' not in one for one in said)  # nothing in it is one visitor's own
 
 
 @pytest.mark.parametrize("path", [DASHBOARD, f"{DASHBOARD}/now", f"{DASHBOARD}/print", f"{DASHBOARD}.csv"])

@@ -66,7 +66,6 @@ async def test_a_script_in_every_field_that_takes_a_text(town: Town, found: list
         for seen in (await walk(town, who, paths)).values():  # which raises for anything but text
             shown += SIGN in seen.html
             assert f"<script>{SIGN}" not in seen.html
-            assert SIGN not in seen.title
     assert shown > 5
     table = csv.reader(io.StringIO((await town.guests["coordinator"].get("/notify/pages/dashboard.csv")).text))
     assert not [cell for line in table for cell in line if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]

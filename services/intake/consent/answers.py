@@ -118,7 +118,7 @@ def after(step: Step, answers: Answers, *, minor: bool) -> str:
     if step not in steps:
         unanswered = wrong(answers, minor=minor)
         return unanswered[0] if unanswered else "check"
-    place = steps.index(step) + 1 if step in steps else len(steps)
+    place = steps.index(step) + 1
     return steps[place] if place < len(steps) else "check"
 
 
