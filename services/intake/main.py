@@ -20,6 +20,7 @@ from services.intake.consent import pages as consent_pages
 from services.intake.consent import stopping_pages
 from services.intake.disclosure import api as disclosure_api
 from services.intake.disclosure import pages as disclosure_pages
+from services.intake.disclosure import visits
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts import pages as drafts_pages
@@ -110,5 +111,6 @@ async def build(parts: Parts) -> Service:
             consent.KEEP: partial(consent.keep, db, holder),
             drafts.OVER: partial(drafts.over, db, keys),
         },
+        old=[visits.forget],
         close_with=[keys.close, client.aclose],
     )

@@ -60,7 +60,7 @@ async def test_at_a_desk_and_at_twice_the_size(town: World, browser: Browser) ->
 _MARKS = """() => [...document.querySelectorAll('a.button, button, .tag, .needs li, .done, .warn, .bad, .due, input, select')]
     .filter(one => one.checkVisibility() && one.type !== 'hidden' && one.type !== 'radio' && one.type !== 'checkbox')
     .filter(one => !parseFloat(getComputedStyle(one).borderTopWidth)).map(one => one.outerHTML.slice(0, 120))"""
-_MOVES = """() => [...document.querySelectorAll('*')].map(one => [one, getComputedStyle(one)])
+_MOVES = """() => [...document.querySelectorAll('body *')].filter(one => one.checkVisibility()).map(one => [one, getComputedStyle(one)])
     .filter(([_, style]) => style.animationName !== 'none' || parseFloat(style.transitionDuration))
     .map(([one, _]) => one.outerHTML.slice(0, 120))"""
 

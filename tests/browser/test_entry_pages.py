@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -169,7 +170,8 @@ async def test_a_draft_is_nobody_elses(world: World) -> None:
 async def test_a_draft_is_sealed_and_in_no_address(world: World) -> None:
     async with walker(world, world.sender, SENDER) as worker:
         check = await at_check(worker)
-        assert "24" not in check.path
+        at = urlsplit(check.url)
+        assert (at.path, at.query) == (f"/intake/pages/drafts/{UUID(draft_in(check))}/check", "")
         assert set(worker.cookies) == {COOKIE}
     (kept,) = await drafts(world)
     assert b"interpreter" not in kept["sealed"]

@@ -11,7 +11,9 @@ import pytest
 from playwright.async_api import Browser
 
 from schemas.vocabulary import StaffRole
+from services.intake.disclosure import visits
 from services.intake.disclosure.pages import COOKIE
+from spean.db import Database
 from tests.browser.visiting import Form, Screen, Walker, at_browser, signed_in, walker
 from tests.builders import Organisation, World
 
@@ -107,6 +109,36 @@ async def test_it_closes_after_ten_minutes(world: World) -> None:
         assert over.status == 410
         assert "Sok Dara" not in over.text
         assert over.links["Go back and open it again"] == f"/referral/pages/offers/{offer}"
+
+
+async def test_what_opened_it_is_kept_as_digests_and_not_for_long(world: World) -> None:
+    house, offer, _ = await accepted(world, await world.ready_person())
+    db = world.made.services["intake"].db
+    await rows_after(db, 60)  # what other tests have left
+    db.shift = timedelta(0)
+    async with walker(world, house, StaffRole.RECEIVER) as worker:
+        form = await ticket(worker, offer)
+        await worker.send(form)
+        shown = {worker.cookies[COOKIE][0], *form.get("ticket")}
+    try:
+        kept = [await rows_of(db), *[await rows_after(db, minutes) for minutes in (2, 11)]]
+    finally:
+        db.shift = timedelta(0)
+    assert not [one for one in shown if one in str(kept[0])]
+    assert [(len(tickets), len(sessions)) for tickets, sessions in kept] == [(1, 1), (0, 1), (0, 0)]
+
+
+async def rows_of(db: Database) -> tuple[list[str], list[str]]:
+    async with db.transaction("test.rows") as tx:
+        tickets, sessions = [await tx.conn.fetch(f"select * from {one}") for one in ("used_ticket", "packet_session")]
+        return [str(row) for row in tickets], [str(row) for row in sessions]
+
+
+async def rows_after(db: Database, minutes: int) -> tuple[list[str], list[str]]:
+    db.shift = timedelta(minutes=minutes)
+    async with db.transaction("test.forget") as tx:
+        await visits.forget(tx)
+    return await rows_of(db)
 
 
 async def test_it_is_bound_to_the_session_that_opened_it(world: World) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from services.cli import installation
 from spean import embedded
@@ -20,39 +19,27 @@ from tests.browser.conftest import FLAGS, chromium
 from tests.browser.tour import CALM, Stop, Tour, tour
 from tests.builders import network_in, settings_for
 
-# Bytes with their heads: with the font of the page's script; and every page after that.
-FIRST_MOST, LATER_MOST = 90_000, 10_000
 
-
-@asynccontextmanager
-async def counted(page: Page) -> AsyncIterator[list[int]]:
-    """Bytes of each answer to this page, with its head, as they came over the line; nothing for what the browser kept."""
-    cdp = await page.context.new_cdp_session(page)
-    await cdp.send("Network.enable")
-    found: list[int] = []
-    cdp.on("Network.loadingFinished", lambda event: found.append(int(event["encodedDataLength"])))
-    yield found
-    await cdp.detach()
-
-
-async def weight(found: Tour, browser: Browser, stop: Stop, language: str) -> tuple[int, int]:
-    """First and later. What a page fetches again by itself while it is open is no part of it."""
-    async with found.at(browser, stop.who, language=language) as page, counted(page) as bytes_:
-        await page.goto(stop.path, wait_until="load")
-        await page.evaluate("document.fonts.ready")
-        first = sum(bytes_)
-        bytes_.clear()
-        await page.goto(stop.path, wait_until="load")
-        return first, sum(bytes_)
-
-
-async def weights(found: Tour, browser: Browser) -> dict[tuple[str, str], tuple[int, int]]:
-    """By stop and language."""
-    return {
-        (stop.name, language): await weight(found, browser, stop, language)
-        for stop in found.stops
-        for language in languages()
-    }
+async def weights(
+    found: Tour, browser: Browser, who: str | None, language: str
+) -> AsyncIterator[tuple[Stop, int, int]]:
+    """First and later of every stop of this visitor. A later page brings itself alone: a browser keeps what is named by its
+    content. Without the service worker, so that what it fetches ahead is counted with nobody's page."""
+    async with found.at(browser, who, language=language) as page:
+        cdp = await page.context.new_cdp_session(page)
+        await cdp.send("Network.enable")
+        await cdp.send("Network.setBypassServiceWorker", {"bypass": True})
+        sizes: list[int] = []
+        cdp.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
+        for stop in (one for one in found.stops if one.who == who):
+            await cdp.send("Network.clearBrowserCache")
+            both: list[int] = []
+            for _ in range(2):
+                sizes.clear()
+                await page.goto(stop.path, wait_until="load")
+                await page.evaluate("document.fonts.ready")
+                both.append(sum(sizes))
+            yield stop, both[0], both[1]
 
 
 async def main(work: Path) -> None:
@@ -64,15 +51,14 @@ async def main(work: Path) -> None:
             network_in(made, settings, windows=CALM) as world, tour(world) as found, async_playwright() as playwright,
         ):  # fmt: skip
             browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-            table = await weights(found, browser)
+            print(f"{'':30}{'':4}{'first':>10}{'later':>10}")  # noqa: T201 (a program of the command line)
+            for who in dict.fromkeys(stop.who for stop in found.stops):
+                for language in languages():
+                    async for stop, first, later in weights(found, browser, who, language):
+                        print(f"{stop.name:30}{language:4}{first:>10,}{later:>10,}", flush=True)  # noqa: T201
             await browser.close()
     finally:
         await running.stop()
-    print(f"{'':30}" + "".join(f"{one + ' first':>12}{one + ' later':>12}" for one in languages()))  # noqa: T201
-    for stop in found.stops:
-        print(  # noqa: T201 (a program of the command line)
-            f"{stop.name:30}" + "".join(f"{n:>12,}" for one in languages() for n in table[stop.name, one])
-        )
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from tests.security.operations import Stage, staged
 from tests.security.pages import SENT_FROM_HERE, Route, Shown, addresses, door_of
 from tests.security.state import state_of
 
-# What looking at a page may change: when a session was last used, and who was vouched for.
-_LOOKING = frozenset({"referral.session", "intake.vouched", "referral.tries", "referral.step"})
+# What looking at a page may change: when a session was last used, who was vouched for, since when something is new.
+_LOOKING = frozenset({"referral.session", "referral.tries", "referral.step", "intake.vouched", "intake.looked"})
 
 
 @dataclass

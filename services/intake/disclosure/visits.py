@@ -33,8 +33,6 @@ class Visit:
 
 async def redeem(tx: Tx, ticket: PacketTicket, claims: Mapping[str, Any], visitor: UUID | None) -> str:
     """Use a ticket up. Returns what the browser's cookie holds. Raises Refusal `bad-token` where it was used before."""
-    await tx.conn.execute("delete from used_ticket where until < $1", tx.now)
-    await tx.conn.execute("delete from packet_session where ends_at < $1", tx.now)
     digest = hashlib.sha256(str(claims["jti"]).encode()).digest()
     until = datetime.fromtimestamp(claims["exp"], UTC) + timedelta(seconds=LEEWAY_S)
     # Kept until it would be refused for its age, by this service's own clock.
@@ -62,3 +60,9 @@ async def find(tx: Tx, opener: str, offer: UUID) -> Visit | None:
     facts = OrganisationFacts.model_validate_json(row["facts"])
     ticket = PacketTicket(offer=row["offer"], referral=row["handoff"], facts=facts)
     return Visit(ticket, row["visitor"], row["ends_at"])
+
+
+async def forget(tx: Tx) -> None:
+    """What opens nothing any more is not kept."""
+    await tx.conn.execute("delete from used_ticket where until < $1", tx.now)
+    await tx.conn.execute("delete from packet_session where ends_at < $1", tx.now)

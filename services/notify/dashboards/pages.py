@@ -308,7 +308,7 @@ async def moving_part(request: Request, at: Coordinator) -> Response:
     async def make() -> str:
         return at.html("notify/dashboards/now.html", **await _figures(board, at, number, age), printed=False)
 
-    key = (at.who.org, at.who.organisation, number, _midnight(at), age)
+    key = (at.who.org, at.who.organisation, number, _midnight(at), at.words.language, age)
     return at.answer(await board.parts.get(key, make))
 
 
