@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Browser, async_playwright
 
@@ -17,7 +19,29 @@ from spean import embedded
 from spean.web.words import languages
 from tests.browser.conftest import FLAGS, chromium
 from tests.browser.tour import CALM, Stop, Tour, tour
-from tests.builders import network_in, settings_for
+from tests.builders import eventually, network_in, settings_for
+
+
+@dataclass
+class Line:
+    """What is on its way to a browser, but for streams, and what has come."""
+
+    bytes: int = 0
+    waits: set[str] = field(default_factory=set)
+
+    def sent(self, event: dict[str, Any]) -> None:
+        if "/live" not in event["request"]["url"]:
+            self.waits.add(event["requestId"])
+
+    def came(self, event: dict[str, Any]) -> None:
+        self.bytes += int(event["encodedDataLength"])
+        self.waits.discard(event["requestId"])
+
+    def failed(self, event: dict[str, Any]) -> None:
+        self.waits.discard(event["requestId"])
+
+    async def quiet(self) -> bool:
+        return not self.waits
 
 
 async def weights(
@@ -29,16 +53,19 @@ async def weights(
         cdp = await page.context.new_cdp_session(page)
         await cdp.send("Network.enable")
         await cdp.send("Network.setBypassServiceWorker", {"bypass": True})
-        sizes: list[int] = []
-        cdp.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
+        line = Line()
+        cdp.on("Network.requestWillBeSent", line.sent)
+        cdp.on("Network.loadingFinished", line.came)
+        cdp.on("Network.loadingFailed", line.failed)
         for stop in (one for one in found.stops if one.who == who):
             await cdp.send("Network.clearBrowserCache")
             both: list[int] = []
             for _ in range(2):
-                sizes.clear()
+                line.bytes = 0
                 await page.goto(stop.path, wait_until="load")
                 await page.evaluate("document.fonts.ready")
-                both.append(sum(sizes))
+                await eventually(line.quiet)
+                both.append(line.bytes)
             yield stop, both[0], both[1]
 
 

@@ -157,7 +157,7 @@ async def passkey_options(request: Request, said: AnyoneSaid) -> Response:
 
 @router.post("/account/passkey")
 async def add_passkey(request: Request, said: AnyoneSaid) -> Response:
-    opened = await passkeys.add(desk_of(request), said.who, said.text("step"), said.answer)
+    opened = await passkeys.add(desk_of(request), said.who, said.text("step"), said.credential)
     return with_session(JSONResponse({"to": f"{ACCOUNT}?done=passkey-added"}), opened)
 
 

@@ -57,7 +57,7 @@ class Said(At):
         return value if isinstance(value, str) else ""
 
     @property
-    def answer(self) -> Mapping[str, Any]:
+    def credential(self) -> Mapping[str, Any]:
         """What the browser's passkey said. Raises Refusal `passkey`."""
         value = self.body.get("answer")
         if not isinstance(value, dict):
@@ -195,7 +195,7 @@ def _options(offered: tuple[str, passkeys.Options]) -> Response:
 @router.post("/sign-in/passkey")
 async def send_passkey(request: Request, said: AnyoneSaid) -> Response:
     before = request.cookies.get(COOKIE, "")
-    opened = await passkeys.sign_in(desk_of(request), said.text("step"), said.answer, before=before)
+    opened = await passkeys.sign_in(desk_of(request), said.text("step"), said.credential, before=before)
     return with_session(JSONResponse({"to": await begun(request, opened, said.text("next"))}), opened)
 
 
@@ -293,7 +293,7 @@ async def set_up_passkey_options(request: Request, opener: str, said: AnyoneSaid
 @router.post("/set-up/{opener}/passkey")
 async def set_up_passkey(request: Request, opener: str, said: AnyoneSaid) -> Response:
     before = request.cookies.get(COOKIE, "")
-    opened = await passkeys.set_up(desk_of(request), opener, said.text("step"), said.answer, before=before)
+    opened = await passkeys.set_up(desk_of(request), opener, said.text("step"), said.credential, before=before)
     return with_session(JSONResponse({"to": await begun(request, opened, "")}), opened)
 
 
