@@ -78,7 +78,8 @@ async def build(parts: Parts) -> Service:
     app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
     app.state.token_limits = Limits()
     app.state.desk = Desk.opened(db, parts.roles, parts.url, local=parts.settings.local)
-    app.state.visitors, app.state.watchers = find_visitor(db), find_visitor(db, watching=True)
+    # An inbox that moves by itself counts as use: one that signs itself out at night would miss the request.
+    app.state.visitors = find_visitor(db)
 
     async def ask(holder: str, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
         return await holders.ask(holder, "next-candidate", question, q.NextCandidateAnswer)

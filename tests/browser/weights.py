@@ -37,7 +37,7 @@ class Line:
         self.bytes += int(event["encodedDataLength"])
         self.waits.discard(event["requestId"])
 
-    def failed(self, event: dict[str, Any]) -> None:
+    def over(self, event: dict[str, Any]) -> None:
         self.waits.discard(event["requestId"])
 
     async def quiet(self) -> bool:
@@ -56,12 +56,14 @@ async def weights(
         line = Line()
         cdp.on("Network.requestWillBeSent", line.sent)
         cdp.on("Network.loadingFinished", line.came)
-        cdp.on("Network.loadingFailed", line.failed)
+        for name in ("loadingFailed", "requestServedFromCache"):
+            cdp.on(f"Network.{name}", line.over)
         for stop in (one for one in found.stops if one.who == who):
             await cdp.send("Network.clearBrowserCache")
             both: list[int] = []
             for _ in range(2):
                 line.bytes = 0
+                line.waits.clear()  # what the page before no longer waits for
                 await page.goto(stop.path, wait_until="load")
                 await page.evaluate("document.fonts.ready")
                 await eventually(line.quiet)

@@ -167,6 +167,7 @@ async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
                 assert page.path == "/intake/pages/rules"
                 await add_rules(officer)
             assert done(await administrator.get(f"{ADMIN}/first")) == STEPS[:10]
+            assert STEPS[10] in (await administrator.get(ADMIN)).text, "the overview names the step after them"
 
             await hand_over(sender, post)
 

@@ -40,9 +40,10 @@ def lines() -> Iterator[io.StringIO]:
     logging.getLogger("uvicorn.access").disabled = False
 
 
-def only(written: io.StringIO) -> dict[str, object]:
-    (line,) = written.getvalue().splitlines()
-    found: dict[str, object] = json.loads(line)
+def only(written: io.StringIO, logger: str | None = None) -> dict[str, object]:
+    """The one line that was written (by this logger: others may have something to say meanwhile)."""
+    lines: list[dict[str, object]] = [json.loads(line) for line in written.getvalue().splitlines()]
+    (found,) = (line for line in lines if logger in {None, line["logger"]})
     return found
 
 
@@ -113,7 +114,7 @@ async def test_a_task_that_nobody_asked_about(lines: io.StringIO) -> None:
     await asyncio.wait({task})
     del task
     gc.collect()
-    line = only(lines)
+    line = only(lines, "asyncio")
     assert (line["logger"], line["level"], line["error_class"]) == ("asyncio", "error", "ValueError")
     assert CANARY not in lines.getvalue()
 

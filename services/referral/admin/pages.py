@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -12,11 +13,11 @@ from schemas import questions as q
 from schemas.vocabulary import ServiceGroup
 from services.referral.admin import networks, organisations, places, store, systems
 from services.referral.admin.desk import ROOM, Administrator, database
-from services.referral.admin.steps import next_of, steps
+from services.referral.admin.steps import Step, next_of, steps
 from services.referral.partners import store as partners
 from services.referral.partners.changes import What
 from spean.ask import Holders, HolderSilent
-from spean.web.pages import page_router
+from spean.web.pages import At, page_router
 from spean.web.words import N_
 
 _HISTORY_MOST = 50
@@ -50,24 +51,34 @@ routers = (router, networks.router, organisations.router, places.router, systems
 @router.get("/admin")
 async def overview(request: Request, at: Administrator) -> Response:
     """How much there is of everything, what waits, and the next right step."""
-    async with database(at).transaction("admin.overview") as tx:
-        numbers = await store.numbers(tx)
-        newest = await store.networks(tx, 1)
-        facts = await store.facts(tx, newest[0].id if newest else None)
-    # The holder is asked on the page of the steps only; here nothing waits for it.
-    network = newest[0].id if newest else None
-    found = next_of(steps(facts, network, numbers.organisations - 1, rules=facts.referrals > 0 or None))
-    return at.page(f"{ROOM}/overview.html", numbers=numbers, next=found, begun=facts.accepted > 0)
+    way = await _way(request, at)
+    return at.page(f"{ROOM}/overview.html", numbers=way.numbers, next=next_of(way.steps), begun=way.facts.accepted > 0)
 
 
 @router.get("/admin/first")
 async def first_steps(request: Request, at: Administrator) -> Response:
     """The way from nothing to the first accepted referral, each step as the database has it."""
-    async with database(at).transaction("admin.first") as tx:
+    way = await _way(request, at)
+    return at.page(f"{ROOM}/first.html", steps=way.steps, next=next_of(way.steps), network=way.network)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How far the newest network has come."""
+
+    numbers: store.Numbers
+    network: store.Founded | None
+    facts: store.Facts
+    steps: list[Step]
+
+
+async def _way(request: Request, at: At) -> _Way:
+    async with database(at).transaction("admin.way") as tx:
         numbers = await store.numbers(tx)
         newest = await store.networks(tx, 1)
         network = newest[0] if newest else None
-        facts = await store.facts(tx, network.id if network else None)
+        id_ = network.id if network else None
+        facts = await store.facts(tx, id_)
         asked = [
             q.RulesStandQuestion(
                 network=network.id, group=ServiceGroup(group), sender=await partners.facts_of(tx, sender),
@@ -75,9 +86,9 @@ async def first_steps(request: Request, at: Administrator) -> Response:
             )
             for sender, house, group in await store.pairs(tx, network.id, _PAIRS_MOST)
         ] if network else []  # fmt: skip
-    rules = await _stand(request, asked)
-    every = steps(facts, network.id if network else None, numbers.organisations - 1, rules=rules)
-    return at.page(f"{ROOM}/first.html", steps=every, next=next_of(every), network=network)
+    # Who was accepted was let through by them: then nobody waits for the holder.
+    rules = facts.accepted > 0 or await _stand(request, asked)
+    return _Way(numbers, network, facts, steps(facts, id_, numbers.organisations - 1, rules=rules))
 
 
 async def _stand(request: Request, asked: list[q.RulesStandQuestion]) -> bool | None:

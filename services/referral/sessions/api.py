@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from services.referral.sessions.handlers import find_visitor
 from spean.auth import Kind, Signer
 from spean.http import Body, View
 from spean.problem import Refusal
-from spean.web.visitor import SESSION_TOKEN_S, FindVisitor, claims_of
+from spean.web.visitor import SESSION_TOKEN_S, claims_of
 
 router = APIRouter(tags=["sign-in"])
 
@@ -30,9 +31,7 @@ class SessionTokenView(View):
 async def exchange(body: ExchangeBody, request: Request) -> SessionTokenView:
     """Exchange a visitor's session for a token of a minute, for one service that serves pages. Whoever has the session may;
     it is sent in the body, which no page of another site can do. Takes no Idempotency-Key: every answer is a new token."""
-    state = request.app.state
-    find: FindVisitor = state.watchers if body.watching else state.visitors
-    visitor = await find(body.session)
+    visitor = await find_visitor(request.app.state.door.db, watching=body.watching)(body.session)
     if visitor is None:
         raise Refusal("no-session")
     signer: Signer = request.app.state.signer
