@@ -93,7 +93,9 @@ async def _ways_in(made: Installation, loaded: Sample | None) -> list[str]:
         try:
             link = await people.first_administrator(network.db, network.app.state.desk, made.url)
         except people.NoLink:
-            return ["  set up   nobody administers this installation: .venv/bin/spean administrator NAME makes somebody"]
+            return [
+                "  set up   nobody administers this installation: .venv/bin/spean administrator NAME makes somebody"
+            ]
         if link is None:
             return []
         return [

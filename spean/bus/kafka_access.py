@@ -86,7 +86,9 @@ async def why_refused(access: Access) -> BusError | None:
                 host.strip("[]"), int(port), client_id="spean", request_timeout_ms=CONNECT_MS, **access.options
             )
         except ssl.SSLCertVerificationError as error:
-            return BusError(f"the certificate of Kafka at {server} is not to be trusted ({error.verify_message}); {_CHECK}")
+            return BusError(
+                f"the certificate of Kafka at {server} is not to be trusted ({error.verify_message}); {_CHECK}"
+            )
         except ssl.SSLError as error:
             return BusError(f"no TLS with Kafka at {server} ({_class(error)}); {_CHECK}")
         except (errors.SaslAuthenticationFailed, errors.AuthenticationFailedError):

@@ -163,7 +163,12 @@ def _asked(stage: Stage, **more: Any) -> Any:
 
 def _pair(stage: Stage) -> Any:
     facts = {role: stage.facts(stage.people[role].id).model_dump(mode="json") for role in ("sender", "receiver")}
-    return {"network": stage.world.network, "group": "shelter", "sender": facts["sender"], "recipient": facts["receiver"]}
+    return {
+        "network": stage.world.network,
+        "group": "shelter",
+        "sender": facts["sender"],
+        "recipient": facts["receiver"],
+    }
 
 
 def _candidates(stage: Stage) -> Any:

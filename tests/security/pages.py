@@ -194,7 +194,7 @@ class Form:
             elif text is not None and one.kind in WRITTEN:
                 sent[one.name] = [text]
             else:
-                sent[one.name] = [one.value or _USUAL.get(one.kind, "Made up")]
+                sent[one.name] = [one.value or _USUAL.get(one.kind, "made.up")]
         return sent
 
     @property

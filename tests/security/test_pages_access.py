@@ -220,6 +220,21 @@ async def test_anothers_object_is_nowhere(town: Town, found: list[Found]) -> Non
     assert await town.state() == before
 
 
+async def test_the_pages_of_no_service_are_as_safe(town: Town) -> None:
+    for path in ("/pages/about", "/pages/offline"):
+        for name in ("stranger", "sender"):
+            answer = await town.guests[name].get(path)
+            assert answer.status_code == 200, path
+            page(answer)
+            assert town.guests[name].cookies.get(COOKIE, "none") not in answer.text
+    for path in ("/", "/pages/language?to=km&next=/referral/pages/sign-in"):
+        answer = await town.guests["stranger"].get(path)
+        safe(answer)
+        assert local(answer.headers["location"]), path
+    where = (await town.guests["sender"].get("/")).headers["location"]
+    assert (await town.guests["sender"].get(where)).headers["location"] == "/intake/pages/handoffs"
+
+
 async def test_a_packets_cookie_is_worth_nothing_in_another_browser(town: Town) -> None:
     """Neither at a colleague's of the same house, nor without a session."""
     offer = f"/intake/pages/packets/{town.objects['offer']}"

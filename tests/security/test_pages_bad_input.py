@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
@@ -15,8 +16,8 @@ from spean.web.forms import _FIELDS_MOST
 from tests.security.answers import KHMER, MARK, request_bytes
 from tests.security.answers import raw as sent_raw
 from tests.security.page_forms import Found
-from tests.security.page_town import Guest, Town
-from tests.security.pages import FORM, Door, Route, Shown, door_of, page, routes
+from tests.security.page_town import Guest, Town, sql
+from tests.security.pages import FORM, Door, Route, Shown, door_of, page, routes, safe
 
 
 @pytest.fixture(autouse=True)
@@ -223,3 +224,37 @@ async def test_methods_that_no_page_has(town: Town) -> None:
             )
             assert answer.status_code in {405, 415}, (method, route.id, answer.status_code)
             page(answer)
+
+
+async def test_a_fault_of_ours_is_a_page_too(town: Town) -> None:
+    """Also where it cannot even be found out whose browser asks: the table of sessions is away for a moment."""
+    await sql(town, "referral", "alter table session rename to session_away")
+    try:
+        for path in ("/referral/pages/account", "/referral/pages/sign-in", "/intake/pages/handoffs"):
+            answer = await town.guests["sender"].get(path)
+            safe(answer)
+            assert answer.status_code in {500, 503}, path
+            assert answer.headers["content-type"] == "text/html; charset=utf-8", path
+            shown = Shown(answer.text)
+            assert (shown.headings, shown.wrong) == (1, [])
+            assert "session_away" not in answer.text
+    finally:
+        await sql(town, "referral", "alter table session_away rename to session")
+
+
+async def test_what_a_script_sends_is_read_strictly(town: Town) -> None:
+    """Answers of passkeys that are none, with a good token: a page that says so, and nothing of it comes back."""
+    odd: tuple[Any, ...] = (
+        {}, {"answer": None}, {"answer": {}}, {"answer": MARK}, {"answer": [1, 2]}, {"step": 5, "answer": {"id": 1}},
+        {"step": MARK, "answer": {"id": MARK, "rawId": "//", "type": "public-key", "response": {}}}, {"step": ["a"]},
+        {"step": "a" * 5000, "answer": {"id": "é", "response": {"clientDataJSON": "x", "authenticatorData": "y"}}},
+    )  # fmt: skip
+    for route, _, path, guest in posts(town, kinds=("script",)):
+        if route.path.endswith("/options"):
+            continue
+        for said in odd:
+            body = json.dumps({**said, "csrf": await guest.token(route.service)}).encode()
+            answer = await guest.send(path, body, **{"Content-Type": "application/json"})
+            assert 400 <= answer.status_code < 500, (route.id, said, answer.status_code)
+            assert MARK not in page(answer).html, route.id
+            assert not [one for one in answer.headers.get_list("set-cookie") if one.startswith("__Host-spean=")]
