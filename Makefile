@@ -52,7 +52,7 @@ deps:
 test: .venv/dev
 	@sh deploy/system.sh
 	@sh deploy/check.sh
-	@$(PY) -m pytest -n 2 --dist loadfile -m "not long" -rs
+	@sh deploy/tests.sh -m "not long" -rs
 
 test-long: .venv/dev
 	@sh deploy/system.sh

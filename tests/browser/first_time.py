@@ -77,18 +77,21 @@ class Table:
 
 
 async def walk(browser: Browser, links: dict[str, str], table: Table) -> None:
-    async with hands(browser, links["border-post"]) as worker, hands(browser, links["shelter-women"]) as house:
-        for what, one in (("border post: signs in", worker), ("house: signs in", house)):
-            table.add(what, one)
+    async with hands(browser, links["border-post"]) as worker:
+        table.add("border post: signs in", worker)
         await line.meets_somebody(worker)
         table.add("border post: somebody was met", worker)
         await line.talks_consent_through(worker)
         table.add("border post: consent is talked through", worker)
-        await line.asks_for_a_bed(worker)
+        handoff = await line.asks_for_a_bed(worker)
         table.add("border post: the network is asked", worker)
-        await line.waits_for_a_request(house, moves=True)
-        await line.accepts(house)
-        table.add("house: accepts", house)
+        async with hands(browser, links["shelter-women"]) as house:
+            table.add("house: signs in", house)
+            await line.waits_for_a_request(house, moves=True)
+            await line.accepts(house)
+            table.add("house: accepts", house)
+        await line.sees(worker, handoff, ".code-shown")
+        table.add("border post: sees it, with the code", worker)
 
 
 async def main(folder: Path) -> None:

@@ -31,8 +31,8 @@ async def says_what_is_needed(worker: Hands, *, age: str = "24", sex: str = "fem
     await worker.press("/needs")
 
 
-async def talks_consent_through(worker: Hands, *, classes: str = "shelter KH", us: str = "") -> None:
-    """From the person's page to what they decided and back. `us`: the worker's own organisation, which may then know how
+async def talks_consent_through(worker: Hands, *, classes: str = "shelter KH") -> None:
+    """From the person's page to what they decided and back. The worker's own organisation, the first by name, may know how
     it goes on."""
     await worker.press("/consent")
     await worker.choose("language", "khm")
@@ -46,8 +46,8 @@ async def talks_consent_through(worker: Hands, *, classes: str = "shelter KH", u
     await worker.tick("purposes", "referral", "service_provision", "follow_up")
     await worker.press("/why")
     await worker.tick("classes", classes)
-    if us:
-        await worker.tick("organisations", us)
+    us = await worker.page.locator('input[name="organisations"]').first.input_value()
+    await worker.tick("organisations", us)
     await worker.press("/whom")
     await worker.press("/never")
     await worker.tick("until", "30-days")

@@ -69,7 +69,7 @@ async def test_a_person_is_handed_to_a_house_and_the_loop_closes(world: World, b
     ):
         assert (worker.path, house.path, coordinator.path) == (HANDOFFS, line.INBOX, DASHBOARD)
         await line.meets_somebody(worker)
-        await line.talks_consent_through(worker, us=world.sender.id)
+        await line.talks_consent_through(worker)
         handoff = await line.asks_for_a_bed(worker)
         await line.waits_for_a_request(house, moves=way.scripts)
         tail = await coordinator.page.locator("#tail ol").inner_text()
@@ -118,7 +118,7 @@ async def test_two_houses_decline_the_coordinator_asks_a_third_and_sharing_stops
         await coordinator.open(DASHBOARD)
         await worker.open(HANDOFFS)
         entry = await line.meets_somebody(worker)
-        await line.talks_consent_through(worker, us=world.sender.id)
+        await line.talks_consent_through(worker)
         handoff = await line.asks_for_a_bed(worker)
         await _both_decline(world, browser, way, first, second)
         await _says_room(house, world.places[third.id], "1")
