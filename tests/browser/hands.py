@@ -109,6 +109,7 @@ class Hands:
 async def at_work(
     world: World, browser: Browser, way: Way, organisation: Organisation, role: StaffRole
 ) -> AsyncIterator[Hands]:
+    """Somebody of this organisation with an open session, at a browser of their own."""
     cookie = await signed_in(world.made, organisation, role, language=way.language)
     async with at_browser(
         browser, world.made, cookie, width=way.width, language=way.language, javascript=way.scripts
