@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from playwright.async_api import Browser, async_playwright
@@ -29,8 +30,9 @@ def chromium() -> str | None:
     return os.environ.get("SPEAN_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
+@asynccontextmanager
+async def a_browser() -> AsyncIterator[Browser]:
+    """A running Chromium. Skips, or fails where one is required."""
     path = chromium()
     if path is None:
         reason = "no Chromium is installed: `make deps` adds it (Debian's package chromium)"
@@ -43,6 +45,12 @@ async def browser() -> AsyncIterator[Browser]:
             yield started
         finally:
             await started.close()
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with a_browser() as started:
+        yield started
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""The same installation with its bus on a real Apache Kafka: the main line, traffic with the checker, and the demo."""
+"""The same installation with its bus on a real Apache Kafka: the main line over the API and on pages, traffic
+with the checker, and the demo."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ from services.cli import bootstrap, demo, installation
 from services.cli.installation import Installation
 from spean import embedded
 from spean.settings import Settings
+from tests.browser import test_journey
+from tests.browser.conftest import a_browser
+from tests.browser.hands import Way
 from tests.builders import network_in, settings_for
 from tests.faults import checker, snapshot
 from tests.faults.load import WINDOWS, Journal, Load
@@ -35,6 +39,14 @@ async def on_kafka(workspace: Path, kafka_address: str) -> AsyncIterator[tuple[I
 async def test_the_main_line(on_kafka: tuple[Installation, Settings]) -> None:
     async with network_in(*on_kafka) as world:
         await test_main_line.test_a_person_is_handed_to_a_shelter_and_the_loop_closes(world)
+
+
+@pytest.mark.browser
+async def test_the_main_line_on_pages(on_kafka: tuple[Installation, Settings]) -> None:
+    """Border post, house and coordinator, each in a browser, with parts that move by themselves."""
+    async with network_in(*on_kafka) as world, a_browser() as browser:
+        way = Way("km", 360, scripts=True)
+        await test_journey.test_a_person_is_handed_to_a_house_and_the_loop_closes(world, browser, way)
 
 
 async def test_traffic_leaves_every_invariant_whole(on_kafka: tuple[Installation, Settings]) -> None:
