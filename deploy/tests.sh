@@ -1,15 +1,22 @@
 #!/bin/sh
-# The tests in two halves beside each other, each with an installation of its own: two cores, half the time. What the first
-# says is shown as it is said, what the second says when both have ended. Arguments go to both.
+# The tests in three parts beside each other, each with an installation of its own: they wait more than they work. What the
+# last part says is shown as it is said, what the others say when all have ended. Arguments go to all.
 set -u
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
-.venv/bin/python -m pytest tests --ignore=tests/integration "$@" >"$said" 2>&1 &
-other=$!
-trap 'kill "$other" 2>/dev/null' INT TERM
-.venv/bin/python -m pytest tests/integration "$@"
-one=$?
-wait "$other"
-two=$?
-cat "$said"
-[ "$one" = 0 ] && [ "$two" = 0 ]
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
+part() {
+    name=$1
+    shift
+    .venv/bin/python -m pytest "$@" >"$said/$name" 2>&1
+    echo $? >"$said/$name.ended"
+}
+part browser tests/browser "$@" &
+part integration tests/integration "$@" &
+.venv/bin/python -m pytest tests --ignore=tests/integration --ignore=tests/browser "$@"
+failed=$?
+wait
+for name in browser integration; do
+    cat "$said/$name"
+    [ "$(cat "$said/$name.ended")" = 0 ] || failed=1
+done
+exit "$failed"

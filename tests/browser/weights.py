@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.browser.conftest import FLAGS, chromium
 from tests.browser.tour import CALM, Stop, Tour, tour
 from tests.builders import eventually, network_in, settings_for
 
+STILL_S = 3.0
+
 
 @dataclass
 class Line:
@@ -28,20 +31,24 @@ class Line:
 
     bytes: int = 0
     waits: set[str] = field(default_factory=set)
+    moved: float = 0.0
 
     def sent(self, event: dict[str, Any]) -> None:
+        self.moved = time.monotonic()
         if "/live" not in event["request"]["url"]:
             self.waits.add(event["requestId"])
 
     def came(self, event: dict[str, Any]) -> None:
         self.bytes += int(event["encodedDataLength"])
-        self.waits.discard(event["requestId"])
+        self.over(event)
 
     def over(self, event: dict[str, Any]) -> None:
+        self.moved = time.monotonic()
         self.waits.discard(event["requestId"])
 
     async def quiet(self) -> bool:
-        return not self.waits
+        """Nothing waits; or nothing has moved for long (what the page before asked for is never told to have ended)."""
+        return not self.waits or time.monotonic() - self.moved > STILL_S
 
 
 async def weights(
