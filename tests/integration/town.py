@@ -205,7 +205,7 @@ async def found(settled: Settled, windows: dict[str, Any] | None = None) -> Town
     return town
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def settled(installed: tuple[Installation, Settings]) -> AsyncIterator[Settled]:
     async with settle(*installed) as everybody:
         yield everybody
