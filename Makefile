@@ -1,6 +1,8 @@
 # Thin over `spean …`: everything here also works without make (see CONTRIBUTING).
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
+# Some machines forbid it, and then every start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make up          start everything on this machine (Ctrl-C stops)"

@@ -163,7 +163,7 @@ async def network_in(made: Installation, settings: Settings, **network: Any) -> 
     """A network of its own in a running installation."""
     key = await bootstrap.administrator(made.services["referral"].db, settings)
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(Partner(made.url, bootstrap.CLIENT, key))
+        admin = await stack.enter_async_context(Partner(made.url, bootstrap.CLIENT, key, patience_s=30))
         coordinator = await organisation(
             admin, stack, made.url, "Coordinator", "coordination", ["referral:coordinate", "notify:watch"]
         )

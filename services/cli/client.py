@@ -1,8 +1,9 @@
-"""A small client of the public API, as a partner's system would be written: signs in with its own key, retries nothing
-by itself, gives every command an Idempotency-Key."""
+"""A small client of the public API, as a partner's system would be written: signs in with its own key, gives every command
+an Idempotency-Key, and asks again, under the same key, what a busy service did not do."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from spean.crypto import private_file
 _ASSERTION_S = 60
 # Ask for a new token this long before the old one ends.
 _EARLY_S = 30
+# What these refuse was not done: it may be asked again as it was.
+_MAY_PASS = frozenset({"busy", "key-running"})
+_AGAIN_S = 0.5
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -46,10 +50,12 @@ def kept_key(path: Path) -> OKPKey:
 
 
 class Partner:
-    """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have."""
+    """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have. `patience_s`: for
+    how many seconds a service that is busy is asked again; 0: never."""
 
-    def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "") -> None:
+    def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "", *, patience_s: float = 0) -> None:
         self.url, self.client_id, self._key, self._scope = url, client_id, key, scope
+        self.patience_s = patience_s
         self._http = httpx.AsyncClient(base_url=url, timeout=15)
         self._token, self._until = "", 0.0
 
@@ -81,10 +87,17 @@ class Partner:
     async def request(self, method: str, path: str, body: Any = None, *, key: str | None = None,
                       headers: Mapping[str, str] | None = None, token: str | None = None) -> httpx.Response:  # fmt: skip
         """One request; POST gets an Idempotency-Key (`key`, or a new one). Raises ApiProblem."""
-        all_headers = {"Authorization": f"Bearer {token or await self.token()}", **(headers or {})}
-        if method == "POST":
-            all_headers["Idempotency-Key"] = key or str(uuid4())
-        return _checked(await self._http.request(method, path, json=body, headers=all_headers))
+        key, until = key or str(uuid4()), time.monotonic() + self.patience_s
+        while True:
+            try:
+                all_headers = {"Authorization": f"Bearer {token or await self.token()}", **(headers or {})}
+                if method == "POST":
+                    all_headers["Idempotency-Key"] = key
+                return _checked(await self._http.request(method, path, json=body, headers=all_headers))
+            except ApiProblem as problem:
+                if problem.code not in _MAY_PASS or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
 
     async def get(self, path: str, **more: Any) -> Any:
         return (await self.request("GET", path, **more)).json()

@@ -140,7 +140,7 @@ class Stage:
 
 async def found(stack: AsyncExitStack, url: str, admin_key: OKPKey) -> Stage:
     """Found a network with its organisations, places, agreements and need-to-know rules. Raises ApiProblem."""
-    admin = await stack.enter_async_context(Partner(url, CLIENT, admin_key))
+    admin = await stack.enter_async_context(Partner(url, CLIENT, admin_key, patience_s=PATIENCE_S))
     run = uuid4().hex[:8]
     coordinator, post = await asyncio.gather(
         _organisation(stack, admin, run, "Referral desk", "coordination", ["referral:coordinate"]),
@@ -173,7 +173,7 @@ async def _organisation(stack: AsyncExitStack, admin: Partner, run: str, name: s
     await admin.post(
         "/referral/clients", {"id": client, "organisation": made["id"], "public_key": public, "scopes": scopes}
     )
-    return Organisation(made["id"], name, await stack.enter_async_context(Partner(admin.url, client, key)))
+    return Organisation(made["id"], name, await stack.enter_async_context(Partner(admin.url, client, key, patience_s=PATIENCE_S)))
 
 
 async def _house(stack: AsyncExitStack, admin: Partner, run: str, network: str, post: Organisation,

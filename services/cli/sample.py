@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from schemas.vocabulary import OrganisationType
 from services.cli import sample_network as table
 from services.cli.bootstrap import key_file
-from services.cli.client import ApiProblem, Partner, kept_key
+from services.cli.client import Partner, kept_key
 from services.cli.sample_network import Known
 from services.intake.cases.fields import OFFER_FIELDS, PLACEMENT_FIELDS
 from spean.crypto import private_file
@@ -28,7 +28,7 @@ from spean.settings import Settings
 # Part of every key: a sample with other contents is another edition.
 _EDITION = "sample-2"
 # A command that died with the process before it may still be ending in the database, for this long at most.
-_BUSY_S, _ASK_AGAIN_S = 15.0, 0.2
+PATIENCE_S = 15.0
 
 
 class NeverFinished(Exception):
@@ -117,14 +117,7 @@ async def _load(admin: Partner, settings: Settings, operator: UUID) -> Sample:
 
 async def _post(admin: Partner, path: str, body: Mapping[str, Any], name: str) -> Any:
     """One command under a key of its own and for good. Raises ApiProblem."""
-    until = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            return await admin.post(path, body, key=f"{_EDITION}/{name}")
-        except ApiProblem as problem:
-            if problem.code not in {"key-running", "busy"} or time.monotonic() > until:
-                raise
-        await asyncio.sleep(_ASK_AGAIN_S)
+    return await admin.post(path, body, key=f"{_EDITION}/{name}")
 
 
 def _client(known: Known) -> str:

@@ -73,7 +73,7 @@ async def started(settings: Settings, console: Console) -> AsyncIterator[tuple[I
         loaded = None
         if settings.sample:
             with console.status("loading the sample network …"):
-                async with Partner(made.url, bootstrap.CLIENT, key) as admin:
+                async with Partner(made.url, bootstrap.CLIENT, key, patience_s=sample.PATIENCE_S) as admin:
                     loaded = await sample.load(admin, settings, await bootstrap.operator(db))
         if loaded is not None:
             await people.hire_sample(db, loaded)

@@ -44,6 +44,7 @@ async def test_every_page_in_every_language(town: World, browser: Browser) -> No
     assert wrong == {}
 
 
+@pytest.mark.long
 async def test_at_a_desk_and_at_twice_the_size(town: World, browser: Browser) -> None:
     wrong: dict[str, list[str]] = {}
     desk, twice = {"width": 1280, "height": 740}, {"width": 640, "height": 370}  # the second is the first at 200 %
@@ -69,6 +70,7 @@ _MOVES = """() => [...document.querySelectorAll('body *')].filter(one => one.che
     .map(([one, _]) => one.outerHTML.slice(0, 120))"""
 
 
+@pytest.mark.long
 async def test_with_colours_of_ones_own_with_large_letters_and_without_motion(town: World, browser: Browser) -> None:
     """Colours that somebody's system forces take away every background: what a state or a button is has an edge then.
     Letters of twice the size need no scrolling sideways; nothing moves for whoever asked for that."""

@@ -32,8 +32,8 @@ DASHBOARD, ESCALATIONS = "/notify/pages/dashboard", "/referral/pages/escalations
 WAYS = [
     pytest.param(Way("en", 360, scripts=True), id="en-phone-scripts"),
     pytest.param(Way("km", 360, scripts=False), id="km-phone-plain"),
-    pytest.param(Way("km", 1280, scripts=True), id="km-desk-scripts"),
-    pytest.param(Way("en", 1280, scripts=False), id="en-desk-plain"),
+    pytest.param(Way("km", 1280, scripts=True), id="km-desk-scripts", marks=pytest.mark.long),
+    pytest.param(Way("en", 1280, scripts=False), id="en-desk-plain", marks=pytest.mark.long),
 ]
 
 

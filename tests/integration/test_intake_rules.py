@@ -125,7 +125,7 @@ async def test_an_agreement_that_ends_stops_who_was_told_by_it_and_nobody_else(w
 
 
 async def test_a_rule_that_ends_by_its_date_is_told_by_the_clock(world: World) -> None:
-    case, rule = await _with_a_dated_agreement(world, valid_until=_in(1.5))
+    case, rule = await _with_a_dated_agreement(world, valid_until=_in(8))
     assert await case.holder.next_candidate(case.handoff, case.house) == case.house.id
     await case.packet()
     await _told(case)

@@ -78,9 +78,11 @@ async def test_a_stranger_is_stopped_and_the_partner_whose_name_they_use_is_not(
     forged = signed(STRANGER, claims(apart, house.client_id))
     last = await exchange(apart, forged)
     assert (last.status_code, last.headers["ratelimit-policy"]) == (401, f'"failures";q={FAILURES_A_MINUTE};w=60')
-    while last.status_code == 401:
-        answers = await asyncio.gather(*(exchange(apart, forged) for _ in range(25)))
-        last = max(answers, key=lambda answer: answer.status_code)
+    # The rest of a minute's failures at once: a slow machine would earn new ones while it asks.
+    while limits.failures.take(site_of("127.0.0.1")).allowed:
+        pass
+    answers = await asyncio.gather(*(exchange(apart, forged) for _ in range(25)))
+    last = max(answers, key=lambda answer: answer.status_code)
     assert (last.status_code, code(last)) == (429, "too-often")
     assert int(last.headers["retry-after"]) >= 1
     assert last.headers["ratelimit"].startswith('"failures";r=0;t=')

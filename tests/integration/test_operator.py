@@ -36,6 +36,7 @@ async def place(workspace: Path) -> AsyncIterator[Place]:
         yield made
 
 
+@pytest.mark.long
 async def test_clean_asks_refuses_and_leaves_what_is_not_ours(place: Place) -> None:
     async with up(place) as running:
         code, said = await place.run("clean", "--yes")
@@ -118,6 +119,7 @@ async def shared(workspace: Path) -> AsyncIterator[Server]:
     await running.stop()
 
 
+@pytest.mark.long
 async def test_services_in_processes_of_their_own_carry_the_main_line(place: Place, shared: Server) -> None:
     """The network, the holder's requests and the holder's loops in three processes, as on three machines."""
     ports = {"referral": free_port(), "intake": free_port()}

@@ -86,6 +86,7 @@ async def test_the_first_administrator_sets_up_with_what_is_printed_until_it_is_
             assert (await client.get(another)).status_code == 200
 
 
+@pytest.mark.long
 async def test_it_starts_where_the_first_administrators_name_is_somebody_elses(place: Place) -> None:
     async with up(place) as running:
         async with referral(place) as tx:

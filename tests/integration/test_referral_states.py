@@ -155,7 +155,8 @@ async def test_a_hand_off_that_is_received_while_its_network_is_handed_over_is_t
         async with db.network.transaction("test.receive") as tx:
             await handlers.receive(tx, id_, HOLDER, asked)
             handing = asyncio.create_task(town.hand_over(town.houses[0]))
-            waits = "select exists (select 1 from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.datname = current_database())"
+            # Not by pg_stat_activity: a transaction sees it as it was when it first looked, without connections made since.
+            waits = "select exists (select 1 from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid)))"
 
             async def waiting() -> bool:
                 return handing.done() or bool(await tx.conn.fetchval(waits))

@@ -173,7 +173,7 @@ async def settle(made: Installation, settings: Settings) -> AsyncIterator[Settle
     """Register a sender, a coordinator and two houses that have agreed with the sender."""
     key = await bootstrap.administrator(made.services["referral"].db, settings)
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(Partner(made.url, bootstrap.CLIENT, key))
+        admin = await stack.enter_async_context(Partner(made.url, bootstrap.CLIENT, key, patience_s=30))
 
         async def one(name: str, kind: str, scopes: list[str]) -> Organisation:
             return await organisation(admin, stack, made.url, name, kind, scopes)

@@ -59,7 +59,7 @@ async def test_the_partners_guide_runs(installed: tuple[Installation, Settings],
     made, settings = installed
     db = made.services["referral"].db
     key = await bootstrap.administrator(db, settings)
-    async with Partner(made.url, bootstrap.CLIENT, key) as admin:
+    async with Partner(made.url, bootstrap.CLIENT, key, patience_s=sample.PATIENCE_S) as admin:
         await sample.load(admin, settings, await bootstrap.operator(db))
 
     text, files, shown = script(PARTNERS_GUIDE.read_text(encoding="utf-8"))

@@ -181,6 +181,7 @@ async def command(installed: tuple[Installation, Settings], *more: str) -> tuple
     return ran.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.long
 async def test_played_again_by_the_command_it_takes_a_file_in_first(
     played: Result, installed: tuple[Installation, Settings], tmp_path: FilePath
 ) -> None:
