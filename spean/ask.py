@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import httpx
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ValidationError
 
 from spean import auth, telemetry
@@ -44,11 +45,10 @@ class Holders:
 
     async def ask(self, holder: str, path: str, question: BaseModel, answer: type[A]) -> A:
         """Raises HolderSilent for anything but a well-formed answer in time."""
-        claims = {"scope": "question", "sub": "referral"}
-        token = self._signer.sign(auth.Kind.QUESTION, f"holder:{holder}", auth.QUESTION_TOKEN_S, claims)
         url = f"{self.address(holder)}/questions/{path}"
         try:
-            with telemetry.span(f"ask {path}", holder=holder):
+            with telemetry.step(f"ask {path}", SpanKind.CLIENT, holder=holder):
+                token = self._signer.sign(auth.Kind.QUESTION, f"holder:{holder}", auth.QUESTION_TOKEN_S, _claims())
                 # The client's own limit is for each step of a request: an answer that drips would never reach it.
                 async with asyncio.timeout(LIMIT_S):
                     reply = await self._client.post(
@@ -59,7 +59,14 @@ class Holders:
                 reply.raise_for_status()
             return answer.model_validate_json(reply.content, extra="ignore")
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError):
+            telemetry.add("spean.questions.unanswered", holder=holder)
             raise HolderSilent from None
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _claims() -> dict[str, str]:
+    """What is signed: that it is the network who asks, and within which trace."""
+    within = telemetry.carried(telemetry.traceparent())
+    return {"scope": "question", "sub": "referral", **({"traceparent": within} if within else {})}

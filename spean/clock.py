@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -32,11 +32,17 @@ HANDLER_S = 12.0
 AT_ONCE = 32
 LOOK_EVERY_S = 0.1
 RETRY_MOST_S = 60
+# What is called within this is called in time: a claim of a clock that has died runs out, and the next one looks.
+OVERDUE_S = 20
+# A second try and a third are still the same story; a deadline in some hours is another one.
+SAME_TRACE = timedelta(seconds=30)
 
 
 async def set_due(tx: Tx, kind: str, subject: UUID, at: datetime) -> None:
-    """At `at` the clock calls the handler of `kind`; an earlier row of that kind and subject is replaced."""
-    await tx.conn.execute("select due_set($1, $2, $3)", kind, subject, at)
+    """At `at` the clock calls the handler of `kind`; an earlier row of that kind and subject is replaced. What is due at once
+    belongs to what caused it, and to its trace."""
+    within = telemetry.traceparent() if at - tx.now <= SAME_TRACE else None
+    await tx.conn.execute("select due_set($1, $2, $3, $4)", kind, subject, at, within)
 
 
 async def clear_due(tx: Tx, kind: str, subject: UUID) -> None:
@@ -50,7 +56,7 @@ async def claim(tx: Tx, kinds: list[str], rows: int, seconds: int) -> list[async
         where (kind, subject) in (
             select kind, subject from due where at <= $2 and claimed_until <= now() and kind = any($1)
             order by at limit $3 for update skip locked)
-        returning kind, subject, at, tries
+        returning kind, subject, at, tries, traceparent
         """,
         kinds, tx.now, rows, seconds,
     )  # fmt: skip
@@ -65,6 +71,18 @@ async def put_off(tx: Tx, claimed: asyncpg.Record, seconds: int) -> None:
         """,
         claimed["kind"], claimed["subject"], claimed["at"], claimed["tries"], seconds,
     )  # fmt: skip
+
+
+async def overdue(tx: Tx) -> list[tuple[str, int, datetime]]:
+    """Per kind: how many rows should have been called `OVERDUE_S` ago at the latest, and when the first of them."""
+    rows = await tx.conn.fetch(
+        """
+        select kind, count(*) as count, min(at) as oldest from due where at <= $1::timestamptz - make_interval(secs => $2)
+        group by kind
+        """,
+        tx.now, OVERDUE_S,
+    )  # fmt: skip
+    return [(row["kind"], row["count"], row["oldest"]) for row in rows]
 
 
 class Clock:
@@ -108,10 +126,11 @@ class Clock:
     async def _call(self, row: asyncpg.Record) -> None:
         kind, tries = row["kind"], row["tries"]
         try:
-            with telemetry.span(f"clock {kind}"):
+            with telemetry.span(f"clock {kind}", parent=row["traceparent"], service=self._service):
                 async with asyncio.timeout(HANDLER_S):
                     await self._handlers[kind](row["subject"])
         except Exception as error:  # noqa: BLE001 (second of the two loops: one subject's fault must not stop the others)
+            telemetry.add("spean.due.failures", service=self._service, kind=kind)
             log.warning(
                 "due handler failed",
                 extra={"service": self._service, "kind": kind, "tries": tries, "error_class": type(error).__name__},

@@ -17,11 +17,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
-from schemas.registry import TOPIC_OF, TOPICS, TYPES, ReadProblem, Unreadable
-from spean import order, telemetry
-from spean.bus import Bus, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, Subscription
+from opentelemetry.trace import SpanKind
+
+from schemas.registry import TYPES, ReadProblem, Unreadable
+from schemas.versions import newest
+from spean import lives, order, telemetry
+from spean.bus import Bounds, Bus, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, Subscription
 from spean.db import Database, DatabaseProblem, Tx, plain_errors
-from spean.event import Event, Malformed, parse
+from spean.event import Event, Malformed, parse, written_by
 from spean.loops import back_off
 from spean.order import Key, Place, Position, place_of
 from spean.problem import Refusal
@@ -40,6 +43,8 @@ STALL_S = 15.0
 # Then nothing of that partition is read, for what was in between would be skipped; it is looked at again now and then.
 TRIMMED = "unread records are gone from the log: say them again with spean replay"
 BLOCKED_S = 2.0
+# Said by a newer release: parked until this service is upgraded.
+NOT_KNOWN = (ReadProblem.UNKNOWN_TYPE.value, ReadProblem.UNKNOWN_VERSION.value)
 # A deadlock or a lock that is not to be had passes within a few tries; what has not is the event's own fault.
 TRIES_MOST = 8
 
@@ -72,14 +77,14 @@ class Consumer:
         self._blocked: dict[Partition, float] = {}
         self._shown_at = self._looked_at = 0.0
         self._shown: dict[Partition, int] = {}
-        self._seen: dict[Partition, int] = {}
+        self._behind: dict[Partition, int] = {}
 
     async def run(self) -> None:
         """Until cancelled. Anything transient starts again from the positions in the database."""
         failures = 0
         while True:
             self._positions.clear()
-            self._seen.clear()
+            self._behind.clear()
             try:
                 subscription = await self._bus.subscribe(self._group, self._member, self._topics)
                 try:
@@ -89,9 +94,8 @@ class Consumer:
                 finally:
                     await subscription.close()
             except (BusError, DatabaseProblem) as error:
-                log.warning(
-                    "consumer starts again", extra={"service": self._group, "error_class": type(error).__name__}
-                )
+                why = {"error_class": type(error).__name__, "reason": str(error)}
+                log.warning("consumer starts again", extra={"service": self._group, **why})
                 await back_off(failures)
                 failures += 1
 
@@ -100,9 +104,9 @@ class Consumer:
         for partition in self._positions.keys() - assigned:
             del self._positions[partition]
         now = asyncio.get_running_loop().time()
-        for partition in sorted(assigned - self._positions.keys()):
-            if now >= self._blocked.get(partition, 0.0):
-                await self._find_place(subscription, partition)
+        new = [each for each in assigned - self._positions.keys() if now >= self._blocked.get(each, 0.0)]
+        if new:
+            await self._find_places(subscription, new)
         try:
             batches = await subscription.poll(timeout_s=POLL_S, max_records=BATCH_RECORDS)
         except OutOfRange:
@@ -129,8 +133,8 @@ class Consumer:
             self._shown, self._shown_at = positions, now
 
     async def _look_for_stall(self) -> None:
-        """A partition with records beyond its position that has given none since the last look is stuck: a client may
-        return nothing, and no error, for as long as all brokers are away. One whose position somebody has moved (a replay)
+        """A partition that had records beyond its position at the last look, and has given none since, is stuck: a client
+        may return nothing, and no error, for as long as all brokers are away. One whose position somebody has moved (a replay)
         is sought again: where the log has grown anew to just where this consumer waits, nothing else would tell it.
         Raises BusUnavailable, BusError, DatabaseProblem."""
         now = asyncio.get_running_loop().time()
@@ -140,31 +144,57 @@ class Consumer:
         async with self._db.transaction("consumer.look") as tx:
             kept = await order.positions(tx)
         self._positions = {at: position for at, position in self._positions.items() if kept.get(at) == position.next}
+        behind: dict[Partition, int] = {}
         for topic in self._topics:
             for partition, bounds in (await self._bus.bounds(topic)).items():
                 position = self._positions.get(partition)
-                if position is not None and self._seen.get(partition) == position.next < bounds.end:
-                    raise BusUnavailable(f"{topic}/{partition.number} has records, and none comes")
-        self._seen = {partition: position.next for partition, position in self._positions.items()}
+                if position is not None and position.next < bounds.end:
+                    behind[partition] = position.next
+                    if self._behind.get(partition) == position.next:
+                        raise BusUnavailable(f"{topic}/{partition.number} has records, and none comes")
+        self._behind = behind
 
-    async def _find_place(self, subscription: Subscription, partition: Partition) -> None:
-        """Load the position, make sure that this is still the log it belongs to and that it holds what comes next, and seek
-        to it."""
-        async with self._db.transaction("consumer.position") as tx:
-            position = await order.load_position(tx, partition)
-        start, end = (await self._bus.bounds(partition.topic))[partition]
+    async def _find_places(self, subscription: Subscription, partitions: Sequence[Partition]) -> None:
+        """All at once: nothing is taken in meanwhile, and one after the other a busy machine might never come to an end."""
+        async with self._db.transaction("consumer.positions") as tx:
+            positions = await order.load_positions(tx, partitions)
+        bounds: dict[Partition, Bounds] = {}
+        for topic in sorted({each.topic for each in partitions}):
+            bounds |= await self._bus.bounds(topic)
+        found = (self._find_place(subscription, each, positions[each], bounds[each]) for each in partitions)
+        # All are waited for, whatever happens to one: none may still seek when the consumer starts again.
+        for problem in await asyncio.gather(*found, return_exceptions=True):
+            if problem is not None:
+                raise problem
+
+    async def _find_place(self, subscription: Subscription, partition: Partition, position: Position,
+                          bounds: Bounds) -> None:  # fmt: skip
+        """Make sure that this is still the log that the position belongs to and that it holds what comes next, and seek to
+        it."""
+        start, end = bounds
         if position.next > end or not await self._same_log(partition, position, start):
             log.warning("the log is another one: reading it from its start", extra={"topic": partition.topic})
             async with self._db.transaction("consumer.reset") as tx:
-                if not await order.advance(tx, partition, position.next, start, None):
+                if not await order.advance(tx, partition, position.next, Position(start, None)):
                     return
             position = Position(start, None)
         elif position.next < start:
             log.error(TRIMMED, extra={"service": self._group, "topic": partition.topic, "partition": partition.number})
             self._blocked[partition] = asyncio.get_running_loop().time() + BLOCKED_S
             return
+        await self._take_up(partition)
         await subscription.seek(partition, position.next)
         self._positions[partition] = position
+
+    async def _take_up(self, partition: Partition) -> None:
+        """What waits because whoever read it was older than its writer, and is known here, goes on by itself. Looked for
+        whenever a partition is taken over: also from an older member, which may have parked it a moment ago."""
+        async with self._db.transaction("consumer.take_up") as tx:
+            keys = await order.parked_as(tx, partition, NOT_KNOWN, list(TYPES))
+        for key in keys:
+            await retry(self._db, key, self._handlers)
+        if keys:
+            log.info("known since the upgrade", extra={"topic": partition.topic, "count": len(keys)})
 
     async def _same_log(self, partition: Partition, position: Position, start: int) -> bool:
         if position.last_id is None or position.next - 1 < start:
@@ -208,26 +238,34 @@ class Consumer:
         `attempt` raises."""
         with telemetry.span("consume", topic=partition.topic, partition=partition.number, count=len(batch)):
             async with self._db.transaction("consumer.take") as tx:
-                position = Position(batch[-1].offset + 1, _id_of(batch[-1].record))
-                if not await order.advance(tx, partition, self._positions[partition].next, *position):
+                life, heard = lives.heard(batch, self._positions[partition].life)
+                position = Position(batch[-1].offset + 1, _id_of(batch[-1].record), life)
+                if not await order.advance(tx, partition, self._positions[partition].next, position):
                     raise _Moved
-                events = [(stored, event) for stored in batch if (event := await _readable(tx, stored)) is not None]
+                events = [(stored, event) for stored in heard if (event := await _readable(tx, stored)) is not None]
                 keys = {Key(event.source, event.subject) for _, event in events}
                 places = await order.lock_places(tx, keys)
                 waiting = await order.first_parked(tx, keys)
-                for stored, event in events:
-                    await self._place(tx, stored, event, places, waiting, attempt)
+                became = [
+                    (event, await self._place(tx, stored, event, places, waiting, attempt)) for stored, event in events
+                ]
                 await order.save_places(tx, places)
         self._positions[partition] = position
+        for event, outcome in became:
+            service, topic = self._db.name, partition.topic
+            telemetry.add("messaging.client.consumed.messages", service=service, topic=topic, outcome=outcome)
+            if outcome == "taken":
+                telemetry.record("spean.event.delay", (tx.now - event.time).total_seconds(), service=service)
 
     async def _place(self, tx: Tx, stored: Stored, event: Event, places: dict[Key, Place], waiting: dict[Key, Place],
-                     attempt: Attempt) -> None:  # fmt: skip
-        """Drop it, let it take effect (and what it let wait), or park it. `waiting` is each key's first parked event."""
+                     attempt: Attempt) -> str:  # fmt: skip
+        """Drop it, let it take effect (and what it let wait), or park it. `waiting` is each key's first parked event. Returns
+        `passed`, `taken` or `parked`."""
         key, here = Key(event.source, event.subject), Place(event.epoch, event.sequence)
         first = waiting.get(key)
         verdict = place_of(places[key], here)
         if verdict == "passed":
-            return
+            return verdict
         reason: str | None = verdict
         if first is not None and here >= first:
             reason = "behind"
@@ -239,11 +277,12 @@ class Consumer:
                 places[key], left = await drain(tx, key, here, self._handlers)
                 waiting.pop(key)
                 waiting.update({} if left is None else {key: left})
-            return
+            return "taken"
         await order.park(tx, stored, event, reason)
         if first is None or here < first:
             waiting[key] = here
             _tell(stored, reason)
+        return "parked"
 
     async def _together(self, tx: Tx, event: Event) -> None:
         if await handle(tx, event, self._handlers) is not None:
@@ -283,12 +322,15 @@ async def handle_alone(tx: Tx, event: Event, handlers: Mapping[str, Handler]) ->
 
 
 async def _apply(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> None:
-    """A type that the contracts know and this service does not handle has no effect. Raises Poison for one that cannot
-    be read, and whatever the handler raises."""
+    """A type that the contracts know and this service does not handle has no effect; an older version is handled as the
+    newest. Raises Poison for one that cannot be read, and whatever the handler raises."""
     tx.correlation, tx.causation = event.correlationid, event.id
     try:
-        if event.type in handlers:
-            await handlers[event.type](tx, event)
+        if (handler := handlers.get(newest(event.type))) is not None:
+            about = {"event": event.id, "event_type": event.type, "operation": "process"}
+            within = telemetry.carried(event.traceparent)
+            with telemetry.span(f"process {event.type}", SpanKind.CONSUMER, parent=within, **about):
+                await handler(tx, event.newest())
         elif event.type not in TYPES:
             event.data()
     except Unreadable as unreadable:
@@ -342,7 +384,7 @@ async def _readable(tx: Tx, stored: Stored) -> Event | None:
     except Malformed:
         await _park_alone(tx, stored, "malformed")
         return None
-    if not _written_by(stored.partition.topic, event):
+    if not written_by(stored.partition.topic, event):
         await _park_alone(tx, stored, ReadProblem.WRONG_TOPIC.value)
         return None
     return event
@@ -356,14 +398,3 @@ async def _park_alone(tx: Tx, stored: Stored, reason: str) -> None:
 def _tell(stored: Stored, reason: str) -> None:
     at = {"topic": stored.partition.topic, "partition": stored.partition.number, "offset": stored.offset}
     log.error("event parked", extra={**at, "reason": reason})
-
-
-def _written_by(topic: str, event: Event) -> bool:
-    """Is the source the one writer of this topic, and the type one of this topic's?"""
-    declared = TOPIC_OF.get(event.type)
-    for known in TOPICS:
-        prefix, per_holder, _ = known.name.partition("*")
-        if topic == known.name or (per_holder and topic.startswith(prefix)):
-            writer = f"spean/{known.writer}" + (f"/{topic.removeprefix(prefix)}" if per_holder else "")
-            return event.source == writer and declared in {None, known}
-    return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -49,6 +51,13 @@ def digits(count: int) -> str:
 def new_opener() -> tuple[str, bytes]:
     """A random text that opens something (256 bits, URL-safe), and the digest of it that is kept instead."""
     opener = secrets.token_urlsafe(KEY_BYTES)
+    return opener, hashlib.sha256(opener.encode()).digest()
+
+
+def opener_from(secret: bytes, about: str) -> tuple[str, bytes]:
+    """As `new_opener`, the same each time for the same secret and words: a form that is sent twice makes one link."""
+    made = hmac.digest(secret, f"opener {about}".encode(), hashlib.sha256)
+    opener = base64.urlsafe_b64encode(made).decode().rstrip("=")
     return opener, hashlib.sha256(opener.encode()).digest()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import asyncpg
+from opentelemetry.trace import SpanKind
 
 from spean import telemetry
 from spean.ids import event_id
+from spean.problem import Refusal
 
 log = logging.getLogger(__name__)
 if TYPE_CHECKING:  # asyncpg's classes are generic to the type checker only
@@ -75,7 +78,18 @@ class Tx:
     causation: UUID | None
     holder: str | None = None
     shift: timedelta = timedelta(0)
+    # Events that are still said in an older version (types).
+    held_back: frozenset[str] = frozenset()
     said: bool = field(default=False)
+    # What is taken over from the log was said already: nothing is said again meanwhile (`spean.rejoin`).
+    muted: bool = False
+
+    async def one(self, statement: str, *values: object) -> asyncpg.Record:
+        """The only row. Raises Refusal `not-found` where there is none (also where row-level security hides it)."""
+        row = await self.conn.fetchrow(statement, *values)
+        if row is None:
+            raise Refusal("not-found")
+        return row
 
     async def catch_up(self) -> None:
         """For who has waited for a lock: what stood when this transaction began may have ended meanwhile. From here on
@@ -92,6 +106,9 @@ class Database:
         self.shift = timedelta(0)
         self.slow_readers = asyncio.Semaphore(SLOW_READERS)
         self.holder: str | None = None
+        self.held_back: frozenset[str] = frozenset()
+        # Whose it is, for who watches; set by `Service`.
+        self.name = "none"
         self.appended = asyncio.Event()
 
     @classmethod
@@ -128,11 +145,17 @@ class Database:
         (role worker). Commits on leaving, rolls back on any error. Raises DatabaseProblem.
         """
         role: Role = "worker" if org is None else "api"
-        with _plain(name), telemetry.span(f"tx {name}"):
+        with _plain(name), telemetry.step(f"tx {name}", SpanKind.CLIENT, database="postgresql", pool=role):
+            began = time.monotonic()
             async with self._pools[role].acquire() as conn:
+                waited_s = time.monotonic() - began
+                telemetry.record("db.client.connection.wait_time", waited_s, service=self.name, pool=role)
                 async with conn.transaction():
                     now = await begin(conn, org)
-                    tx = Tx(conn, now + self.shift, org, correlation or event_id(), causation, self.holder, self.shift)
+                    tx = Tx(
+                        conn, now + self.shift, org, correlation or event_id(), causation, self.holder, self.shift,
+                        self.held_back,
+                    )  # fmt: skip
                     yield tx
                 if tx.said:
                     self.appended.set()

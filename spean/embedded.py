@@ -48,7 +48,7 @@ _SETTINGS = """
 listen_addresses= port=5432 unix_socket_permissions=0700 max_connections=120 shared_buffers=64MB jit=off
 wal_level=replica max_wal_size=512MB timezone=UTC log_timezone=UTC logging_collector=off log_checkpoints=off
 log_min_messages=log log_min_error_statement=panic log_error_verbosity=terse log_statement=none
-log_parameter_max_length=0 log_parameter_max_length_on_error=0
+log_parameter_max_length=0 log_parameter_max_length_on_error=0 autovacuum_naptime=10s
 """
 _UNSAFE = "fsync=off synchronous_commit=off full_page_writes=off"
 
@@ -153,12 +153,14 @@ class _Place:
     become: dict[str, Any]
 
 
-async def start(folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60) -> Running:
+async def start(
+    folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60, more: str = ""
+) -> Running:
     """Start the server of `folder`, or adopt the one that runs there, and become its owner.
 
     The folder is made and filled at the first start. `password_file` holds the superuser's password, lies outside the
     data and is made (0600) at the first start; with data but without it, the data cannot be opened. `fast_unsafe` gives
-    up durability and is for tests. `timeout_s` seconds bound the wait for a server (not the making of its files); then,
+    up durability and is for tests. `more`: settings (name=value, apart by spaces) that win over ours. `timeout_s` seconds bound the wait for a server (not the making of its files); then,
     and wherever there is no server to be had, EmbeddedError.
     """
     deadline, child = time.monotonic() + timeout_s, None
@@ -172,7 +174,7 @@ async def start(folder: Path, *, password_file: Path, fast_unsafe: bool = False,
                     new = await asyncio.to_thread(_initdb, place, installation, fast_unsafe=fast_unsafe)
                     new.rename(place.server.data)
                     _sync(place.folder)
-                settings = (_SETTINGS + (_UNSAFE if fast_unsafe else "")).split()
+                settings = f"{_SETTINGS} {_UNSAFE if fast_unsafe else ''} {more}".split()
                 child = await _launch(place, installation, settings, deadline)
                 process = _Process(child.pid)
             return Running(replace(place.server, pid=process.pid), child is None, process, child, lock.pop_all())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from schemas import registry
+from schemas import registry, versions
 from schemas.events import EventData
 from spean.bus import Record
 
@@ -49,6 +49,14 @@ class Event:
     def data(self) -> EventData:
         """What it says. Raises `schemas.registry.Unreadable`."""
         return registry.read(self.type, self.value)
+
+    def newest(self) -> Event:
+        """The same event as its newest version says it, which is what handlers know. Raises
+        `schemas.registry.Unreadable`."""
+        if self.type not in versions.NEWER:
+            return self
+        type_, value = versions.raised(self.type, self.value)
+        return replace(self, type=type_, value=value)
 
     def record(self) -> Record:
         attributes = {
@@ -96,6 +104,17 @@ def parse(record: Record) -> Event:
         )
     except (KeyError, ValueError):
         raise Malformed from None
+
+
+def written_by(topic: str, event: Event) -> bool:
+    """Is the source the one writer of this topic, and the type one of this topic's?"""
+    declared = registry.TOPIC_OF.get(event.type)
+    for known in registry.TOPICS:
+        prefix, per_holder, _ = known.name.partition("*")
+        if topic == known.name or (per_holder and topic.startswith(prefix)):
+            writer = f"spean/{known.writer}" + (f"/{topic.removeprefix(prefix)}" if per_holder else "")
+            return event.source == writer and declared in {None, known}
+    return False
 
 
 def _name(text: str) -> str:

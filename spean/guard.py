@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import h11
+from opentelemetry.trace import SpanKind
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -65,29 +66,32 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.monotonic(), 0
+        started, status, endless = time.monotonic(), 0, False
 
         async def sent(message: Message) -> None:
-            nonlocal status
+            nonlocal status, endless
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = {name.lower() for name, _ in message["headers"]}
+                # A stream of changes ends when its reader goes: how long that took says nothing.
+                endless = any(value.startswith(b"text/event-stream") for _, value in message["headers"])
                 message["headers"] = [*message["headers"], *(one for one in self._headers if one[0] not in given)]
             await send(message)
 
         # A method is input as well: only those that we know are named.
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        with telemetry.span("http", method=method) as span:
+        with telemetry.span("http", SpanKind.SERVER, method=method) as span:
             try:
                 await self._answer(scope, receive, sent)
             finally:
-                template = getattr(scope.get("route"), "path", "")
-                span.set_attribute("route", template)
-                span.set_attribute("status", status)
+                template = scope.get("root_path", "") + getattr(scope.get("route"), "path", "")
+                said = {"method": method, "route": template, "status": status}
+                span.set(**said)
+                took_s = time.monotonic() - started
+                if not endless:
+                    telemetry.record("http.server.request.duration", took_s, **said)
                 if status >= 500:
-                    duration_ms = round((time.monotonic() - started) * 1000)
-                    extra = {"method": method, "route": template, "status": status, "duration_ms": duration_ms}
-                    log.error("request failed", extra=extra)
+                    log.error("request failed", extra={**said, "duration_ms": round(took_s * 1000)})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -53,13 +53,18 @@ class Limit:
         return said if left.allowed else {**said, "Retry-After": str(left.seconds)}
 
 
-def site_of(host: str | None) -> str:
-    """Who an address belongs to, as far as can be told: itself, or of an IPv6 address its /64."""
+def address_in(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address, an IPv4 one that is written as IPv6 as itself; None for anything else."""
     try:
         found = ipaddress.ip_address(host or "")
     except ValueError:
-        return ""
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    mapped = found.ipv4_mapped
-    return str(mapped) if mapped else str(ipaddress.ip_network((found, _IPV6_SITE), strict=False))
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def site_of(host: str | None) -> str:
+    """Who an address belongs to, as far as can be told: itself, or of an IPv6 address its /64."""
+    found = address_in(host)
+    if found is None or found.version == 4:
+        return str(found or "")
+    return str(ipaddress.ip_network((found, _IPV6_SITE), strict=False))

@@ -7,7 +7,7 @@ One function per statement. The rules are in `spean.consumer`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -32,8 +32,11 @@ class Place(NamedTuple):
 
 
 class Position(NamedTuple):
+    """`life` is the newest life of the partition's writer that was heard before `next` (`spean.lives`)."""
+
     next: int
     last_id: UUID | None
+    life: int = 0
 
 
 # Whose order a record belongs to that no writer of its topic can have written: nobody's.
@@ -54,16 +57,19 @@ def place_of(last: Place, new: Place) -> str:
     return "next" if new.sequence == last.sequence + 1 else "gap"
 
 
-async def load_position(tx: Tx, partition: Partition) -> Position:
-    row = await tx.conn.fetchrow(
+async def load_positions(tx: Tx, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+    """Where this service goes on in each of these; one that it has never read is at 0."""
+    ordered = sorted(partitions)
+    rows = await tx.conn.fetch(
         """
-        insert into position as p (topic, "partition") values ($1, $2)
-        on conflict (topic, "partition") do update set next = p.next returning next, last_id
+        insert into position as p (topic, "partition") select * from unnest($1::text[], $2::int[])
+        on conflict (topic, "partition") do update set next = p.next returning topic, "partition", next, last_id, life
         """,
-        *partition,
-    )
-    assert row is not None  # noqa: S101 (an upsert returns its row)
-    return Position(row["next"], row["last_id"])
+        [each.topic for each in ordered], [each.number for each in ordered],
+    )  # fmt: skip
+    return {
+        Partition(row["topic"], row["partition"]): Position(row["next"], row["last_id"], row["life"]) for row in rows
+    }
 
 
 async def positions(tx: Tx) -> dict[Partition, int]:
@@ -72,11 +78,11 @@ async def positions(tx: Tx) -> dict[Partition, int]:
     return {Partition(row["topic"], row["partition"]): row["next"] for row in rows}
 
 
-async def advance(tx: Tx, partition: Partition, expected: int, next_: int, last_id: UUID | None) -> bool:
+async def advance(tx: Tx, partition: Partition, expected: int, to: Position) -> bool:
     """Compare and set. False: somebody else has been here; roll back and read the position again."""
     status = await tx.conn.execute(
-        'update position set next = $4, last_id = $5 where topic = $1 and "partition" = $2 and next = $3',
-        *partition, expected, next_, last_id,
+        'update position set next = $4, last_id = $5, life = $6 where topic = $1 and "partition" = $2 and next = $3',
+        *partition, expected, *to,
     )  # fmt: skip
     return status == "UPDATE 1"
 
@@ -169,6 +175,19 @@ async def parked_of(tx: Tx, key: Key) -> list[asyncpg.Record]:
     return await tx.conn.fetch(
         "select * from parked where source = $1 and aggregate = $2 order by epoch, sequence for update", *key
     )
+
+
+async def parked_as(tx: Tx, partition: Partition, reasons: Sequence[str], types: Sequence[str]) -> list[Key]:
+    """Keys of which an event of one of these types waits for one of these reasons; it came from this partition."""
+    rows = await tx.conn.fetch(
+        """
+        select distinct source, aggregate from parked
+        where topic = $1 and "partition" = $2 and reason = any($3) and type = any($4) and source <> $5
+        order by source, aggregate
+        """,
+        *partition, reasons, types, NOBODY,
+    )  # fmt: skip
+    return [Key(row["source"], row["aggregate"]) for row in rows]
 
 
 async def set_reason(tx: Tx, number: int, reason: str) -> None:

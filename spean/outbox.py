@@ -9,21 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from schemas import registry
+from schemas import registry, versions
 from schemas.events import EventData
 from schemas.registry import Topic
 from spean import telemetry
-from spean.bus import Bus, BusError, Partition, Producer, partition_of
+from spean.bus import MAX_VALUE_BYTES, Bus, BusError, Partition, Producer, partition_of
 from spean.db import Connection, Database, DatabaseProblem, Tx, plain_errors
 from spean.event import Event
 from spean.ids import event_id
+from spean.lives import in_life
 from spean.loops import back_off
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,8 @@ BATCH_ROWS = 2_000
 IDLE_FIRST_S, IDLE_MOST_S = 0.005, 0.2
 # Another relay holds the lock.
 STANDBY_S = 1.0
+# More than that is counted by nobody.
+COUNTED_MOST = 100_000
 # A frozen relay loses its session, and with it the lock. One that waits for the bus shows now and then that it lives.
 SESSION_LIMIT_MS = 3_000
 SHOW_LIFE_S = 1.0
@@ -52,7 +57,8 @@ class Sent(NamedTuple):
 
 async def say(tx: Tx, topic: Topic, subject: UUID, data: EventData) -> int:
     """Write an event about `subject` in this transaction. Returns its sequence. Raises ValueError for an event that is
-    not one of this topic's."""
+    not one of this topic's, or is larger than the bus takes. What is held back (`SPEAN_SAY_AS`) is said in its older version."""
+    data = versions.as_said(data, tx.held_back)
     type_ = registry.TYPE_OF[type(data)]
     if registry.TOPIC_OF[type_] is not topic:
         msg = f"{type_} does not belong to {topic.name}"
@@ -62,6 +68,12 @@ async def say(tx: Tx, topic: Topic, subject: UUID, data: EventData) -> int:
 
 
 async def insert(tx: Tx, topic: str, subject: UUID, type_: str, payload: str) -> int:
+    if tx.muted:
+        return 0
+    if len(payload.encode()) > MAX_VALUE_BYTES:
+        # On the bus it would be refused, and all that is said after it would wait behind it.
+        msg = f"{type_} is larger than {MAX_VALUE_BYTES} bytes"
+        raise ValueError(msg)
     sequence: int = await tx.conn.fetchval(
         "select say($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         event_id(), topic, subject, type_, payload, tx.now, tx.correlation, tx.causation, telemetry.traceparent(),
@@ -86,8 +98,27 @@ def event_of(row: asyncpg.Record, source: str) -> Event:
     )
 
 
+async def current_life(conn: Connection) -> int:
+    """The life of this database (`spean.lives`)."""
+    found: int = await conn.fetchval("select epoch from life")
+    return found
+
+
 async def unsent(conn: Connection, limit: int) -> list[asyncpg.Record]:
     return await conn.fetch("select * from outbox order by number limit $1", limit)
+
+
+async def waiting(tx: Tx) -> tuple[int, datetime | None]:
+    """How many rows are not on the bus yet (as far as `COUNTED_MOST`), and since when the oldest of them is there."""
+    row = await tx.conn.fetchrow(
+        """
+        select (select count(*) from (select from outbox limit $1) as unsent) as count,
+               (select time from outbox order by number limit 1) as oldest
+        """,
+        COUNTED_MOST,
+    )
+    assert row is not None  # noqa: S101 (a select without from has one row)
+    return row["count"], row["oldest"]
 
 
 async def move_to_said(conn: Connection, sent: Sequence[Sent]) -> None:
@@ -114,16 +145,21 @@ class Relay:
 
     def __init__(self, db: Database, bus: Bus, source: str, partitions: int) -> None:
         self._db, self._bus, self._source, self._partitions = db, bus, source, partitions
-        self._failures = 0
+        self._failures = self._life = 0
+        # Why what is said waits; empty as long as it goes.
+        self.trouble = ""
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
                 if not await self._hold_and_send():
+                    self.trouble = ""
                     await asyncio.sleep(STANDBY_S)
             except (BusError, DatabaseProblem) as error:
-                log.warning("relay starts again", extra={"service": self._source, "error_class": type(error).__name__})
+                self.trouble = str(error)
+                why = {"error_class": type(error).__name__, "reason": str(error)}
+                log.warning("relay starts again", extra={"service": self._source, **why})
                 await back_off(self._failures)
                 self._failures += 1
 
@@ -138,11 +174,13 @@ class Relay:
                     broken = False
                     return False
                 await conn.execute(f"set idle_session_timeout = {SESSION_LIMIT_MS}")
+                self._life = await current_life(conn)
                 producer = await _while_shown(conn, self._bus.producer(self._source))
                 idle_s = IDLE_FIRST_S
                 while True:
                     self._db.appended.clear()
-                    if await self._send_once(conn, producer):
+                    sent, self.trouble = await self._send_once(conn, producer), ""
+                    if sent:
                         self._failures = 0
                         idle_s = IDLE_FIRST_S
                         continue
@@ -164,20 +202,27 @@ class Relay:
         if not rows:
             return False
         with telemetry.span("relay send", count=len(rows)):
-            sent = await _while_shown(conn, append_all(producer, rows, self._source, self._partitions))
+            sent = await _while_shown(conn, append_all(producer, rows, self._source, self._partitions, self._life))
             await move_to_said(conn, sent)
+        for topic, count in Counter(row["aggregatetype"] for row in rows).items():
+            telemetry.add("messaging.client.sent.messages", count, service=self._db.name, topic=topic)
         return True
 
 
-async def append_all(producer: Producer, rows: Sequence[asyncpg.Record], source: str, partitions: int) -> list[Sent]:
-    """Say these rows (of `outbox` or `said`), in order within each partition. Raises BusError when any part failed."""
+async def append_all(
+    producer: Producer, rows: Sequence[asyncpg.Record], source: str, partitions: int, life: int
+) -> list[Sent]:
+    """Say these rows (of `outbox` or `said`), in order within each partition, in this life of their database. Raises
+    BusError when any part failed."""
     groups: dict[Partition, list[asyncpg.Record]] = defaultdict(list)
     for row in rows:
         number = partition_of(str(row["aggregateid"]).encode(), partitions)
         groups[Partition(row["aggregatetype"], number)].append(row)
 
     async def append(partition: Partition, part: Sequence[asyncpg.Record]) -> list[Sent]:
-        first = await producer.append(partition, [event_of(row, source).record() for row in part])
+        with telemetry.sending(partition.topic, [row["traceparent"] for row in part]) as traces:
+            events = [replace(event_of(row, source), traceparent=of) for row, of in zip(part, traces, strict=True)]
+            first = await producer.append(partition, [in_life(event.record(), life) for event in events])
         return [Sent(row["number"], partition.number, first + index) for index, row in enumerate(part)]
 
     # All are waited for, whatever happens to one: nothing may still be on its way when the next batch begins.

@@ -16,7 +16,7 @@ import asyncpg
 from spean.crypto import private_file
 from spean.db import plain_errors
 
-_KIT = Path(__file__).parent / "migrations"
+KIT = Path(__file__).parent / "migrations"
 _LOCK = 0x5BEA0002
 
 
@@ -80,7 +80,7 @@ async def prepare(cluster: Cluster, roles: Roles, database: str, migrations: Pat
         admin = await asyncpg.connect(cluster.dsn("postgres"))
         try:
             await admin.execute("select pg_advisory_lock($1)", _LOCK)
-            await _make_roles(admin, roles, database)
+            await make_roles(admin, roles, database)
             if not await admin.fetchval("select 1 from pg_database where datname = $1", database):
                 await admin.execute(f'create database "{database}" owner "{database}_owner"')
             # Every time: a start that ended between these lines must not leave the door open.
@@ -89,10 +89,10 @@ async def prepare(cluster: Cluster, roles: Roles, database: str, migrations: Pat
         finally:
             await admin.close()
         if migrations is not None:
-            await migrate(cluster.dsn(database), f"{database}_owner", [_KIT, migrations])
+            await migrate(cluster.dsn(database), f"{database}_owner", [KIT, migrations])
 
 
-async def _make_roles(admin: asyncpg.Connection[asyncpg.Record], roles: Roles, database: str) -> None:
+async def make_roles(admin: asyncpg.Connection[asyncpg.Record], roles: Roles, database: str) -> None:
     for group in ("spean_api", "spean_worker"):
         if not await admin.fetchval("select 1 from pg_roles where rolname = $1", group):
             await admin.execute(f'create role "{group}" nologin')
@@ -144,7 +144,7 @@ async def migrate(dsn: str, owner: str, folders: Sequence[Path]) -> list[str]:
 async def expect_migrated(cluster: Cluster, roles: Roles, database: str, migrations: Path) -> None:
     """For a process that may not migrate: it works only with tables as new as its code. Raises BehindCode,
     DatabaseProblem."""
-    wanted = {file.name for folder in (_KIT, migrations) for file in folder.glob("*.sql")}
+    wanted = {file.name for folder in (KIT, migrations) for file in folder.glob("*.sql")}
     with plain_errors("provision"):
         conn = await asyncpg.connect(service_dsns(cluster, roles, database)[1])
         try:

@@ -13,10 +13,11 @@ from fastapi import FastAPI
 
 from schemas.registry import TOPICS
 from spean import clock, consumer, idempotency
-from spean.bus import Bus, TopicSpec
+from spean.bus import Bus, TopicSpec, Use
 from spean.db import Database, Tx
 from spean.outbox import Relay
 from spean.provision import Cluster, Roles
+from spean.rejoin import Own
 from spean.settings import Settings
 
 Role = Literal["api", "relay", "consume", "clock"]
@@ -55,9 +56,17 @@ class Service:
     due: Mapping[str, clock.Handler]
     # Asked once an hour, each in the same transaction, to forget what is too old.
     old: Sequence[Callable[[Tx], Awaitable[None]]] = ()
+    # Asked now and then while somebody watches (`spean.watched`), each in the same transaction, to show how it stands.
+    shows: Sequence[Callable[[Tx], Awaitable[None]]] = ()
     close_with: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    own: Own | None = None
+    # Once this process runs that role.
+    relay: Relay | None = None
     # Set when the API is about to stop: an answer without an end (a stream of changes) ends then.
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.db.name = self.name
 
     @property
     def group(self) -> str:
@@ -67,7 +76,8 @@ class Service:
         """Run the roles other than `api` until cancelled. `member` names this instance among its equals."""
         async with asyncio.TaskGroup() as tasks:
             if "relay" in roles:
-                tasks.create_task(Relay(self.db, self.bus, self.source, PARTITIONS).run())
+                self.relay = Relay(self.db, self.bus, self.source, PARTITIONS)
+                tasks.create_task(self.relay.run())
             if "consume" in roles and self.reads:
                 reader = consumer.Consumer(self.db, self.bus, self.group, member, self.reads, self.events)
                 tasks.create_task(reader.run())
@@ -96,3 +106,17 @@ def topics(holders: Collection[str]) -> list[TopicSpec]:
         (topic.named(holder), topic.partitions, topic.retention_days) for topic in TOPICS for holder in holders
     }  # a topic that is not per holder has the same name for each
     return [TopicSpec(*name) for name in sorted(names)]
+
+
+def use_of(name: str, holder: str, holders: Collection[str]) -> Use:
+    """What one service does on a bus with these holders; the holder's own service is that of `holder`."""
+    own = [topic for topic in TOPICS if topic.writer == name]
+    group = f"spean-{name}-{holder}" if any(topic.per_holder for topic in own) else f"spean-{name}"
+    reads = {topic.named(each) for topic in TOPICS if name in topic.readers for each in holders}
+    return Use(group, frozenset(topic.named(holder) for topic in own), frozenset(reads))
+
+
+def uses(holders: Collection[str]) -> list[Use]:
+    """What everybody does on a bus with these holders, each once."""
+    writers = sorted({topic.writer for topic in TOPICS})
+    return sorted({use_of(name, holder, holders) for name in writers for holder in holders}, key=lambda use: use.group)

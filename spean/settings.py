@@ -6,10 +6,12 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from schemas import versions
 
 _PREFIX = "SPEAN_"
 
@@ -45,6 +47,9 @@ class Settings(BaseSettings):
         repr=False,
         description="address of a PostgreSQL, an account in it for migrate only; empty: embedded",
     )
+    postgres_password_file: Path | None = Field(
+        default=None, description="file with the password of that account, where the address has none"
+    )
     bus: str = Field(default="", description="kafka://host:port,…; empty: the bus inside PostgreSQL")
     kafka_ca: Path | None = Field(default=None, description="who may sign the brokers' certificates (PEM); TLS then")
     kafka_certificate: Path | None = Field(default=None, description="our certificate for Kafka (PEM, chain); TLS then")
@@ -72,6 +77,24 @@ class Settings(BaseSettings):
     duty_phone: str = Field(
         default="", max_length=40, description="number that senders call when the network is not reached"
     )
+    say_as: str = Field(
+        default="",
+        description="events still said in an older version, while readers are upgraded: referral.held.v1,…",
+    )
+    otlp: str = Field(
+        default="",
+        description="http(s)://host:port of an OpenTelemetry collector (OTLP over HTTP); empty: nothing is sent",
+    )
+    trace_share: float = Field(default=1.0, ge=0, le=1, description="part of all traces that is kept, 0 to 1")
+    one_operator: bool | None = Field(
+        default=None,
+        description="the network and all holders are one organisation's: a trace goes through all; default: with one holder",
+    )
+    inside: str = Field(
+        default="",
+        pattern=r"^(\S+:[0-9]{1,5})?$",
+        description="host:port for /metrics, /live, /ready: never to be reached from outside; empty: none",
+    )
     fast_unsafe: bool = Field(default=False, description="tests only: the embedded database does not wait for the disk")
 
     def __init__(self, **values: Any) -> None:
@@ -84,16 +107,46 @@ class Settings(BaseSettings):
             raise WrongSettings(f'{_PREFIX}HOLDERS must be JSON such as {{"main": "https://…/intake"}}') from None
 
     @property
+    def postgres_address(self) -> str:
+        """`postgres` with the password from its file. Raises WrongSettings."""
+        if self.postgres_password_file is None:
+            return self.postgres
+        parts = urlsplit(self.postgres)
+        if not parts.username or parts.password:
+            raise WrongSettings(
+                f"{_PREFIX}POSTGRES_PASSWORD_FILE needs {_PREFIX}POSTGRES to name an account, without a password"
+            )
+        try:
+            password = quote(self.postgres_password_file.read_text(encoding="utf-8").strip(), safe="")
+        except (OSError, UnicodeDecodeError):
+            raise WrongSettings(f"{_PREFIX}POSTGRES_PASSWORD_FILE names a file that cannot be read") from None
+        account, _, host = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{account}:{password}@{host}"))
+
+    @property
     def local(self) -> bool:
         """Is the installation reached from this machine alone?"""
         return _loopback(self.host) and (not self.url or _loopback(urlsplit(self.url).hostname or ""))
+
+    @property
+    def traces_go_on(self) -> bool:
+        """Does a trace go on from one service to the next? Not beyond the organisation that it belongs to."""
+        if self.one_operator is not None:
+            return self.one_operator
+        return set(self.holders) <= {self.holder}
 
     @field_validator("data", "keys")
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()
 
-    @field_validator("url")
+    @field_validator("say_as")
+    @classmethod
+    def _older_versions(cls, names: str) -> str:
+        versions.held_back(names)
+        return names
+
+    @field_validator("url", "otlp")
     @classmethod
     def _plain_address(cls, url: str) -> str:
         parts = urlsplit(url)

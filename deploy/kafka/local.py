@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import uuid
 from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -63,22 +65,39 @@ ssl.keystore.location={chain}
 ssl.truststore.type=PEM
 ssl.truststore.location={trusted}
 listener.name.sasl_ssl.ssl.client.auth=required
-sasl.enabled.mechanisms=PLAIN
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 sasl.mechanism.inter.broker.protocol=PLAIN
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
  username="{user}" password="{password}" user_{user}="{password}";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+# A second door for clients: whoever comes in by it is sent on to addresses where somebody stands between.
+DETOUR = """\
+listeners=PLAINTEXT://{host}:{client_port},DETOUR://{host}:{detour_port},CONTROLLER://{host}:{quorum_port}
+advertised.listeners=PLAINTEXT://{host}:{client_port},DETOUR://{host}:{told_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT
+"""
+# Only the controllers' own listener knows nobody by name.
+GUARDED = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{user};User:ANONYMOUS
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Secure:
     """TLS in both directions, and a name with a password. `chain`: a PEM file with the brokers' key (PKCS 8) and
-    certificate, valid for 127.0.0.1; `trusted`: PEM, who may sign; name and password in letters and digits."""
+    certificate, valid for 127.0.0.1; `trusted`: PEM, who may sign; names and passwords in letters, digits and dashes.
+
+    `accounts`: others and their passwords, who sign in by SCRAM-SHA-512 and may do nothing until they are permitted to; the
+    first name may do everything. Without any, whoever signs in may do everything.
+    """
 
     chain: Path
     trusted: Path
     user: str
     password: str = field(repr=False)
+    accounts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class LocalKafkaError(Exception):
@@ -103,17 +122,48 @@ def missing() -> str | None:
 
 @dataclass(slots=True)
 class LocalKafka:
-    """`nodes` running or killed processes, one per node; `address` names them all, `kafka://host:port,…`."""
+    """`nodes` running or killed processes, one per node; `address` names them all, `kafka://host:port,…`. `detours`: the
+    ports of their second doors, where there are any, and `told` what clients are told these were."""
 
     address: str
     folder: Path
     nodes: list[Process] = field(default_factory=list)
+    detours: Sequence[int] = ()
+    told: Sequence[int] = ()
 
     async def kill(self, node: int) -> None:
         """SIGKILL to a node (0 is the first), as a machine that loses power."""
         if self.nodes[node].returncode is None:
             self.nodes[node].kill()
         await self.nodes[node].wait()
+
+    def freeze(self, node: int) -> None:
+        self.nodes[node].send_signal(signal.SIGSTOP)
+
+    def thaw(self, node: int) -> None:
+        self.nodes[node].send_signal(signal.SIGCONT)
+
+    async def end(self, node: int) -> None:
+        """Tell a node to stop, and wait until it has handed over what it led."""
+        self.nodes[node].terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.nodes[node].wait()
+        except TimeoutError:
+            await self.kill(node)
+
+    async def wipe(self, node: int) -> None:
+        """Give a killed node an empty disk, as one that joins the same cluster anew."""
+        data = self.folder / f"data-{node}"
+        known = (data / "meta.properties").read_text().splitlines()
+        cluster = next(line.partition("=")[2] for line in known if line.startswith("cluster.id="))
+        shutil.rmtree(data)
+        await _format(cache_folder(), self.folder, node, cluster, {})
+
+    def controller(self) -> int:
+        """The node that leads the quorum, as the youngest of their notes says."""
+        notes = [json.loads(path.read_text()) for path in self.folder.glob("data-*/__cluster_metadata-0/quorum-state")]
+        return int(max(notes, key=lambda note: (note["leaderEpoch"], note["leaderId"]))["leaderId"]) - 1
 
     async def spawn_node(self, node: int) -> None:
         """Start a killed node again, on its old data and ports, without waiting: alone it may have no quorum yet."""
@@ -128,6 +178,7 @@ class LocalKafka:
         """All nodes, cleanly; whoever has not ended in time is killed."""
         for process in self.nodes:
             if process.returncode is None:
+                process.send_signal(signal.SIGCONT)
                 process.terminate()
         try:
             async with asyncio.timeout(STOP_S):
@@ -137,17 +188,25 @@ class LocalKafka:
                 await self.kill(node)
 
 
-async def start(folder: Path, nodes: int, secure: Secure | None = None) -> LocalKafka:
-    """A new cluster of `nodes` with its data in `folder` (made, must be empty). Raises LocalKafkaError."""
+async def start(folder: Path, nodes: int, secure: Secure | None = None, *, detours: Sequence[int] = ()) -> LocalKafka:
+    """A new cluster of `nodes` with its data in `folder` (made, must be empty). `detours`: a port per node that its second
+    door tells clients to come to (not with `secure`). Raises LocalKafkaError."""
     if (lacking := missing()) is not None:
         raise LocalKafkaError(lacking)
     jars = await _jars()
-    ports = _free_ports(2 * nodes)
-    clients, quorum = ports[:nodes], ports[nodes:]
+    ports = _free_ports(3 * nodes)
+    clients, quorum, doors = ports[:nodes], ports[nodes : 2 * nodes], ports[2 * nodes :]
     kafka = LocalKafka("kafka://" + ",".join(f"{HOST}:{port}" for port in clients), folder)
     _write_settings(folder, clients, quorum, secure)
+    if detours:
+        kafka.detours, kafka.told = doors, detours
+        for node, its in enumerate(zip(clients, quorum, doors, detours, strict=True)):
+            names = ("client_port", "quorum_port", "detour_port", "told_port")
+            with (folder / f"node-{node}.properties").open("a") as settings:
+                settings.write(DETOUR.format(host=HOST, **dict(zip(names, its, strict=True))))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    await asyncio.gather(*(_format(jars, folder, node, cluster) for node in range(nodes)))
+    accounts = {} if secure is None else secure.accounts
+    await asyncio.gather(*(_format(jars, folder, node, cluster, accounts) for node in range(nodes)))
     try:
         for node in range(nodes):
             kafka.nodes.append(await _spawn(folder, node))
@@ -169,7 +228,7 @@ def _write_settings(folder: Path, clients: list[int], quorum: list[int], secure:
             logs=folder / f"data-{node}", replication=min(3, len(clients)), protocol="SASL_SSL" if secure else "PLAINTEXT",
         )  # fmt: skip
         if secure is not None:
-            settings += SECURED.format(**asdict(secure))
+            settings += (SECURED + (GUARDED if secure.accounts else "")).format(**asdict(secure))
         (folder / f"node-{node}.properties").write_text(settings)
 
 
@@ -191,11 +250,16 @@ async def _jars() -> Path:
     return jars
 
 
-async def _format(jars: Path, folder: Path, node: int, cluster: str) -> None:
+async def _format(jars: Path, folder: Path, node: int, cluster: str, accounts: Mapping[str, str]) -> None:
     properties = str(folder / f"node-{node}.properties")
     # As one word: an id may begin with a dash.
     tool = (*JAVA, "-cp", f"{jars}/*", "kafka.tools.StorageTool")
-    command = (*tool, "format", f"--cluster-id={cluster}", "-c", properties)
+    known = [
+        word
+        for name, password in accounts.items()
+        for word in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
+    ]
+    command = (*tool, "format", f"--cluster-id={cluster}", "-c", properties, *known)
     await _run(command, FORMAT_S, folder / f"format-{node}.log", "Kafka could not format its storage")
 
 

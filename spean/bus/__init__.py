@@ -44,12 +44,26 @@ class Bounds(NamedTuple):
     start: int
     end: int
 
+    def left_after(self, position: int) -> int:
+        """Records not read yet. A position beyond the end belongs to a log that is gone: this one is read from its start."""
+        return self.end - (max(self.start, position) if position <= self.end else self.start)
+
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     name: str
     partitions: int
     retention_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one service does on the bus: topics that it writes and reads, and its group; where brokers know accounts, its
+    account has the group's name unless the operator says otherwise."""
+
+    group: str
+    writes: frozenset[str]
+    reads: frozenset[str]
 
 
 # An event describes work in a handful of ids and codes; anything near this size is a mistake. Kafka's default is 1 MiB.
@@ -87,7 +101,8 @@ class Subscription(Protocol):
 
     async def seek(self, partition: Partition, offset: int) -> None:
         """Next `poll` returns this partition from `offset`. Needed once for every newly assigned partition: without it
-        the partition is not read. Raises `OutOfRange`. A partition that is not assigned any more is ignored."""
+        the partition is not read. Several may be sought at once. Raises `OutOfRange`. A partition that is not assigned
+        any more is ignored."""
         ...
 
     async def poll(self, *, timeout_s: float, max_records: int) -> dict[Partition, list[Stored]]:
@@ -104,7 +119,13 @@ class Subscription(Protocol):
 
 class Bus(Protocol):
     async def ensure_topics(self, topics: Iterable[TopicSpec]) -> None:
-        """Create what is missing. Raises `BusError` when an existing topic has another number of partitions."""
+        """Create what is missing, and set what differs as it should be (retention). Raises `BusError` when an existing
+        topic has another number of partitions."""
+        ...
+
+    async def expect_topics(self, topics: Iterable[TopicSpec], uses: Iterable[Use]) -> None:
+        """Make sure, changing nothing, that `uses` can do their work on these topics. Raises `BusError` saying all that is
+        wrong, and what mends it."""
         ...
 
     async def bounds(self, topic: str) -> dict[Partition, Bounds]: ...

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, errors
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from spean.bus import Bounds, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, TopicSpec
+from spean.bus import (
+    Bounds,
+    BusError,
+    BusUnavailable,
+    OutOfRange,
+    Partition,
+    Record,
+    Stored,
+    TopicSpec,
+    Use,
+    kafka_acls,
+    kafka_topics,
+)
 from spean.bus.kafka_access import Access, why_refused
 from spean.bus.kafka_client import (
     CONNECT_MS,
-    DENIED,
     native,
     no_topic,
     one_by_one,
@@ -26,9 +39,11 @@ from spean.bus.kafka_client import (
     within,
 )
 from spean.bus.kafka_group import KafkaSubscription
+from spean.bus.kafka_requests import Acl, load_layouts
+from spean.bus.kafka_topics import Difference
 from spean.bus.share import check_partitions, check_records
 
-DAY_MS = 86_400_000
+log = logging.getLogger(__name__)
 # A quarter of the broker's default limit for a batch (message.max.bytes), four records of the largest allowed size.
 BATCH_BYTES = 256 * 1024
 # An idempotent producer tries for ever; the relay would rather begin anew.
@@ -37,7 +52,10 @@ READ_S = 10.0
 TOPICS_S = 20.0
 CLOSE_S = 3.0
 RETRY_S = 0.05
-FETCH_WAIT_MS = 250
+# What is read outside a group is known to be there. A fetch that waits at the broker for more holds up all that the same
+# connection asks next.
+FETCH_WAIT_MS = 5
+READ_WAIT_MS = 250
 
 
 class KafkaBus:
@@ -56,30 +74,59 @@ class KafkaBus:
     async def open(cls, access: Access) -> KafkaBus:
         """Raises BusError where a broker and we do not trust each other, BusUnavailable if none answers."""
         bus = cls(access)
-        try:
-            async with bus._use_admin():
-                return bus
-        except BusUnavailable:
-            if (refused := await why_refused(access)) is not None:
-                raise refused from None
-            raise
+        async with _told_why(access), bus._use_admin():
+            return bus
 
     async def ensure_topics(self, topics: Iterable[TopicSpec]) -> None:
-        """Replicated on three brokers where there are as many; retention is set on creation only."""
-        wanted = {spec.name: spec for spec in topics}
+        specs = list(topics)
+        await self.apply_topics(specs)
+        async with self._use_admin() as admin:
+            _, layouts = await load_layouts(admin, [spec.name for spec in specs])
+        for spec in specs:
+            if (layout := layouts.get(spec.name)) is not None:
+                check_partitions(spec.name, len(layout.replicas), spec.partitions)
+
+    async def expect_topics(self, topics: Iterable[TopicSpec], uses: Iterable[Use]) -> None:
+        specs, uses = list(topics), list(uses)
         async with self._use_admin() as admin, asyncio.timeout(TOPICS_S):
-            brokers = len((await admin.describe_cluster())["brokers"])
-            known = await _describe(admin, wanted)
-            missing = [spec for name, spec in wanted.items() if name not in known]
-            if missing:
-                made = await admin.create_topics([_new_topic(spec, brokers) for spec in missing])
-                for name, code, *_ in made.topic_errors:
-                    _check_made(name, code)
-            while not _ready(known, wanted):
-                await asyncio.sleep(RETRY_S)
-                known = await _describe(admin, wanted)
-        for spec in wanted.values():
-            check_partitions(spec.name, len(known[spec.name]["partitions"]), spec.partitions)
+            brokers, layouts = await load_layouts(admin, [spec.name for spec in specs])
+        if told := kafka_topics.unfit(specs, uses, layouts):
+            raise BusError(
+                f"Kafka at {self._servers} is not ready for {', '.join(use.group for use in uses)}: {'; '.join(told)}. "
+                "With an account that administers Kafka, spean topics check shows it all and spean topics apply mends it "
+                "(docs/kafka.md)"
+            )
+        for name, layout in layouts.items():
+            if layout is not None and brokers >= kafka_topics.COPIES > min(map(len, layout.replicas)):
+                log.warning("a topic has too few copies: run spean topics apply", extra={"topic": name})
+
+    async def topic_differences(self, topics: Iterable[TopicSpec], copies: int | None = None) -> list[Difference]:
+        """What differs from what these topics should be, with `copies` of each (by default three, with one broker one).
+        Raises BusError, BusUnavailable."""
+        specs = list(topics)
+        async with self._use_admin() as admin, asyncio.timeout(TOPICS_S):
+            found = await kafka_topics.look(admin, [spec.name for spec in specs])
+        return kafka_topics.differences(specs, found, kafka_topics.copies_for(found, copies))
+
+    async def apply_topics(self, topics: Iterable[TopicSpec], copies: int | None = None) -> list[Difference]:
+        """Make what is missing and mend what differs; returns what has been changed. The number of partitions is changed
+        only where a topic has never held a record. Raises BusError, BusUnavailable."""
+        specs = list(topics)
+        fresh = await self._never_held(specs)
+        async with self._use_admin() as admin, asyncio.timeout(TOPICS_S):
+            changed = await kafka_topics.apply(admin, specs, copies, fresh)
+        self._partitions.clear()
+        return changed
+
+    async def acl_report(self, wanted: Collection[Acl]) -> kafka_acls.AclReport:
+        """Raises BusError, BusUnavailable."""
+        async with self._use_admin() as admin, asyncio.timeout(TOPICS_S):
+            return await kafka_acls.report(admin, wanted)
+
+    async def apply_acls(self, wanted: Collection[Acl]) -> kafka_acls.AclReport:
+        """Give and take permissions until they are as wanted; returns how they were. Raises BusError, BusUnavailable."""
+        async with self._use_admin() as admin, asyncio.timeout(TOPICS_S):
+            return await kafka_acls.apply(admin, wanted)
 
     async def bounds(self, topic: str) -> dict[Partition, Bounds]:
         partitions = [Partition(topic, number) for number in range(await self._count(topic))]
@@ -116,7 +163,8 @@ class KafkaBus:
 
     async def producer(self, name: str) -> KafkaProducer:
         producer = KafkaProducer(self._access, name)
-        await producer.start()
+        async with _told_why(self._access):
+            await producer.start()
         return producer
 
     async def subscribe(self, group: str, member: str, topics: Iterable[str]) -> KafkaSubscription:
@@ -124,7 +172,8 @@ class KafkaBus:
         for topic in wanted:
             await self._count(topic)
         subscription = KafkaSubscription(self._access, group, member, wanted)
-        await subscription.start()
+        async with _told_why(self._access):
+            await subscription.start()
         return subscription
 
     async def trim(self, now: datetime) -> int:
@@ -143,11 +192,22 @@ class KafkaBus:
         """Partitions of a topic, a number that never changes. Raises BusError when there is no such topic."""
         if topic not in self._partitions:
             async with self._use_admin() as admin:
-                known = await _describe(admin, [topic])
-            if topic not in known:
+                _, layouts = await load_layouts(admin, [topic])
+            if (layout := layouts.get(topic)) is None:
                 raise no_topic(topic)
-            self._partitions[topic] = len(known[topic]["partitions"])
+            self._partitions[topic] = len(layout.replicas)
         return self._partitions[topic]
+
+    async def _never_held(self, specs: Iterable[TopicSpec]) -> frozenset[str]:
+        """Topics with too few partitions that have never held a record. Raises BusUnavailable."""
+        async with self._use_admin() as admin:
+            _, layouts = await load_layouts(admin, [spec.name for spec in specs])
+        few = [
+            spec.name
+            for spec in specs
+            if (layout := layouts.get(spec.name)) is not None and len(layout.replicas) < spec.partitions
+        ]
+        return frozenset([name for name in few if not any(each.end for each in (await self.bounds(name)).values())])
 
     async def _read_more(self, reader: AIOKafkaConsumer, partition: Partition, offset: int, limit: int) -> list[Stored]:
         """Some records from `offset` on; what aiokafka has fetched ahead is used by the next call where it fits."""
@@ -160,9 +220,9 @@ class KafkaBus:
         reader.resume(tp)
         self._reading = None
         try:
-            records = (await reader.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=limit)).get(tp, [])
+            records = (await reader.getmany(tp, timeout_ms=READ_WAIT_MS, max_records=limit)).get(tp, [])
         except UnicodeDecodeError:
-            read = await one_by_one(reader, {partition: offset}, limit=limit, wait_ms=FETCH_WAIT_MS)
+            read = await one_by_one(reader, {partition: offset}, limit=limit, wait_ms=READ_WAIT_MS)
             return read[partition]
         if records and records[0].offset != offset:
             raise BusError(f"topic {partition.topic} has holes: it must not be compacted or written in transactions")
@@ -178,7 +238,7 @@ class KafkaBus:
                         admin = AIOKafkaAdminClient(
                             bootstrap_servers=self._servers, request_timeout_ms=CONNECT_MS, **self._access.options
                         )
-                        await admin.start()
+                        await _started(admin.start, admin.close)
                         self._admin = admin
                     yield self._admin
             except BusUnavailable:
@@ -201,14 +261,35 @@ class KafkaBus:
                             request_timeout_ms=CONNECT_MS,
                             **self._access.options,
                         )
+                        await _started(reader.start, reader.stop)
                         self._reader = reader
-                        await reader.start()
                     yield self._reader
             except BusUnavailable:
                 reader_, self._reader, self._reading = self._reader, None, None
                 if reader_ is not None:
                     await within(CLOSE_S, asyncio.create_task(reader_.stop()))
                 raise
+
+
+async def _started(start: Callable[[], Awaitable[None]], stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A client that does not start, or that nobody waits for any more, is ended: half of one answers nothing ever."""
+    try:
+        await start()
+    except BaseException:
+        await within(CLOSE_S, asyncio.create_task(stop()))
+        raise
+
+
+@asynccontextmanager
+async def _told_why(access: Access) -> AsyncIterator[None]:
+    """Where nobody seems to answer, it may be that somebody is not trusted (any more: a certificate ends while we run).
+    Raises BusError then."""
+    try:
+        yield
+    except BusUnavailable:
+        if (refused := await why_refused(access)) is not None:
+            raise refused from None
+        raise
 
 
 class KafkaProducer:
@@ -248,9 +329,25 @@ class KafkaProducer:
                 with plain_errors(self._servers):
                     async with asyncio.timeout(APPEND_S):
                         return await self._append(partition, records)
-            except BaseException:
+            except BaseException as error:
                 self._broken = True
+                if isinstance(error, BusUnavailable) and (few := await self._too_few(partition)) is not None:
+                    raise few from None
                 raise
+
+    async def _too_few(self, partition: Partition) -> BusUnavailable | None:
+        """Says so where copies of a partition are missing: brokers then answer nothing, and aiokafka tries for ever."""
+        client = self._producer.client
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await client.force_metadata_update()
+        there = client.cluster._partitions.get(partition.topic, {}).get(partition.number)  # noqa: SLF001
+        if there is None or len(there.isr) == len(there.replicas):
+            return None
+        return BusUnavailable(
+            f"only {len(there.isr)} of {len(there.replicas)} copies of {partition.topic}/{partition.number} are in sync: what is "
+            "said waits in the database until enough brokers are back; nothing is lost"
+        )
 
     async def _append(self, partition: Partition, records: Sequence[Record]) -> int:
         if partition.number not in await self._producer.partitions_for(partition.topic):
@@ -300,44 +397,3 @@ async def _bounds(reader: AIOKafkaConsumer, partitions: Sequence[Partition]) -> 
     tps = [native(partition) for partition in partitions]
     starts, ends = await asyncio.gather(reader.beginning_offsets(tps), reader.end_offsets(tps))
     return {each: Bounds(starts[tp], ends[tp]) for each, tp in zip(partitions, tps, strict=True)}
-
-
-async def _describe(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> Mapping[str, Any]:
-    """Kafka's description of those of `topics` that exist. Raises KafkaError for one that may not be seen."""
-    wanted = frozenset(topics)
-    # All topics are asked for, because naming one would create it on a broker with auto.create.topics.enable.
-    known = {each["topic"]: each for each in await admin.describe_topics() if each["topic"] in wanted}
-    for each in known.values():
-        kind = errors.for_code(each["error_code"])
-        if issubclass(kind, DENIED):
-            raise kind
-    return known
-
-
-def _new_topic(spec: TopicSpec, brokers: int) -> NewTopic:
-    replicas = min(3, brokers)
-    settings = {"cleanup.policy": "delete", "retention.ms": str(spec.retention_days * DAY_MS)}
-    if replicas == 3:
-        settings["min.insync.replicas"] = "2"
-    return NewTopic(spec.name, spec.partitions, replicas, topic_configs=settings)
-
-
-def _check_made(topic: str, code: int) -> None:
-    """Somebody else may have been quicker. Raises KafkaError, BusError."""
-    kind = errors.for_code(code)
-    if kind in (errors.NoError, errors.TopicAlreadyExistsError):
-        return
-    if issubclass(kind, DENIED) or kind.retriable:
-        raise kind
-    raise BusError(f"Kafka refuses to create topic {topic} ({kind.__name__})")
-
-
-def _ready(known: Mapping[str, Any], wanted: Mapping[str, TopicSpec]) -> bool:
-    """Whether every topic is known and each of its partitions has a leader."""
-    return all(
-        name in known
-        and known[name]["error_code"] == 0
-        and known[name]["partitions"]
-        and all(each["leader"] >= 0 for each in known[name]["partitions"])
-        for name in wanted
-    )

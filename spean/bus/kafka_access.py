@@ -79,30 +79,47 @@ def _password(file: Path | None) -> str:
 
 async def why_refused(access: Access) -> BusError | None:
     """What one of the brokers has against us or we against it; None where they only do not answer."""
-    for server in access.servers.split(","):
-        host, _, port = server.rpartition(":")
-        try:
-            conn = await create_conn(
-                host.strip("[]"), int(port), client_id="spean", request_timeout_ms=CONNECT_MS, **access.options
-            )
-        except ssl.SSLCertVerificationError as error:
-            return BusError(
-                f"the certificate of Kafka at {server} is not to be trusted ({error.verify_message}); {_CHECK}"
-            )
-        except ssl.SSLError as error:
-            return BusError(f"no TLS with Kafka at {server} ({_class(error)}); {_CHECK}")
-        except (errors.SaslAuthenticationFailed, errors.AuthenticationFailedError):
-            return BusError(
-                f"Kafka at {server} refuses the sign-in: check SPEAN_KAFKA_USER and SPEAN_KAFKA_PASSWORD_FILE"
-            )
-        except errors.UnsupportedSaslMechanismError:
-            return BusError(f"Kafka at {server} does not take that way to sign in: check SPEAN_KAFKA_MECHANISM")
-        except (errors.KafkaError, OSError, TimeoutError):
-            if (alert := await _alert(host.strip("[]"), int(port), access)) is not None:
-                return BusError(f"no TLS with Kafka at {server} ({_class(alert)}); {_CHECK}")
-            continue
-        conn.close()
+    told = await asyncio.gather(*(_why_refused(server, access) for server in access.servers.split(",")))
+    return next((one for one in told if one is not None), None)
+
+
+async def _why_refused(server: str, access: Access) -> BusError | None:
+    host, _, port = server.rpartition(":")
+    if not access.options:
+        return await _why_not_in_the_clear(server, host.strip("[]"), int(port))
+    try:
+        conn = await create_conn(
+            host.strip("[]"), int(port), client_id="spean", request_timeout_ms=CONNECT_MS, **access.options
+        )
+    except ssl.SSLCertVerificationError as error:
+        return BusError(f"the certificate of Kafka at {server} is not to be trusted ({error.verify_message}); {_CHECK}")
+    except ssl.SSLError as error:
+        return BusError(f"no TLS with Kafka at {server} ({_class(error)}); {_CHECK}")
+    except (errors.SaslAuthenticationFailed, errors.AuthenticationFailedError):
+        return BusError(f"Kafka at {server} refuses the sign-in: check SPEAN_KAFKA_USER and SPEAN_KAFKA_PASSWORD_FILE")
+    except errors.UnsupportedSaslMechanismError:
+        return BusError(f"Kafka at {server} does not take that way to sign in: check SPEAN_KAFKA_MECHANISM")
+    except (TimeoutError, errors.RequestTimedOutError):
+        return None
+    except (errors.KafkaError, OSError):
+        if (alert := await _alert(host.strip("[]"), int(port), access)) is not None:
+            return BusError(f"no TLS with Kafka at {server} ({_class(alert)}); {_CHECK}")
+        return None
+    conn.close()
     return None
+
+
+async def _why_not_in_the_clear(server: str, host: str, port: int) -> BusError | None:
+    """Nothing is told to whoever is there, so it does not matter who it is."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(CONNECT_MS / 1000):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except (OSError, TimeoutError):  # ssl.SSLError is one
+        return None
+    writer.close()
+    return BusError(f"Kafka at {server} speaks TLS: set SPEAN_KAFKA_CA (docs/kafka.md)")
 
 
 async def _alert(host: str, port: int, access: Access) -> ssl.SSLError | None:

@@ -48,8 +48,13 @@ def plain_errors(servers: str) -> Iterator[None]:
         raise OutOfRange("asked for an offset that the log does not hold") from None
     except DENIED as error:
         raise BusError(
-            f"Kafka at {servers} denies it ({type(error).__name__}); this account needs create, describe, read and write "
-            "on its topics and read on its groups"
+            f"Kafka at {servers} denies it ({type(error).__name__}): this account lacks a right; spean topics apply, with an "
+            "account that administers Kafka, gives each service what it needs (docs/kafka.md)"
+        ) from None
+    except errors.MessageSizeTooLargeError:
+        raise BusError(
+            f"Kafka at {servers} takes only smaller messages than a batch of ours: the topic's max.message.bytes has been lowered; "
+            "spean topics apply sets it right"
         ) from None
     except errors.KafkaConnectionError:
         raise BusUnavailable(f"no Kafka answers at {servers}; check SPEAN_BUS") from None
@@ -58,7 +63,10 @@ def plain_errors(servers: str) -> Iterator[None]:
 
 
 def no_topic(topic: str) -> BusError:
-    return BusError(f"Kafka has no topic {topic}, or not that partition of it; ensure_topics creates topics")
+    return BusError(
+        f"Kafka has no topic {topic}, or not that partition of it, or this account may not see it; spean topics check tells, "
+        "spean topics apply mends it"
+    )
 
 
 def native(partition: Partition) -> TopicPartition:

@@ -100,8 +100,8 @@ class KafkaSubscription:
             return
         tp = native(partition)
         with plain_errors(self._servers):
-            start = (await consumer.beginning_offsets([tp]))[tp]
-            end = (await consumer.end_offsets([tp]))[tp]
+            starts, ends = await asyncio.gather(consumer.beginning_offsets([tp]), consumer.end_offsets([tp]))
+        start, end = starts[tp], ends[tp]
         if self._consumer is not consumer or partition not in self._share.held:
             return
         if not start <= offset <= end:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from spean.bus import Bounds, BusError, Partition, Record, Stored, TopicSpec
+from spean.bus import Bounds, BusError, Partition, Record, Stored, TopicSpec, Use
 from spean.bus.postgres_group import PostgresSubscription, contiguous, load_records
 from spean.bus.postgres_session import DURABLE, TOPIC_CHANNEL, Connection, Session, Wakes
 from spean.bus.share import check_partitions, check_records
@@ -196,6 +196,15 @@ class PostgresBus:
                 if found is not None:
                     check_partitions(spec.name, found, spec.partitions)
                 await create_topic(conn, spec)
+
+    async def expect_topics(self, topics: Iterable[TopicSpec], uses: Iterable[Use]) -> None:
+        """There are no accounts here: who has the bus's database may do everything."""
+        del uses
+        async with self._session.use() as conn:
+            for spec in topics:
+                if (found := await partitions_of(conn, spec.name)) is None:
+                    raise BusError(f"the bus has no topic {spec.name}: run spean migrate")
+                check_partitions(spec.name, found, spec.partitions)
 
     async def bounds(self, topic: str) -> dict[Partition, Bounds]:
         async with self._session.use() as conn:

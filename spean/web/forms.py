@@ -85,6 +85,14 @@ def said_of(refusal: Refusal) -> str:
     return PROBLEMS.get(refusal.code, REFUSALS[refusal.code][1])
 
 
+def at_field(refusal: Refusal, about: Mapping[str, str], said: Mapping[str, str] | None = None) -> Incomplete:
+    """A refusal at the field that it is about (code → field), in the words of `said` (code → text) where they fit better
+    than the usual ones. Raises the refusal where it is about none."""
+    if refusal.code not in about:
+        raise refusal
+    return Incomplete({about[refusal.code]: (said or {}).get(refusal.code) or said_of(refusal)})
+
+
 def parsed(body: bytes) -> Form:
     """Raises Refusal `unreadable`."""
     try:

@@ -85,6 +85,7 @@ LABELS: Mapping[type[StrEnum], Mapping[str, str]] = {
         "other": N_("another reason"),
         "unknown": N_("Unknown"),
     },
+    v.WaitsFor: {"sender": N_("Waits for the sender"), "coordinator": N_("Waits for a coordinator")},
     v.DeclineReason: {
         "no_capacity": N_("We have no free place"),
         "waitlist_offered": N_("Only our waiting list"),
@@ -192,6 +193,7 @@ LABELS: Mapping[type[StrEnum], Mapping[str, str]] = {
         "organisation-suspended": N_("An organisation was suspended"),
         "no-outcome": N_("No outcome was recorded"),
         "arrival-unverified": N_("Arrived without the code"),
+        "restored": N_("Restored from a backup: please check it"),
         "unknown": N_("Unknown"),
     },
     v.StaffRole: {

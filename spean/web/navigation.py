@@ -42,6 +42,8 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
     ),
     StaffRole.OFFICER: (Item("/intake/pages/rules", N_("Rules")),),
 }
+# All that is left to somebody of an organisation that is shut out.
+STOP = Item("/intake/pages/stop", N_("Stop for somebody"))
 ACCOUNT = Item("/referral/pages/account", N_("My account"))
 LEAVE = "/referral/pages/leave"
 
@@ -90,6 +92,8 @@ DONE: Mapping[str, str] = {
 
 
 def items_for(visitor: Visitor) -> list[Item]:
+    if visitor.only_stops:
+        return [STOP] if StaffRole.SENDER in visitor.roles else []
     return list(dict.fromkeys(item for role, items in ITEMS.items() if role in visitor.roles for item in items))
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID
 
 import brotli
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -40,6 +42,7 @@ from spean.gated import GatedResponse
 from spean.http import Command, Door, Reply
 from spean.problem import REFUSALS, Refusal
 from spean.web import csrf, forms, templating
+from spean.web.cookies import LANGUAGE, keep_language, set_cookie
 from spean.web.forms import Form, Incomplete
 from spean.web.labels import PROBLEMS
 from spean.web.navigation import DONE, home_of
@@ -47,7 +50,6 @@ from spean.web.static import takes_brotli
 from spean.web.visitor import COOKIE, FindVisitor, Visitor
 from spean.web.words import Words, catalogue, chosen, languages
 
-LANGUAGE = "__Host-spean-language"
 # Names a browser that has not signed in, for the token of its forms.
 STRANGER = "__Host-spean-form"
 SIGN_IN = "/referral/pages/sign-in"
@@ -57,7 +59,6 @@ HOME = "/referral/pages"
 _LOCAL = re.compile(r"/pages/about|/(?:intake|referral|notify)/pages(?:/[A-Za-z0-9/._-]*)?(?:\?[A-Za-z0-9=&._%-]*)?")
 _VERSION = re.compile(r"[0-9]{1,9}")
 _KEY = re.compile(r"[A-Za-z0-9_-]{20,100}")
-_LANGUAGE_S = 365 * 86_400
 _BROTLI_QUALITY = 5
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -124,7 +125,7 @@ class At:
             headers["Content-Encoding"], html = "br", brotli.compress(html, quality=_BROTLI_QUALITY)
         answer = Response(html, status, headers, "text/html; charset=utf-8")
         if self.visitor is None and self.request.cookies.get(STRANGER) != self.stranger:
-            answer.set_cookie(STRANGER, self.stranger, secure=True, httponly=True, samesite="lax")
+            set_cookie(answer, STRANGER, self.stranger)
         return answer
 
     def _everywhere(self) -> dict[str, Any]:
@@ -177,6 +178,11 @@ class Sent(At):
         if version and not _VERSION.fullmatch(version):
             raise Refusal("invalid")
         return int(version) if version else None
+
+
+def id_in(made: Response) -> UUID:
+    """The id that a command has answered with."""
+    return UUID(json.loads(bytes(made.body))["id"])
 
 
 def page_router(tag: str) -> APIRouter:
@@ -238,7 +244,9 @@ async def _at(request: Request, *, stopping: bool = False) -> At:
         if not stopping or remembered is None or value is None:
             raise
         visitor = await remembered(value)
-    return At(request, visitor, words_for(request, visitor), datetime.now(UTC), _stranger(request))
+    found = At(request, visitor, words_for(request, visitor), datetime.now(UTC), _stranger(request))
+    request.state.at = found
+    return found
 
 
 def _by_itself(request: Request) -> bool:
@@ -260,7 +268,7 @@ async def _may(at: At, scopes: tuple[str, ...], *, stopping: bool = False) -> No
     """Raises Refusal `scope`, `suspended`."""
     if scopes and not at.who.scopes & set(scopes):
         raise Refusal("scope")
-    if not stopping and await at.door.suspended(at.who.org):
+    if not stopping and (at.who.only_stops or await at.door.suspended(at.who.org)):
         raise Refusal("suspended")
 
 
@@ -294,7 +302,7 @@ async def say_problem(request: Request, error: Refusal) -> Response:
         back = local(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return RedirectResponse(SIGN_IN + (f"?next={quote(back, safe='')}" if back else ""), HTTPStatus.SEE_OTHER)
     try:
-        at = await _at(request)
+        at: At = getattr(request.state, "at", None) or await _at(request)
     except (Refusal, DatabaseProblem):
         return await say_outside(request, error)
     return _said(at, error)
@@ -369,6 +377,5 @@ def _anybodys(request: Request, template: str, **shown: Any) -> Response:
 async def choose_language(request: Request) -> Response:
     """/pages/language?to=km&next=…: kept in a cookie of this browser; people may look on before they sign in."""
     answer = RedirectResponse(local(request.query_params.get("next")) or "/", HTTPStatus.SEE_OTHER)
-    language = chosen(request.query_params.get("to"))
-    answer.set_cookie(LANGUAGE, language, _LANGUAGE_S, secure=True, httponly=True, samesite="lax")
+    keep_language(answer, chosen(request.query_params.get("to")))
     return answer

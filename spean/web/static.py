@@ -1,6 +1,6 @@
 """Files that are the same for everybody: named by what is in them, so that a browser keeps them for ever.
 
-They are served under /static by every node, compressed once at start.
+They are served under /static by every node, compressed once, at first use.
 """
 
 from __future__ import annotations
@@ -49,26 +49,25 @@ class Asset:
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Every file by name."""
+    """Every file by name; style sheets last, for they name fonts."""
     found = {path.name: path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.iterdir())}
-    return {name: _asset(path) for name, path in found.items() if path.suffix in KINDS}
+    made: dict[str, Asset] = {}
+    for name, path in sorted(found.items(), key=lambda one: one[1].suffix == ".css"):
+        if path.suffix in KINDS:
+            made[name] = _asset(path, made)
+    return made
 
 
-def _asset(path: Path) -> Asset:
+def _asset(path: Path, made: Mapping[str, Asset]) -> Asset:
     body = path.read_bytes()
     if path.suffix == ".css":  # fonts are named by their content as well, so a style sheet names them by it
-        body = _with_fonts(body)
+        for one in made.values():
+            body = body.replace(f"url({one.name})".encode(), f"url({one.address})".encode())
     packed = None if path.suffix in {".woff2", ".png"} else brotli.compress(body, quality=9)
     whole = hashlib.sha384(body).digest()
     return Asset(
         path.name, KINDS[path.suffix], body, packed, whole.hex()[:16], f"sha384-{base64.b64encode(whole).decode()}"
     )
-
-
-def _with_fonts(css: bytes) -> bytes:
-    for path in sorted((WEB / "static" / "fonts").glob("*.woff2")):
-        css = css.replace(f"url({path.name})".encode(), f"url({_asset(path).address})".encode())
-    return css
 
 
 async def serve(request: Request) -> Response:

@@ -21,6 +21,8 @@ from spean.web.static import WEB, assets
 from spean.web.words import languages
 
 SOURCE = WEB.parents[1]
+# Words for codes that are no vocabulary of their own.
+_LABELS = ("FIELDS", "RULES", "STATES", "OFFER_STATES", "CHANNELS", "CLASSES", "EXPRESSED", "GUARDIANS")
 
 
 def path_of(name: str) -> Path:
@@ -43,9 +45,10 @@ def environment() -> Environment:
         loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, extensions=["jinja2.ext.i18n"], auto_reload=False,
     )  # fmt: skip
+    made.globals.update({name: getattr(labels, name) for name in _LABELS})
     made.globals.update(
-        asset=lambda name: assets()[name], languages=languages, known_assets=assets, label=labels.label, FIELDS=labels.FIELDS, RULES=labels.RULES, STATES=labels.STATES, OFFER_STATES=labels.OFFER_STATES, CHANNELS=labels.CHANNELS, CLASSES=labels.CLASSES, EXPRESSED=labels.EXPRESSED, GUARDIANS=labels.GUARDIANS, items_for=items_for, icon=_icon,
-        area_name=area_name, language_name=_language_name, country_name=_country_name,
+        asset=lambda name: assets()[name], known_assets=assets, icon=_icon, items_for=items_for, label=labels.label,
+        languages=languages, area_name=area_name, language_name=_language_name, country_name=_country_name,
     )  # fmt: skip
     return made
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 
 from schemas.questions import OrganisationFacts
-from schemas.vocabulary import SCOPES_OF, StaffRole
+from schemas.vocabulary import SCOPES_OF, OrganisationStatus, StaffRole
 from spean.auth import Caller, Verifier
 from spean.problem import Refusal
 
@@ -44,6 +44,11 @@ class Visitor:
     @property
     def org(self) -> UUID:
         return self.facts.organisation
+
+    @property
+    def only_stops(self) -> bool:
+        """Does nothing but stop for the people of an organisation that is shut out?"""
+        return self.facts.status is not OrganisationStatus.ACTIVE
 
     @property
     def scopes(self) -> frozenset[str]:

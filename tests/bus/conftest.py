@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from deploy.kafka import local
 from spean import embedded
 from spean.bus import Bus, TopicSpec
 from spean.bus.connect import connect
+from tests.bus.authority import ACCOUNTS, PASSWORD, Authority, secured_kafka
 
 POSITIONS = """
 create table position (grp text, topic text, partition int, next bigint not null default 0, primary key (grp, topic, partition));
@@ -60,3 +62,10 @@ async def topic(bus: Bus) -> str:
     name = f"test-{uuid.uuid4().hex[:12]}"
     await bus.ensure_topics([TopicSpec(name, 4, 7)])
     return name
+
+
+@pytest.fixture(scope="session")
+async def secured() -> AsyncIterator[tuple[local.LocalKafka, Authority]]:
+    """A Kafka with TLS, accounts and permissions, and who signs certificates for it."""
+    async with secured_kafka(dict.fromkeys(ACCOUNTS, PASSWORD)) as made:
+        yield made

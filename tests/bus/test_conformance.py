@@ -24,6 +24,7 @@ from spean.bus import (
     Partition,
     Record,
     TopicSpec,
+    Use,
     partition_of,
 )  # fmt: skip
 from spean.bus.connect import connect
@@ -335,6 +336,17 @@ async def test_ensuring_topics_twice_changes_nothing(bus: Bus, topic: str, addre
     assert (await bus.bounds(topic))[Partition(topic, 0)] == Bounds(0, 3)
     with pytest.raises(BusError, match=f"{topic} has 4 partitions, not 8"):
         await bus.ensure_topics([TopicSpec(topic, 8, 7)])
+
+
+async def test_what_is_expected_and_not_there_is_named(bus: Bus, topic: str) -> None:
+    use = Use("spean-test", frozenset([topic]), frozenset())
+    await bus.expect_topics([TopicSpec(topic, PARTITIONS, 7)], [use])
+    with pytest.raises(BusError, match=f"{topic} has 4 partitions, not 8"):
+        await bus.expect_topics([TopicSpec(topic, 8, 7)], [use])
+    with pytest.raises(BusError, match=f"no topic {topic}-2|topic {topic}-2 is missing.*spean topics apply"):
+        await bus.expect_topics([TopicSpec(f"{topic}-2", PARTITIONS, 7)], [use])
+    with pytest.raises(BusError, match=f"no topic {topic}-2"):  # looking at it did not make it
+        await bus.bounds(f"{topic}-2")
 
 
 async def test_a_topic_that_nobody_ensured_is_named(bus: Bus) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of numbers, drawn on the server as SVG: flow, dots, bars, sparkline, map.
+"""Pictures of numbers, drawn on the server as SVG: flow, dots, bars, map.
 
 Pure functions: words come translated, numbers are said by the caller, colours are classes of the style sheet
 (`charts.css`), nothing is inline style. Every picture has a title and a text that says all its numbers.
@@ -9,7 +9,6 @@ from spean.web.charts.dots import Answer, Tick, dots
 from spean.web.charts.drawing import Saying
 from spean.web.charts.flow import Ended, Stage, flow
 from spean.web.charts.province_map import Legend, province_map
-from spean.web.charts.sparkline import sparkline
 
 __all__ = [
     "Answer",
@@ -23,5 +22,4 @@ __all__ = [
     "dots",
     "flow",
     "province_map",
-    "sparkline",
 ]

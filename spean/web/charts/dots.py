@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Literal
 
 from markupsafe import Markup
 
@@ -41,7 +40,6 @@ def dots(
     up: Sequence[Tick],
     say_minutes: Callable[[float], str],
     summary: Sequence[str] = (),
-    scale: Literal["sqrt", "log"] = "sqrt",
 ) -> Markup:
     """Dots over time. `across`: at least two ticks, rising; each pair of neighbours is a part with a median of its own.
 
@@ -52,13 +50,13 @@ def dots(
     if len(bounds) < 2 or any(two <= one for one, two in pairwise(bounds)):
         raise ValueError("ticks across must rise")
     shown = [one for one in answers if bounds[0] <= one.at <= bounds[-1]]
-    high = _bent(max([tick.value for tick in up] + [one.took_min for one in shown] + [1.0]), scale)
+    high = _bent(max([tick.value for tick in up] + [one.took_min for one in shown] + [1.0]))
 
     def x(at: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * (at - bounds[0]) / (bounds[-1] - bounds[0])
 
     def y(minutes: float) -> float:
-        return _BOTTOM - (_BOTTOM - _TOP) * _bent(minutes, scale) / high
+        return _BOTTOM - (_BOTTOM - _TOP) * _bent(minutes) / high
 
     parts = [tag("line", x1=_LEFT, y1=y(tick.value), x2=_RIGHT, y2=y(tick.value), class_="chart-axis") for tick in up]
     parts += [text(tick.label, _LEFT - 8, y(tick.value) + 4, "chart-label", "end") for tick in up]
@@ -75,9 +73,9 @@ def dots(
     return picture(Frame(name, "dots", _WIDTH, _HEIGHT), title, said, parts)
 
 
-def _bent(minutes: float, scale: str) -> float:
-    """Short times get the room: they are the ones to tell apart. Both scales start at zero."""
-    return math.sqrt(max(minutes, 0.0)) if scale == "sqrt" else math.log1p(max(minutes, 0.0))
+def _bent(minutes: float) -> float:
+    """Short times get the room: they are the ones to tell apart."""
+    return math.sqrt(max(minutes, 0.0))
 
 
 def _under(tick: Tick, x: float, index: int, count: int) -> Markup:

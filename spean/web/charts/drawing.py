@@ -35,9 +35,8 @@ class Frame:
 
 def plain(value: float) -> str:
     """At most one digit after the point, none where it is zero."""
-    return (
-        f"{value:.1f}".removesuffix(".0").replace("-0", "0") if abs(value) < 0.05 else f"{value:.1f}".removesuffix(".0")
-    )
+    written = f"{value:.1f}".removesuffix(".0")
+    return "0" if written == "-0" else written
 
 
 def tag(kind: str, inside: str | Markup = "", /, **attributes: float | str) -> Markup:
