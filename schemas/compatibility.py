@@ -46,6 +46,16 @@ def faults_over_all(revisions: Sequence[Contract]) -> list[str]:
     ]
 
 
+def rerouted(old: Schema, new: Schema) -> list[str]:
+    """What readers would no longer find, or find in another order (`schemas.contracts.routes`)."""
+    return [
+        f"{name}: {told or 'nothing'} became {new[kind].get(name) or 'nothing'}"
+        for kind in ("topics", "events")
+        for name, told in old[kind].items()
+        if new[kind].get(name) != told
+    ]
+
+
 def same(one: Contract, other: Contract) -> bool:
     """Do they differ in their descriptions only?"""
     return bool(_bare(one.writer) == _bare(other.writer) and _bare(one.reader) == _bare(other.reader))

@@ -21,6 +21,7 @@ from schemas.questions import QUESTIONS, PacketTicket
 
 Schema = dict[str, Any]
 FOLDER = Path(__file__).parent / "json"
+ROUTES = "routes.json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # The code that only readers hold; a list that has it accepts codes that its reader does not know yet.
 _UNKNOWN = "unknown"
@@ -77,6 +78,23 @@ def files(name: str, revision: int, made: Contract, folder: Path = FOLDER) -> It
     """The two files of a revision: (path, text)."""
     for side, schema in (("writer", made.writer), ("reader", made.reader)):
         yield folder / name / f"{revision}.{side}.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def routes() -> Schema:
+    """Where every event is said and in whose order: as much a contract as what it says. What readers cannot see (who else
+    reads, how long it is kept) is not in it."""
+    topics = {
+        topic.name: {"writer": topic.writer, "key": topic.key, "partitions": topic.partitions}
+        for topic in registry.TOPICS
+    }
+    events = {type_.removeprefix(registry.PREFIX): topic.name for type_, topic in registry.TOPIC_OF.items()}
+    return {"topics": topics, "events": events}
+
+
+def released_routes(folder: Path = FOLDER) -> Schema:
+    """As they are checked in; nothing where nothing is."""
+    path = folder / ROUTES
+    return _read(path) if path.exists() else {"topics": {}, "events": {}}
 
 
 def _read(path: Path) -> Schema:

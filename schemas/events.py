@@ -21,6 +21,7 @@ from schemas.vocabulary import (
     ReasonFamily,
     ServiceGroup,
     Urgency,
+    WaitsFor,
 )
 
 
@@ -127,6 +128,13 @@ class ReferralHeldV1(EventData):
     """Waits for the sender or a coordinator; no clock asks anybody."""
 
     reason: ReasonFamily
+
+
+class ReferralHeldV2(EventData):
+    """Nobody is asked, and no clock asks anybody: it waits for a person, the sender or a coordinator."""
+
+    reason: ReasonFamily
+    waits_for: WaitsFor
 
 
 class ReferralReopenedV1(EventData):

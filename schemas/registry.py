@@ -30,9 +30,14 @@ class Topic:
     retention_days: int = 14
     partitions: int = 6
 
+    @property
+    def per_holder(self) -> bool:
+        """Is there one of it for each holder?"""
+        return self.name.endswith(".*")
+
     def named(self, holder: str | None = None) -> str:
         """The topic's name at a holder; for a topic that is not per holder, just its name."""
-        if not self.name.endswith(".*"):
+        if not self.per_holder:
             return self.name
         if holder is None:
             msg = f"{self.name} is one topic per holder: name the holder"
@@ -62,6 +67,7 @@ _EVENTS: dict[str, tuple[type[EventData], Topic]] = {
     "referral.received.v1": (e.ReferralReceivedV1, REFERRALS),
     "referral.unroutable.v1": (e.ReferralUnroutableV1, REFERRALS),
     "referral.held.v1": (e.ReferralHeldV1, REFERRALS),
+    "referral.held.v2": (e.ReferralHeldV2, REFERRALS),
     "referral.reopened.v1": (e.ReferralReopenedV1, REFERRALS),
     "referral.ready.v1": (e.ReferralReadyV1, REFERRALS),
     "referral.departed.v1": (e.ReferralDepartedV1, REFERRALS),

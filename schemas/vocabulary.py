@@ -136,6 +136,13 @@ class ReasonFamily(Open):
     UNKNOWN = "unknown"
 
 
+class WaitsFor(StrEnum):
+    """Whose turn it is with what is on hold. Closed: a reader must know whom to tell."""
+
+    SENDER = "sender"
+    COORDINATOR = "coordinator"
+
+
 class DeclineReason(StrEnum):
     """Why an organisation declines; kept at the holder."""
 
@@ -310,6 +317,7 @@ class EscalationReason(Open):
     ORGANISATION_SUSPENDED = "organisation-suspended"
     NO_OUTCOME = "no-outcome"
     ARRIVAL_UNVERIFIED = "arrival-unverified"
+    RESTORED = "restored"
     UNKNOWN = "unknown"
 
 

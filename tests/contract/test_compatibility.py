@@ -5,15 +5,21 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from typing import Any
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt, create_model
 
 from schemas import contracts
-from schemas.compatibility import faults, faults_over_all, same, unreadable
+from schemas import events as e
+from schemas.compatibility import faults, faults_over_all, rerouted, same, unreadable
 from schemas.contracts import Contract
+from schemas.events import EventData
+from schemas.vocabulary import Country, EscalationReason, ReasonFamily, ServiceGroup
 from tests.contract.documents import documents, valid
 
 NOW = contracts.current()
@@ -147,6 +153,61 @@ def test_an_incompatible_change_is_refused(name: str) -> None:
     old, change, expected = INCOMPATIBLE[name]
     found = faults(old, changed(old, change))
     assert any(expected in fault for fault in found), found
+
+
+# The same as somebody would do it, by editing a model: the field and what it became.
+EDITED: dict[str, tuple[type[EventData], dict[str, Any], str]] = {
+    "an id became a code": (e.OfferSentV1, {"offer": (ServiceGroup, ...)}, "offer: format None is not uuid"),
+    "a time became a day": (e.OfferSentV1, {"answer_by": (date, ...)}, "answer_by: format date is not date-time"),
+    "a time became seconds": (e.OfferSentV1, {"answer_by": (PositiveInt, ...)}, "answer_by: integer is not string"),
+    "a time may be missing": (e.OfferSentV1, {"answer_by": (AwareDatetime | None, None)}, "answer_by: needed"),
+    "a flag became a count": (e.ReferralArrivedV1, {"verified": (NonNegativeInt, ...)}, "integer is not boolean"),
+    "a flag became a code": (e.ReferralArrivedV1, {"verified": (ReasonFamily, ...)}, "string is not boolean"),
+    "a count may be nothing": (e.HandoffRequestedV1, {"places": (NonNegativeInt, ...)}, "places: from 0.0"),
+    "a count has an end": (e.CapacityChangedV1, {"free": (Annotated[int, Field(ge=0, le=20)], ...)}, "free: from 0"),
+    "one became several": (e.OfferSentV1, {"organisation": (tuple[UUID, ...], ...)}, "array is not string"),
+    "a province became a country": (e.CapacityChangedV1, {"area": (Country, ...)}, "area: pattern"),
+    "an open list became another": (
+        e.OfferDeclinedV1, {"reason": (EscalationReason, ...)}, "lost: reason: code full",
+    ),
+    "a closed list became an open one": (e.ReferralHeldV2, {"waits_for": (ReasonFamily, ...)}, "code full is not known"),
+    "a closed list has one code": (
+        e.ReferralHeldV2, {"waits_for": (Literal["sender"], ...)}, "waits_for: cannot be judged: const",
+    ),
+    "a new field must be there": (e.OfferSeenV1, {"seen_at": (AwareDatetime, ...)}, "new reader, old writer: seen_at"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_a_model_edited_so_that_somebody_could_not_read_is_refused(name: str) -> None:
+    model, fields_, expected = EDITED[name]
+    old, new = (contracts.contract("made.v1", one) for one in (model, create_model("Made", __base__=model, **fields_)))  # type: ignore[call-overload]
+    found = faults(old, new)
+    assert any(expected in fault for fault in found), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "became"),
+    [
+        ("events", "offer.sent.v1", "spean.place"), ("events", "offer.sent.v1", None), ("topics", "spean.place", None),
+        ("topics", "spean.referral", {"writer": "referral", "key": "place", "partitions": 6}),
+        ("topics", "spean.referral", {"writer": "referral", "key": "referral", "partitions": 12}),
+        ("topics", "spean.referral", {"writer": "intake", "key": "referral", "partitions": 6}),
+    ],
+    ids=["another topic", "no event", "no topic", "another key", "other partitions", "another writer"],
+)  # fmt: skip
+def test_an_event_that_readers_would_not_find_or_in_another_order_is_refused(
+    kind: str, name: str, became: object
+) -> None:
+    now = contracts.routes()
+    assert rerouted(now, now) == []
+    new = copy.deepcopy(now)
+    new[kind] = {key: one for key, one in new[kind].items() if key != name} | ({name: became} if became else {})
+    (fault,) = rerouted(now, new)
+    assert fault.startswith(f"{name}: ")
+    new = copy.deepcopy(now)
+    new["events"]["offer.lost.v1"] = "spean.referral"
+    assert rerouted(now, new) == [], "what is new was nowhere before"
 
 
 @pytest.mark.parametrize("name", COMPATIBLE)
