@@ -7,6 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from schemas import events as e
+from services.intake import restored
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import domain, handlers, store
 from spean.consumer import Handler, Poison
@@ -23,7 +24,9 @@ async def followed(tx: Tx, event: Event) -> None:
     verified = said.verified if isinstance(said, e.ReferralArrivedV1) else None
     if isinstance(said, e.ReferralVerifiedV1):
         verified = True
-    await handlers.follow(tx, event.subject, event.type, getattr(said, "offer", None), verified=verified)
+    waits_for = said.waits_for if isinstance(said, e.ReferralHeldV2) else None
+    offer = getattr(said, "offer", None)
+    await handlers.follow(tx, event.subject, event.type, offer, verified=verified, waits_for=waits_for)
 
 
 async def accepted(holder: Holder, tx: Tx, event: Event) -> None:
@@ -34,7 +37,9 @@ async def accepted(holder: Holder, tx: Tx, event: Event) -> None:
     try:
         released = await handlers.release(tx, holder, event.subject, data.offer, data.organisation)
     except Refusal as refusal:
-        raise Poison(refusal.code) from None
+        if not await restored.is_restored(tx, event.subject):
+            raise Poison(refusal.code) from None
+        released = False
     if not released:
         await handlers.refuse_packet(tx, event.subject, data.offer)
 

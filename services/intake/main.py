@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -9,8 +12,9 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI
 
+from schemas import versions
 from schemas.registry import ORGANISATIONS, REFERRALS
-from services.intake import consumers, vouched
+from services.intake import consumers, restored, vouched
 from services.intake.cases import api as cases_api
 from services.intake.cases import pages as cases_pages
 from services.intake.cases import preview, steps
@@ -31,7 +35,7 @@ from services.intake.handoffs import request_pages
 from services.intake.handoffs import store as handoff_store
 from services.intake.handoffs.stopping import ERASURE_DUE
 from services.intake.keystore import store as keystore
-from services.intake.keystore.store import KeyStore
+from services.intake.keystore.store import KeyStore, Silent, WrongKey
 from services.intake.network import listed_at
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
@@ -40,13 +44,16 @@ from services.intake.rules import usual_pages
 from services.intake.screening import api as screening_api
 from services.intake.screening import pages as screening_pages
 from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
-from spean.db import Database
+from spean.db import Database, DatabaseProblem
 from spean.http import Door, make_app
+from spean.loops import back_off
 from spean.provision import service_dsns
+from spean.rejoin import passing
 from spean.service import Parts, Service
 from spean.web.pages import with_pages
 from spean.web.visitor import exchanged_at
 
+log = logging.getLogger(__name__)
 NAME = "intake"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -67,16 +74,59 @@ def api() -> FastAPI:
     return app
 
 
+async def opened(db: Database, keys: KeyStore) -> Callable[[], Awaitable[None]]:
+    """Take over the fences and open the key store, now or, where it is silent, as soon as it answers. Returns what ends
+    the waiting. Raises WrongKey where that is known at once, DatabaseProblem of the holder's own database."""
+
+    async def take_over() -> None:
+        kept = await keys.look()
+        async with db.transaction("fences.apply") as tx:
+            await consent.apply_kept_fences(tx, kept)
+        keys.unshut()
+
+    async def until_it_answers() -> None:
+        failures = 0
+        while True:
+            await back_off(failures)
+            failures += 1
+            try:
+                await take_over()
+            except WrongKey:
+                log.error("the key-encryption key is not that of the key store: nobody can be read")
+            except DatabaseProblem:
+                continue
+            else:
+                log.warning("the key store answers: its fences are taken over")
+                return
+
+    try:
+        await take_over()
+    except Silent:
+        log.error("the key store is silent: nobody can be read until it answers")
+        return partial(_ended, asyncio.create_task(until_it_answers(), name="key store"))
+    return _nothing
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def _nothing() -> None:
+    """Nobody waits."""
+
+
 async def build(parts: Parts) -> Service:
-    """Fences that the key store knows are shut again before anything else runs."""
+    """Fences that the key store knows are shut again before anybody can be read; where it does not answer, the holder runs
+    without it: nobody is read, and everybody can stop."""
     settings = parts.settings
     db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
     db.holder = settings.holder
-    keys = await KeyStore.open(
+    db.held_back = versions.held_back(settings.say_as)
+    keys = await KeyStore.begin(
         service_dsns(parts.cluster, parts.roles, keystore.DATABASE)[1], settings.keys / NAME / "kek-1"
     )
-    async with db.transaction("fences.apply") as tx:
-        await consent.apply_kept_fences(tx, await keys.fences())
+    opening = await opened(db, keys)
 
     issuer = f"{parts.url}/referral"
     client = httpx.AsyncClient(timeout=KEYS_LIMIT_S)
@@ -91,6 +141,10 @@ async def build(parts: Parts) -> Service:
     app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
     sessions = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
     app.state.visitors, app.state.remembered = vouched.remembering(db, sessions), vouched.remembered(db)
+    # A hand-off that is looked at by itself is no use of the session: phones are shared.
+    app.state.watchers = exchanged_at(
+        client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME, watching=True
+    )
     holder = Holder(keys, settings.country)
     app.state.directory = listed_at(client, issuer)
     app.state.holder, app.state.duty_phone = holder, settings.duty_phone
@@ -103,7 +157,8 @@ async def build(parts: Parts) -> Service:
         bus=parts.bus,
         app=app,
         reads=[REFERRALS.name, ORGANISATIONS.name],
-        events=consumers.handlers_for(holder),
+        events=await passing(db, consumers.handlers_for(holder)),
+        own=restored.own(holder, settings.holder),
         due={
             ERASURE_DUE: partial(handoffs.erasure_overdue, db),
             rules.ENDS: partial(rules.ended, db, holder),
@@ -112,5 +167,5 @@ async def build(parts: Parts) -> Service:
             drafts.OVER: partial(drafts.over, db, keys),
         },
         old=[visits.forget],
-        close_with=[keys.close, client.aclose],
+        close_with=[opening, keys.close, client.aclose],
     )

@@ -11,13 +11,23 @@ CREATE FUNCTION public.due_clear(p_kind text, p_subject uuid) RETURNS void
     delete from due where kind = p_kind and subject = p_subject
 $$;
 
-CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) RETURNS void
+CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text DEFAULT NULL::text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    insert into due (kind, subject, at) values (p_kind, p_subject, p_at)
-    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0
+    insert into due (kind, subject, at, traceparent) values (p_kind, p_subject, p_at, p_traceparent)
+    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0,
+        traceparent = excluded.traceparent
 $$;
+
+CREATE FUNCTION public.keep_waits_for() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.waits_for := case when new.state = 'on-hold' then
+        coalesce(new.waits_for, case when new.offer is null then 'sender' else 'coordinator' end) end;
+    return new;
+end $$;
 
 CREATE FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -39,7 +49,8 @@ CREATE TABLE public.aggregate (
     id uuid NOT NULL,
     sequence bigint NOT NULL,
     CONSTRAINT aggregate_sequence_check CHECK ((sequence > 0))
-);
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.agreement (
     id uuid NOT NULL,
@@ -54,6 +65,10 @@ CREATE TABLE public.agreement (
 );
 
 ALTER TABLE ONLY public.agreement FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.answered (
+    event uuid NOT NULL
+);
 
 CREATE TABLE public.asked (
     handoff uuid NOT NULL,
@@ -218,8 +233,10 @@ CREATE TABLE public.due (
     subject uuid NOT NULL,
     at timestamp with time zone NOT NULL,
     claimed_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    tries integer DEFAULT 0 NOT NULL
-);
+    tries integer DEFAULT 0 NOT NULL,
+    traceparent text
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.entry (
     id uuid NOT NULL,
@@ -290,10 +307,13 @@ CREATE TABLE public.handoff (
     version integer DEFAULT 1 NOT NULL,
     ending boolean DEFAULT false NOT NULL,
     arrival_verified boolean,
+    waits_for text,
     CONSTRAINT ends_with_the_person_there CHECK (((NOT ending) OR (state = ANY (ARRAY['in-progress'::text, 'completed'::text])))),
     CONSTRAINT handoff_code_tries_check CHECK (((code_tries >= 0) AND (code_tries <= 5))),
     CONSTRAINT handoff_places_check CHECK (((places >= 1) AND (places <= 20))),
-    CONSTRAINT handoff_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'received'::text, 'offered'::text, 'accepted'::text, 'ready'::text, 'in-progress'::text, 'completed'::text, 'unroutable'::text, 'on-hold'::text, 'missing'::text, 'cancelled'::text])))
+    CONSTRAINT handoff_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'received'::text, 'offered'::text, 'accepted'::text, 'ready'::text, 'in-progress'::text, 'completed'::text, 'unroutable'::text, 'on-hold'::text, 'missing'::text, 'cancelled'::text]))),
+    CONSTRAINT handoff_waits_for_check CHECK ((waits_for = ANY (ARRAY['sender'::text, 'coordinator'::text]))),
+    CONSTRAINT on_hold_for_somebody CHECK (((state = 'on-hold'::text) = (waits_for IS NOT NULL)))
 );
 
 ALTER TABLE ONLY public.handoff FORCE ROW LEVEL SECURITY;
@@ -325,7 +345,8 @@ CREATE TABLE public.last (
     aggregate uuid NOT NULL,
     epoch integer NOT NULL,
     sequence bigint NOT NULL
-);
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.life (
     single boolean DEFAULT true NOT NULL,
@@ -343,6 +364,12 @@ CREATE TABLE public.looked (
 );
 
 ALTER TABLE ONLY public.looked FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.marked (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL
+);
 
 CREATE TABLE public.need_to_know (
     id uuid NOT NULL,
@@ -372,7 +399,8 @@ CREATE TABLE public.outbox (
     correlationid uuid NOT NULL,
     causationid uuid,
     traceparent text
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='50000', autovacuum_vacuum_cost_delay='0');
 
 ALTER TABLE public.outbox ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.outbox_number_seq
@@ -442,8 +470,18 @@ CREATE TABLE public."position" (
     partition integer NOT NULL,
     next bigint DEFAULT 0 NOT NULL,
     last_id uuid,
+    life integer DEFAULT 0 NOT NULL,
+    CONSTRAINT position_life_check CHECK ((life >= 0)),
     CONSTRAINT position_next_check CHECK ((next >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
+
+CREATE TABLE public.restored (
+    handoff uuid NOT NULL,
+    at timestamp with time zone NOT NULL
 );
+
+ALTER TABLE ONLY public.restored FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.said (
     number bigint NOT NULL,
@@ -461,7 +499,8 @@ CREATE TABLE public.said (
     partition integer NOT NULL,
     "offset" bigint NOT NULL,
     said_at timestamp with time zone DEFAULT now() NOT NULL
-);
+)
+WITH (autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000');
 
 CREATE TABLE public.screening (
     id uuid NOT NULL,
@@ -541,6 +580,9 @@ ALTER TABLE ONLY public.aggregate
 ALTER TABLE ONLY public.agreement
     ADD CONSTRAINT agreement_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.answered
+    ADD CONSTRAINT answered_pkey PRIMARY KEY (event);
+
 ALTER TABLE ONLY public.asked
     ADD CONSTRAINT asked_pkey PRIMARY KEY (handoff, organisation);
 
@@ -604,6 +646,9 @@ ALTER TABLE ONLY public.life
 ALTER TABLE ONLY public.looked
     ADD CONSTRAINT looked_pkey PRIMARY KEY (person, handoff);
 
+ALTER TABLE ONLY public.marked
+    ADD CONSTRAINT marked_pkey PRIMARY KEY (topic, partition);
+
 ALTER TABLE ONLY public.need_to_know
     ADD CONSTRAINT need_to_know_pkey PRIMARY KEY (id);
 
@@ -627,6 +672,9 @@ ALTER TABLE ONLY public.parked
 
 ALTER TABLE ONLY public."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (topic, partition);
+
+ALTER TABLE ONLY public.restored
+    ADD CONSTRAINT restored_pkey PRIMARY KEY (handoff);
 
 ALTER TABLE ONLY public.said
     ADD CONSTRAINT said_aggregateid_epoch_sequence_key UNIQUE (aggregateid, epoch, sequence);
@@ -692,7 +740,11 @@ CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.
 
 CREATE INDEX parked_source_aggregate_number_idx ON public.parked USING btree (source, aggregate, number);
 
+CREATE INDEX said_aggregatetype_partition_offset_idx ON public.said USING btree (aggregatetype, partition, "offset");
+
 CREATE INDEX screening_finding_screening_number_idx ON public.screening_finding USING btree (screening, number);
+
+CREATE TRIGGER keeps_waits_for BEFORE INSERT OR UPDATE OF state, waits_for ON public.handoff FOR EACH ROW EXECUTE FUNCTION public.keep_waits_for();
 
 ALTER TABLE ONLY public.asked
     ADD CONSTRAINT asked_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
@@ -735,6 +787,9 @@ ALTER TABLE ONLY public.packet
 
 ALTER TABLE ONLY public.packet_session
     ADD CONSTRAINT packet_session_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.restored
+    ADD CONSTRAINT restored_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
 ALTER TABLE ONLY public.screening_finding
     ADD CONSTRAINT screening_finding_screening_fkey FOREIGN KEY (screening) REFERENCES public.screening(id);
@@ -831,6 +886,8 @@ CREATE POLICY readable ON public.corridor FOR SELECT TO spean_api USING ((public
 
 CREATE POLICY readable ON public.need_to_know FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
 
+ALTER TABLE public.restored ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.screening ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.screening_finding ENABLE ROW LEVEL SECURITY;
@@ -871,6 +928,8 @@ CREATE POLICY service ON public.packet TO spean_worker USING (true) WITH CHECK (
 
 CREATE POLICY service ON public.packet_session TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.restored TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.screening TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.screening_finding TO spean_worker USING (true) WITH CHECK (true);
@@ -901,9 +960,11 @@ REVOKE ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) FROM PUBLIC
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_api;
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_worker;
 
-REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_api;
-GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_worker;
+REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_api;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_worker;
+
+REVOKE ALL ON FUNCTION public.keep_waits_for() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_api;
@@ -913,6 +974,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.agreement TO spean_worker;
 GRANT SELECT ON TABLE public.agreement TO spean_api;
+
+GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.asked TO spean_worker;
 GRANT SELECT ON TABLE public.asked TO spean_api;
@@ -997,6 +1060,8 @@ GRANT UPDATE(version) ON TABLE public.handoff TO spean_api;
 
 GRANT UPDATE(ending) ON TABLE public.handoff TO spean_api;
 
+GRANT UPDATE(waits_for) ON TABLE public.handoff TO spean_api;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.handoff_member TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.handoff_member TO spean_api;
 
@@ -1013,6 +1078,8 @@ GRANT SELECT,INSERT ON TABLE public.looked TO spean_api;
 GRANT UPDATE(seen) ON TABLE public.looked TO spean_api;
 
 GRANT UPDATE(at) ON TABLE public.looked TO spean_api;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.marked TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.need_to_know TO spean_worker;
 GRANT SELECT ON TABLE public.need_to_know TO spean_api;
@@ -1041,6 +1108,8 @@ GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_worker;
 GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public."position" TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.restored TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.said TO spean_worker;
 

@@ -5,10 +5,10 @@ A stop is never blocked. What is remembered opens nothing: pages that show or sh
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import timedelta
 
+from spean.crypto import opener_digest
 from spean.db import Database, Tx
 from spean.web.visitor import FindVisitor, Visitor, claims_of, visitor_in
 
@@ -23,11 +23,13 @@ def remembering(db: Database, find: FindVisitor) -> FindVisitor:
 
     async def found(value: str) -> Visitor | None:
         visitor = await find(value)
+        if (digest := opener_digest(value)) is None:
+            return visitor
         async with db.transaction("visitor.vouched") as tx:
             if visitor is None:
-                await forget(tx, _digest(value))
+                await forget(tx, digest)
             else:
-                await keep(tx, _digest(value), visitor)
+                await keep(tx, digest, visitor)
         return visitor
 
     return found
@@ -37,22 +39,23 @@ def remembered(db: Database) -> FindVisitor:
     """Whom the issuer vouched for in the last hours; None for anybody else."""
 
     async def find(value: str) -> Visitor | None:
+        if (digest := opener_digest(value)) is None:
+            return None
         async with db.transaction("visitor.remembered") as tx:
-            claims = await kept(tx, _digest(value))
+            claims = await kept(tx, digest)
         return None if claims is None else visitor_in(json.loads(claims))
 
     return find
 
 
-def _digest(value: str) -> bytes:
-    return hashlib.sha256(value.encode()).digest()
-
-
 async def keep(tx: Tx, digest: bytes, visitor: Visitor) -> None:
+    """Only reads where it was kept lately (a conflict would lock the row): every page comes by here."""
     await tx.conn.execute(
         """
-        insert into vouched (digest, claims, at) values ($1, $2, $3)
-        on conflict (digest) do update set claims = excluded.claims, at = excluded.at where vouched.at < $3 - $4::interval
+        insert into vouched (digest, claims, at)
+        select $1, $2::jsonb, $3::timestamptz
+        where not exists (select 1 from vouched where digest = $1 and at >= $3 - $4::interval)
+        on conflict (digest) do update set claims = excluded.claims, at = excluded.at
         """,
         digest, json.dumps(claims_of(visitor)), tx.now, _AGAIN,
     )  # fmt: skip

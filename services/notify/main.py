@@ -10,8 +10,9 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI
 
+from schemas import versions
 from schemas.registry import DELIVERIES, HANDOFF, ORGANISATIONS, PLACES, REFERRALS
-from services.notify import consumers
+from services.notify import consumers, restored
 from services.notify.dashboards import api as dashboards_api
 from services.notify.dashboards import handlers as dashboards
 from services.notify.dashboards import pages as dashboards_pages
@@ -25,6 +26,7 @@ from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
 from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
+from spean.rejoin import passing
 from spean.service import Parts, Service
 from spean.web.live import Hub
 from spean.web.pages import with_pages
@@ -45,6 +47,7 @@ def api() -> FastAPI:
 
 async def build(parts: Parts) -> Service:
     db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
+    db.held_back = versions.held_back(parts.settings.say_as)
     issuer = f"{parts.url}/referral"
     client = httpx.AsyncClient(timeout=KEYS_LIMIT_S)
 
@@ -70,9 +73,11 @@ async def build(parts: Parts) -> Service:
             *(HANDOFF.named(holder) for holder in parts.holders),
             *(topic.name for topic in (REFERRALS, PLACES, ORGANISATIONS, DELIVERIES)),
         ],
-        events=consumers.HANDLERS,
+        events=await passing(db, consumers.HANDLERS),
+        own=restored.own(),
         due={deliveries.SEND: partial(deliveries.deliver, db, mail)},
         old=[dashboards.forget_old],
+        shows=[deliveries.waiting],
         close_with=[client.aclose],
     )
 

@@ -11,12 +11,13 @@ CREATE FUNCTION public.due_clear(p_kind text, p_subject uuid) RETURNS void
     delete from due where kind = p_kind and subject = p_subject
 $$;
 
-CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) RETURNS void
+CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text DEFAULT NULL::text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    insert into due (kind, subject, at) values (p_kind, p_subject, p_at)
-    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0
+    insert into due (kind, subject, at, traceparent) values (p_kind, p_subject, p_at, p_traceparent)
+    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0,
+        traceparent = excluded.traceparent
 $$;
 
 CREATE FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) RETURNS bigint
@@ -49,6 +50,11 @@ CREATE TABLE public.aggregate (
     id uuid NOT NULL,
     sequence bigint NOT NULL,
     CONSTRAINT aggregate_sequence_check CHECK ((sequence > 0))
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.answered (
+    event uuid NOT NULL
 );
 
 CREATE TABLE public.capacity_view (
@@ -108,8 +114,10 @@ CREATE TABLE public.due (
     subject uuid NOT NULL,
     at timestamp with time zone NOT NULL,
     claimed_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    tries integer DEFAULT 0 NOT NULL
-);
+    tries integer DEFAULT 0 NOT NULL,
+    traceparent text
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.erasure_view (
     offer uuid NOT NULL,
@@ -138,13 +146,20 @@ CREATE TABLE public.last (
     aggregate uuid NOT NULL,
     epoch integer NOT NULL,
     sequence bigint NOT NULL
-);
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.life (
     single boolean DEFAULT true NOT NULL,
     epoch integer DEFAULT 1 NOT NULL,
     CONSTRAINT life_epoch_check CHECK ((epoch > 0)),
     CONSTRAINT life_single_check CHECK (single)
+);
+
+CREATE TABLE public.marked (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL
 );
 
 CREATE TABLE public.organisation (
@@ -166,7 +181,8 @@ CREATE TABLE public.outbox (
     correlationid uuid NOT NULL,
     causationid uuid,
     traceparent text
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='50000', autovacuum_vacuum_cost_delay='0');
 
 ALTER TABLE public.outbox ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.outbox_number_seq
@@ -207,8 +223,11 @@ CREATE TABLE public."position" (
     partition integer NOT NULL,
     next bigint DEFAULT 0 NOT NULL,
     last_id uuid,
+    life integer DEFAULT 0 NOT NULL,
+    CONSTRAINT position_life_check CHECK ((life >= 0)),
     CONSTRAINT position_next_check CHECK ((next >= 0))
-);
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
 CREATE TABLE public.referral_view (
     id uuid NOT NULL,
@@ -249,7 +268,8 @@ CREATE TABLE public.said (
     partition integer NOT NULL,
     "offset" bigint NOT NULL,
     said_at timestamp with time zone DEFAULT now() NOT NULL
-);
+)
+WITH (autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000');
 
 CREATE TABLE public.suspended (
     organisation uuid NOT NULL,
@@ -283,6 +303,9 @@ ALTER TABLE ONLY public.address
 ALTER TABLE ONLY public.aggregate
     ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.answered
+    ADD CONSTRAINT answered_pkey PRIMARY KEY (event);
+
 ALTER TABLE ONLY public.capacity_view
     ADD CONSTRAINT capacity_view_pkey PRIMARY KEY (place);
 
@@ -309,6 +332,9 @@ ALTER TABLE ONLY public.last
 
 ALTER TABLE ONLY public.life
     ADD CONSTRAINT life_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY public.marked
+    ADD CONSTRAINT marked_pkey PRIMARY KEY (topic, partition);
 
 ALTER TABLE ONLY public.organisation
     ADD CONSTRAINT organisation_pkey PRIMARY KEY (id);
@@ -371,6 +397,8 @@ CREATE INDEX referral_view_coordinator_requested_at_idx ON public.referral_view 
 CREATE INDEX referral_view_coordinator_state_idx ON public.referral_view USING btree (coordinator, state);
 
 CREATE INDEX referral_view_network_idx ON public.referral_view USING btree (network);
+
+CREATE INDEX said_aggregatetype_partition_offset_idx ON public.said USING btree (aggregatetype, partition, "offset");
 
 CREATE INDEX tail_at_idx ON public.tail USING btree (at);
 
@@ -448,9 +476,9 @@ REVOKE ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) FROM PUBLIC
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_api;
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_worker;
 
-REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_api;
-GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_worker;
+REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_api;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_worker;
 
 REVOKE ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_api;
@@ -460,6 +488,8 @@ GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.address TO spean_work
 GRANT SELECT,INSERT,UPDATE ON TABLE public.address TO spean_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.capacity_view TO spean_worker;
 GRANT SELECT ON TABLE public.capacity_view TO spean_api;
@@ -482,6 +512,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.marked TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,TRUNCATE ON TABLE public.organisation TO spean_worker;
 

@@ -40,6 +40,12 @@ async def released(tx: Tx, event: Event) -> None:
     await handlers.release(tx, event.subject, _holder(event), data.offer)
 
 
+async def refused(tx: Tx, event: Event) -> None:
+    data = event.data()
+    assert isinstance(data, e.PacketRefusedV1)  # noqa: S101 (as above)
+    await handlers.lose_packet(tx, event.subject, _holder(event), data.offer)
+
+
 def _holder(event: Event) -> str:
     """The holder whose topic this is; the consumer has made sure that it wrote the event."""
     return event.source.rpartition("/")[2]
@@ -51,4 +57,5 @@ HANDLERS: Mapping[str, Handler] = {
     "org.spean.handoff.reopened.v1": reopened,
     "org.spean.disclosure.stopped.v1": stopped,
     "org.spean.packet.released.v1": released,
+    "org.spean.packet.refused.v1": refused,
 }

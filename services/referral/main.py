@@ -11,8 +11,9 @@ from uuid import UUID
 from fastapi import FastAPI
 
 from schemas import questions as q
+from schemas import versions
 from schemas.registry import HANDOFF
-from services.referral import consumers
+from services.referral import consumers, restored
 from services.referral.admin import pages as admin_pages
 from services.referral.escalations import api as escalations_api
 from services.referral.escalations import pages as escalations_pages
@@ -38,6 +39,7 @@ from spean.crypto import signing_key
 from spean.db import Database
 from spean.http import Door, make_app
 from spean.provision import service_dsns
+from spean.rejoin import passing
 from spean.service import Parts, Service
 from spean.web.live import Hub, Rising
 from spean.web.pages import with_pages
@@ -62,6 +64,7 @@ def api() -> FastAPI:
 
 async def build(parts: Parts) -> Service:
     db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
+    db.held_back = versions.held_back(parts.settings.say_as)
     issuer = f"{parts.url}/{NAME}"
     signer = Signer(signing_key(parts.settings.keys / NAME / "signing.jwk"), issuer)
     holders = Holders(parts.holders, signer)
@@ -91,7 +94,8 @@ async def build(parts: Parts) -> Service:
         bus=parts.bus,
         app=app,
         reads=[HANDOFF.named(holder) for holder in parts.holders],
-        events=consumers.HANDLERS,
+        events=await passing(db, consumers.HANDLERS),
+        own=restored.own(),
         due={store.WAKE: partial(handlers.wake, db, ask), store.DEADLINE: partial(handlers.pass_deadline, db)},
         close_with=[holders.close],
     )

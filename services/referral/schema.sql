@@ -11,12 +11,13 @@ CREATE FUNCTION public.due_clear(p_kind text, p_subject uuid) RETURNS void
     delete from due where kind = p_kind and subject = p_subject
 $$;
 
-CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) RETURNS void
+CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text DEFAULT NULL::text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    insert into due (kind, subject, at) values (p_kind, p_subject, p_at)
-    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0
+    insert into due (kind, subject, at, traceparent) values (p_kind, p_subject, p_at, p_traceparent)
+    on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0,
+        traceparent = excluded.traceparent
 $$;
 
 CREATE FUNCTION public.refuse_unless_listed() RETURNS trigger
@@ -49,6 +50,11 @@ CREATE TABLE public.aggregate (
     id uuid NOT NULL,
     sequence bigint NOT NULL,
     CONSTRAINT aggregate_sequence_check CHECK ((sequence > 0))
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.answered (
+    event uuid NOT NULL
 );
 
 CREATE TABLE public.authenticator (
@@ -139,8 +145,10 @@ CREATE TABLE public.due (
     subject uuid NOT NULL,
     at timestamp with time zone NOT NULL,
     claimed_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    tries integer DEFAULT 0 NOT NULL
-);
+    tries integer DEFAULT 0 NOT NULL,
+    traceparent text
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.hold (
     offer uuid NOT NULL,
@@ -174,7 +182,8 @@ CREATE TABLE public.last (
     aggregate uuid NOT NULL,
     epoch integer NOT NULL,
     sequence bigint NOT NULL
-);
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE public.life (
     single boolean DEFAULT true NOT NULL,
@@ -196,6 +205,12 @@ CREATE TABLE public.link (
 );
 
 ALTER TABLE ONLY public.link FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.marked (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL
+);
 
 CREATE TABLE public.member (
     network uuid NOT NULL,
@@ -269,7 +284,8 @@ CREATE TABLE public.outbox (
     correlationid uuid NOT NULL,
     causationid uuid,
     traceparent text
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='50000', autovacuum_vacuum_cost_delay='0');
 
 ALTER TABLE public.outbox ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.outbox_number_seq
@@ -396,8 +412,11 @@ CREATE TABLE public."position" (
     partition integer NOT NULL,
     next bigint DEFAULT 0 NOT NULL,
     last_id uuid,
+    life integer DEFAULT 0 NOT NULL,
+    CONSTRAINT position_life_check CHECK ((life >= 0)),
     CONSTRAINT position_next_check CHECK ((next >= 0))
-);
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
 CREATE TABLE public.recovery (
     id uuid NOT NULL,
@@ -455,7 +474,7 @@ CREATE TABLE public.referral (
     CONSTRAINT no_offer_where_there_is_none CHECK (((state <> ALL (ARRAY['requested'::text, 'unroutable'::text, 'cancelled'::text])) OR (offer IS NULL))),
     CONSTRAINT nobody_arrives_before CHECK (((arrived_at IS NULL) OR (state = ANY (ARRAY['in-progress'::text, 'completed'::text])))),
     CONSTRAINT offer_where_there_must_be_one CHECK (((state <> ALL (ARRAY['offered'::text, 'accepted'::text, 'ready'::text, 'missing'::text, 'in-progress'::text, 'completed'::text])) OR (offer IS NOT NULL))),
-    CONSTRAINT referral_escalated_check CHECK ((escalated = ANY (ARRAY['no-candidate'::text, 'deadline-passed'::text, 'not-ready'::text, 'not-arrived'::text, 'sharing-stopped'::text, 'organisation-suspended'::text, 'no-outcome'::text, 'arrival-unverified'::text]))),
+    CONSTRAINT referral_escalated_check CHECK ((escalated = ANY (ARRAY['no-candidate'::text, 'deadline-passed'::text, 'not-ready'::text, 'not-arrived'::text, 'sharing-stopped'::text, 'organisation-suspended'::text, 'no-outcome'::text, 'arrival-unverified'::text, 'restored'::text]))),
     CONSTRAINT referral_places_check CHECK (((places >= 1) AND (places <= 100))),
     CONSTRAINT referral_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'offered'::text, 'accepted'::text, 'ready'::text, 'in-progress'::text, 'completed'::text, 'unroutable'::text, 'on-hold'::text, 'missing'::text, 'cancelled'::text]))),
     CONSTRAINT referral_urgency_check CHECK ((urgency = ANY (ARRAY['immediate'::text, 'emergency'::text, 'urgent'::text, 'normal'::text]))),
@@ -483,7 +502,8 @@ CREATE TABLE public.said (
     partition integer NOT NULL,
     "offset" bigint NOT NULL,
     said_at timestamp with time zone DEFAULT now() NOT NULL
-);
+)
+WITH (autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000');
 
 CREATE TABLE public.session (
     digest bytea NOT NULL,
@@ -547,6 +567,9 @@ ALTER TABLE ONLY public.used_assertion FORCE ROW LEVEL SECURITY;
 ALTER TABLE ONLY public.aggregate
     ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.answered
+    ADD CONSTRAINT answered_pkey PRIMARY KEY (event);
+
 ALTER TABLE ONLY public.authenticator
     ADD CONSTRAINT authenticator_pkey PRIMARY KEY (person);
 
@@ -582,6 +605,9 @@ ALTER TABLE ONLY public.link
 
 ALTER TABLE ONLY public.link
     ADD CONSTRAINT link_pkey PRIMARY KEY (person, kind);
+
+ALTER TABLE ONLY public.marked
+    ADD CONSTRAINT marked_pkey PRIMARY KEY (topic, partition);
 
 ALTER TABLE ONLY public.member
     ADD CONSTRAINT member_pkey PRIMARY KEY (network, organisation);
@@ -703,6 +729,8 @@ CREATE INDEX place_organisation_idx ON public.place USING btree (organisation);
 CREATE INDEX referral_coordinator_state_idx ON public.referral USING btree (coordinator, state) WHERE (escalated IS NOT NULL);
 
 CREATE INDEX referral_sender_requested_at_idx ON public.referral USING btree (sender, requested_at);
+
+CREATE INDEX said_aggregatetype_partition_offset_idx ON public.said USING btree (aggregatetype, partition, "offset");
 
 CREATE INDEX session_ends_at_idx ON public.session USING btree (ends_at);
 
@@ -946,15 +974,17 @@ REVOKE ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) FROM PUBLIC
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_api;
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_worker;
 
-REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_api;
-GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone) TO spean_worker;
+REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_api;
+GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_worker;
 
 REVOKE ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_api;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.authenticator TO spean_worker;
 
@@ -983,6 +1013,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.link TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.marked TO spean_worker;
 
 GRANT SELECT ON TABLE public.member TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.member TO spean_worker;

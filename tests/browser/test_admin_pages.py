@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
@@ -103,13 +104,12 @@ async def test_it_is_found_by_a_part_of_its_name_however_it_is_typed(administrat
     mark = uuid4().hex[:8]
     await register(administrator, name=f"ផ្ទះ\u200bសុវត្ថិភាព {mark}")
     await register(administrator, name=f"Élan House {mark}")
-    page = await administrator.get(f"{ADMIN}/organisations")
     for typed, found in ((f"ផ្ទះសុវត្ថិភាព {mark}", 1), (f"E\u0301LAN {mark}", 1), (mark, 2), (f"{mark} nowhere", 0)):
-        page = await administrator.send(page.form("/organisations"), name=typed)
+        page = await administrator.get(f"{ADMIN}/organisations?{urlencode({'q': typed})}")
         assert page.status == 200
-        assert page.html.count(mark) - len(page.form("/organisations").get("name")[0].split(mark)) + 1 == found, typed
-        assert "?" not in page.url, "what was typed is in no address"
-    page = await administrator.send(page.form("/organisations"), name=mark, state="suspended")
+        assert page.form("/organisations").get("q") == [typed]
+        assert len([name for name in page.links if mark in name]) == found, typed
+    page = await administrator.get(f"{ADMIN}/organisations?{urlencode({'q': mark, 'state': 'suspended'})}")
     assert "None fits" in page.text
 
 

@@ -140,6 +140,12 @@ async def test_dots_are_drawn_only_where_counting_them_says_nothing_more(world: 
         assert Shown(shown, Words("en")).answers.count('"chart-dot"') == 10
 
 
+async def test_an_acceptance_that_was_never_read_breaks_nothing(world: World) -> None:
+    """Its event lies among the dead letters; what followed was read."""
+    await _referrals(world, 6, 3, answered_at=None)
+    assert [one.minutes for one in (await _figures(world)).accepted] == [20] * 6
+
+
 async def _figures(world: World) -> Figures:
     today = Words("en").local(datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0)
     return await read(world.made.services["notify"].db, UUID(world.coordinator.id), today)

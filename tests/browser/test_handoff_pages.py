@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -244,6 +245,8 @@ async def test_who_may_not_know_of_an_arrival_is_not_told_by_a_mark(world: World
                 return bool(await tx.conn.fetchval("select state = 'in-progress' from handoff where id = $1", handoff))
 
         await eventually(arrived)
+        still = await sender.get(f"{LIST}/{handoff}/now?mark={mark_in(before)}")
+        assert still.status == 204, "nor by a page that moves"
         after = await sender.get(LIST)
         assert "changed since you looked" not in after.text
         assert "answered" in after.text
@@ -361,6 +364,36 @@ async def test_one_hand_off_says_what_happened_and_who_was_told_what(world: Worl
         assert "Lotus House" in told.text
         assert "Needs" in told.text
         assert "To ask whether they can help" in told.text
+
+
+async def test_what_moves_is_sent_only_where_it_says_something_else(world: World) -> None:
+    house = await world.house("Moving house")
+    handoff = await world.handoff(await world.ready_person())
+    offer = (await world.offer(house))["id"]
+    await world.state(handoff, "offered")
+    async with walker(world, world.sender, StaffRole.SENDER) as sender:
+        page = await sender.get(f"{LIST}/{handoff}")
+        again = f"{LIST}/{handoff}/now?mark={mark_in(page)}"
+        assert (await sender.get(again)).status == 204
+        await house.partner.post(f"/referral/offers/{offer}/accept", {})
+
+        async def moved() -> Screen | None:
+            part = await sender.get(again)
+            return part if part.status == 200 else None
+
+        part = await eventually(moved)
+        assert part is not None
+        assert ("<html" in part.html, "What happened" in part.headings) == (False, True)
+        assert mark_in(part) != mark_in(page)
+    async with walker(world, None) as stranger:
+        assert (await stranger.get(again)).path == "/referral/pages/sign-in"
+
+
+def mark_in(screen: Screen) -> str:
+    """What a page says that moves by itself."""
+    found = re.search(r'id="mark" name="mark" value="([0-9a-f]{64})"', screen.html)
+    assert found is not None
+    return found.group(1)
 
 
 async def test_who_is_not_to_be_known_is_not_named(world: World) -> None:

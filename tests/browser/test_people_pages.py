@@ -41,6 +41,26 @@ async def test_somebody_new_is_registered_and_invited(world: World) -> None:
         assert "Made Up" in page.text, "who did it"
 
 
+async def test_a_second_click_makes_no_other_link(world: World) -> None:
+    new = await hired(world.made, world.sender.id)
+    async with walker(world, world.coordinator, ADMINISTRATOR) as someone:
+        form = (await someone.get(f"{PEOPLE}/{new.id}")).form("/invite")
+        links = [
+            re.findall(r"/pages/set-up/[\w-]{43}", page.text) for page in [await someone.send(form) for _ in range(2)]
+        ]
+        assert (len(links[0]), links[0]) == (1, links[1])
+        page = await someone.get(f"{PEOPLE}/{new.id}")
+        assert page.text.count("a link to set up was made") == 1
+        other = await someone.send(page.form("/invite"))
+        assert links[0][0] not in other.text, "another form, another link"
+        async with walker(world, None) as stranger:
+            assert (await stranger.get(f"/referral{links[0][0]}")).status == 410, "the one before is replaced"
+        # What is sent once more after that is what it was: it opens nothing.
+        assert links[0][0] in (await someone.send(form)).text
+        async with walker(world, None) as stranger:
+            assert (await stranger.get(f"/referral{links[0][0]}")).status == 410
+
+
 async def test_a_second_click_registers_nobody_else(world: World) -> None:
     name = f"twice.{uuid4().hex[:8]}"
     async with walker(world, world.coordinator, ADMINISTRATOR) as someone:

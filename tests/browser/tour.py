@@ -14,6 +14,7 @@ import httpx
 from playwright.async_api import Browser, Page
 
 from schemas.vocabulary import StaffRole
+from services.cli.client import trusted
 from services.intake.consent.answers import FIELDS
 from services.intake.disclosure.pages import COOKIE as PACKET
 from services.referral.people import handlers as people
@@ -71,7 +72,7 @@ class Tour:
 
     @asynccontextmanager
     async def walker(self, who: str) -> AsyncIterator[Walker]:
-        async with httpx.AsyncClient(timeout=15) as client:
+        async with httpx.AsyncClient(timeout=15, verify=trusted()) as client:
             yield Walker(self.world.made, client, {COOKIE: (self.cookies[who], "/")})
 
 
@@ -231,6 +232,7 @@ async def _met_stops(found: Tour) -> None:
     for step in (*FIELDS, "check"):
         found.stop(f"consent-{step}", "sender", f"{consent}/{step}")
     found.stop("entries", "sender", meeting.ENTRIES)
+    found.stop("stop", "sender", "/intake/pages/stop")
     for name, one in (("begun", entry), ("ready", ready), ("stopped", stopped)):
         found.stop(f"person-{name}", "sender", f"{meeting.ENTRIES}/{one}")
     for page in ("correct", "who-gets-what", "stop/sharing", "stop/service"):

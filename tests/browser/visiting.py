@@ -13,9 +13,10 @@ import httpx
 from playwright.async_api import Browser, Page
 
 from schemas.vocabulary import StaffRole
+from services.cli.client import trusted
 from services.cli.installation import Installation
 from services.referral.sessions import handlers as sessions
-from spean.web.pages import LANGUAGE
+from spean.web.cookies import LANGUAGE
 from spean.web.visitor import COOKIE
 from tests.builders import Organisation, World
 from tests.integration import staff
@@ -40,6 +41,7 @@ class Form:
     action: str
     values: list[tuple[str, str]] = field(default_factory=list)
     buttons: list[tuple[str, str, str]] = field(default_factory=list)
+    method: str = "post"
 
     def get(self, name: str) -> list[str]:
         return [value for one, value in self.values if one == name]
@@ -51,6 +53,7 @@ class Screen(HTMLParser):
     def __init__(self, reply: httpx.Response) -> None:
         super().__init__()
         self.status, self.url, self.html = reply.status_code, str(reply.request.url), reply.text
+        self.bytes = reply.num_bytes_downloaded
         self.forms: list[Form] = []
         self.links: dict[str, str] = {}
         self.headings: list[str] = []
@@ -77,6 +80,10 @@ class Screen(HTMLParser):
         """Every address that is linked to, in order."""
         return self._hrefs
 
+    def of(self, action: str) -> dict[str, str]:
+        """What the form with this action would send, where each of its names stands once."""
+        return dict(next(one for one in self.forms if one.action == action).values)
+
     def form(self, ending: str) -> Form:
         """The form that is sent to an address with this end."""
         return next(one for one in self.forms if one.action.partition("?")[0].endswith(ending))
@@ -88,7 +95,7 @@ class Screen(HTMLParser):
             self._open.append(tag)
         match tag:
             case "form":
-                self.forms.append(Form(given.get("action", "")))
+                self.forms.append(Form(given.get("action", ""), method=given.get("method", "get")))
             case "a":
                 self._href, self._within["a"] = given.get("href", ""), []
                 self._hrefs.append(self._href)
@@ -154,7 +161,10 @@ class Walker:
         ]
         pressed = [button] if button[0] else []
         body = urlencode([*kept, *given, *pressed])
-        return await self._follow("POST", urljoin(self.made.url, form.action), body)
+        address = urljoin(self.made.url, form.action)
+        if form.method == "get":
+            return await self._follow("GET", f"{address}?{body}", None)
+        return await self._follow("POST", address, body)
 
     async def click(self, screen: Screen, link: str) -> Screen:
         self.clicks += 1
@@ -184,10 +194,10 @@ class Walker:
 async def walker(world: World, organisation: Organisation | None, *roles: StaffRole,
                  language: str = "en") -> AsyncIterator[Walker]:  # fmt: skip
     """Somebody of this organisation without a browser; None is a stranger."""
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, verify=trusted()) as client:
         found = Walker(world.made, client, language=language)
         if organisation is not None:
-            found.cookies[COOKIE] = (await signed_in(world.made, organisation, *roles), "/")
+            found.cookies[COOKIE] = (await signed_in(world.made, organisation, *roles, language=language), "/")
         yield found
 
 

@@ -24,7 +24,6 @@ from spean.web.charts import (
     dots,
     flow,
     province_map,
-    sparkline,
 )  # fmt: skip
 from spean.web.charts.drawing import TOKEN, plain
 from spean.web.charts.province_map import shapes
@@ -65,14 +64,12 @@ DRAWN = {
         [Stage("requested", 9), Stage("offered", 7, (Ended("unroutable", None),)), Stage("accepted", None), Stage("arrived", 0)],
         KHMER,
     ),
-    "dots-sqrt": lambda: dots("dots", "Time to an answer", ANSWERS, ACROSS, UP, minutes, ["60 answers"]),
-    "dots-log": lambda: dots("dots", "Time to an answer", ANSWERS, ACROSS, UP, minutes, scale="log"),
+    "dots": lambda: dots("dots", "Time to an answer", ANSWERS, ACROSS, UP, minutes, ["60 answers"]),
     "bars": lambda: bars(
         "bars", "Free places",
         [Bar("Phnom Penh", 21), Bar("Banteay Meanchey", None), Bar("Sa Kaeo", 9, "soon"), Bar("Siem Reap", 0)], ENGLISH, 40,
     ),
     "bars-km": lambda: bars("bars", "កន្លែងទំនេរ", [Bar("ភ្នំពេញ", 21), Bar("បន្ទាយមានជ័យ", None)], KHMER),
-    "sparkline": lambda: sparkline("week", "This week", [("Mon", 5), ("Tue", 9), ("Wed", None), ("Thu", 12)], ENGLISH),
     "map": lambda: cambodia({"KH-12": 21, "KH-1": None, "KH-25": 40}, sheet="/static/0/provinces.svg"),
 }  # fmt: skip
 
@@ -165,20 +162,9 @@ def test_any_bars_fit_and_say_each_number(rows, whole):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(names, counts), max_size=40))
-def test_any_sparkline_fits_and_says_each_number(given_counts):
-    drawn = sparkline("s", "Line", given_counts, ENGLISH)
-    fits(drawn)
-    assert spoken(drawn) == ["; ".join(f"{when}: {ENGLISH.of(count)}" for when, count in given_counts)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.builds(Answer, st.floats(0, 24), st.floats(0, 1e6)), max_size=80),
-    st.sampled_from(["sqrt", "log"]),
-)
-def test_any_dots_fit(answers, scale):
-    drawn = dots("d", "Dots", answers, ACROSS, UP, minutes, scale=scale)
+@given(st.lists(st.builds(Answer, st.floats(0, 24), st.floats(0, 1e6)), max_size=80))
+def test_any_dots_fit(answers):
+    drawn = dots("d", "Dots", answers, ACROSS, UP, minutes)
     fits(drawn)
     shown = [one for one in answers if 6 <= one.at <= 15]
     dotted = [one for svg in pictures(drawn) for one in svg.iter(f"{SVG}circle") if one.get("class") == "chart-dot"]
@@ -227,7 +213,6 @@ def test_words_are_escaped():
     drawn = [
         bars(bad, bad, [Bar(bad, 1)], Saying(str, bad)),
         flow("f", bad, [Stage(bad, 1, (Ended(bad, None),)), Stage(bad, None)], Saying(str, bad)),
-        sparkline("s", bad, [(bad, None)], Saying(str, bad)),
         dots("d", bad, ANSWERS, (Tick(6, bad), Tick(9, bad)), (Tick(1, bad),), lambda _: bad, [bad]),
         province_map("m", bad, {"KH-1": 1}, {"KH-1": bad}, (10, 20, 40), ENGLISH, Legend((bad,) * 4, bad, bad), ["KH"], bad),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from schemas import events as e
 from schemas import registry
+from schemas.vocabulary import ReasonFamily, WaitsFor
 from spean.bus import Record
 from spean.event import MAX_HEADERS_BYTES, Event, Malformed, parse
 
@@ -118,3 +119,11 @@ def test_data_of_its_version() -> None:
     offer = UUID(int=7)
     event = replace(EVENT, value=b'{"offer": "%s", "later": 1}' % str(offer).encode())
     assert event.data() == e.PacketReleasedV1(offer=offer)
+
+
+def test_an_older_version_becomes_the_newest_and_stays_the_same_event() -> None:
+    older = replace(EVENT, type="org.spean.referral.held.v1", value=b'{"reason":"closed"}')
+    newest = older.newest()
+    assert newest.data() == e.ReferralHeldV2(reason=ReasonFamily.CLOSED, waits_for=WaitsFor.COORDINATOR)
+    assert replace(newest, type=older.type, value=older.value) == older
+    assert newest.newest() is newest

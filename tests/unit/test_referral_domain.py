@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas import events as e
-from schemas.vocabulary import EscalationReason, ReasonFamily, ServiceGroup, Urgency
+from schemas.vocabulary import EscalationReason, ReasonFamily, ServiceGroup, Urgency, WaitsFor
 from services.referral.referrals import decisions as d
 from services.referral.referrals.decisions import Decision
 from services.referral.referrals.domain import (
@@ -104,7 +104,7 @@ DECIDES: dict[str, tuple[Action, Callable[[Referral, datetime], Decision], tuple
     "completed": (A.COMPLETE, lambda r, now: d.completed(r, OFFER_ID, now), (e.ReferralCompletedV1,)),
     "cancelled": (A.CANCEL, lambda r, now: d.cancelled(r, ReasonFamily.OTHER, now), (e.ReferralCancelledV1,)),
     "reopened": (A.REOPEN, lambda r, now: d.reopened(r, now, anew=True), (e.ReferralReopenedV1,)),
-    "paused": (A.PAUSE, lambda r, now: d.paused(r, ReasonFamily.STOPPED, now), (e.ReferralHeldV1,)),
+    "paused": (A.PAUSE, lambda r, now: d.paused(r, ReasonFamily.STOPPED, now), (e.ReferralHeldV2,)),
     "exhausted": (
         A.EXHAUST,
         lambda r, now: d.exhausted(replace(r, stopped=False), now, refused=True),
@@ -236,7 +236,8 @@ def test_nobody_left_is_the_senders_only_where_the_gate_has_changed(
 ) -> None:
     after = d.exhausted(replace(referral, stopped=stopped), NOW, refused=refused)
     assert after.referral.state is (S.ON_HOLD if refused and stopped else S.UNROUTABLE)
-    assert (e.ReferralHeldV1(reason=ReasonFamily.STOPPED) in after.events) == (refused and stopped)
+    held = e.ReferralHeldV2(reason=ReasonFamily.STOPPED, waits_for=WaitsFor.SENDER)
+    assert (held in after.events) == (refused and stopped)
     _is_whole(after.referral)
     assert after.referral.remind_at is not None, "if the sender does nothing, a coordinator hears of it"
     if refused and stopped and referral.escalated is None:
@@ -267,6 +268,8 @@ def test_a_suspended_house_moves_nobody(state: State, data: st.DataObject) -> No
     assert after.referral.offer == referral.offer, "the place stays held until a person decides"
     assert after.referral.escalated is EscalationReason.ORGANISATION_SUSPENDED
     assert after.referral.state is (S.IN_PROGRESS if state is S.IN_PROGRESS else S.ON_HOLD)
+    if (state, A.PAUSE) in REFERRAL:
+        assert after.events[0] == e.ReferralHeldV2(reason=ReasonFamily.CLOSED, waits_for=WaitsFor.COORDINATOR)
     _is_whole(after.referral)
 
 

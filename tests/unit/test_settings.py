@@ -86,3 +86,18 @@ def test_passwords_are_not_shown() -> None:
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPEAN_PORT", "")
     assert Settings().port == 8420
+
+
+def test_the_databases_password_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("a/b@c \n")
+    made = Settings(postgres="postgresql://me@db:5432/postgres", postgres_password_file=file)
+    assert made.postgres_address == "postgresql://me:a%2Fb%40c@db:5432/postgres"
+    for wrong in (
+        Settings(postgres="postgresql://db", postgres_password_file=file),
+        Settings(postgres=f"postgresql://me:{SECRET}@db", postgres_password_file=file),
+        Settings(postgres="postgresql://me@db", postgres_password_file=tmp_path / "none"),
+    ):
+        with pytest.raises(WrongSettings, match="SPEAN_POSTGRES_PASSWORD_FILE") as told:
+            _ = wrong.postgres_address
+        assert SECRET not in str(told.value)

@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,9 +18,13 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link
 
 from spean import telemetry
+from spean.settings import Settings
 from spean.telemetry import set_up_logs, span, traceparent
+from spean.telemetry.export import Listed, Whose, start
+from spean.telemetry.metrics import NUMBERS
 
 CANARY = "canary-c41d"
 
@@ -148,7 +153,7 @@ class TestSpans:
         with pytest.raises(ValueError, match=CANARY), span("test", count=2):
             raise ValueError(CANARY)
         (done,) = spans.get_finished_spans()
-        assert dict(done.attributes or {}) == {"count": 2, "error_class": "ValueError"}
+        assert dict(done.attributes or {}) == {"messaging.batch.message_count": 2, "error.type": "ValueError"}
         assert not done.events
         assert CANARY not in done.to_json()
 
@@ -164,3 +169,95 @@ class TestSpans:
 
 def test_no_id_of_a_person_is_among_what_is_listed() -> None:
     assert not {"entry", "person", "case", "value", "body", "key", "email"} & telemetry.ALLOWED
+
+
+class TestTheLastGate:
+    def test_whoever_made_it_only_what_is_listed_leaves(self) -> None:
+        """A library that was given our tracer, or a slip of ours past the wrapper."""
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(Listed(exporter)))
+        tracer = provider.get_tracer("another")
+        with tracer.start_as_current_span("first") as first:
+            pass
+        link = Link(first.get_span_context(), {"person": CANARY})
+
+        def goes_wrong() -> None:
+            with tracer.start_as_current_span(f"Canary {CANARY}", links=[link]) as one:
+                one.set_attributes(
+                    {"http.route": "/entries/{entry}", "person": CANARY, "spean.reason": f"said {CANARY}"}
+                )
+                one.add_event(CANARY, {"person": CANARY})
+                raise ValueError(CANARY)
+
+        with pytest.raises(ValueError, match=CANARY):
+            goes_wrong()
+        done = exporter.get_finished_spans()[-1]
+        assert (done.name, dict(done.attributes or {})) == (
+            "unnamed", {"http.route": "/entries/{entry}", "spean.reason": "unfit"},
+        )  # fmt: skip
+        assert (done.status.status_code, done.status.description, done.events) == (trace.StatusCode.ERROR, None, ())
+        assert CANARY not in done.to_json()
+
+
+class TestNumbers:
+    def test_only_those_in_the_table_with_their_own_words(self) -> None:
+        for name, words in (
+            ("spean.people", {}), ("spean.deliveries", {}), ("spean.deliveries", {"outcome": "sent", "topic": "x"}),
+            ("spean.deliveries", {"organisation": uuid4()}),
+        ):  # fmt: skip
+            with pytest.raises(KeyError):
+                telemetry.add(name, **words)
+        telemetry.add("spean.deliveries", outcome="sent")  # nobody looks: nothing happens
+
+    def test_no_word_beside_a_number_names_one_of_many(self) -> None:
+        """An id beside a number would make one series for each, and a trace of whom it is about."""
+        assert {word for number in NUMBERS.values() for word in number.words} <= {
+            "service", "topic", "partition", "method", "route", "status", "pool", "outcome", "rule", "stage", "kind",
+            "state", "holder",
+        }  # fmt: skip
+
+    async def test_as_prometheus_reads_them(self) -> None:
+        begun = start("", 1.0, Whose(["notify"], 'one "host"'), through=True)
+        try:
+            telemetry.add("spean.deliveries", 2, outcome='of "two"')
+            telemetry.record("spean.delivery.age", 0.07, outcome="sent")
+            telemetry.show("spean.outbox.age", 3.5, service="notify")
+            telemetry.show("spean.due.age", 9, service="notify", kind="gone")
+            telemetry.forget(["spean.due.age"], service="notify")
+            lines = begun.text().splitlines()
+        finally:
+            await begun.stop()
+        assert 'spean_deliveries_total{spean_outcome="unfit"} 2' in lines
+        assert "# TYPE spean_delivery_age_seconds histogram" in lines
+        buckets = [line for line in lines if line.startswith('spean_delivery_age_seconds_bucket{le="')]
+        assert [line.partition('le="')[2] for line in buckets[:3]] == [
+            '0.01",spean_outcome="sent"} 0', '0.05",spean_outcome="sent"} 0', '0.1",spean_outcome="sent"} 1',
+        ]  # fmt: skip
+        assert buckets[-1] == 'spean_delivery_age_seconds_bucket{le="+Inf",spean_outcome="sent"} 1'
+        assert 'spean_outbox_age_seconds{spean_service="notify"} 3.5' in lines
+        assert not [line for line in lines if "spean_due_age" in line and not line.startswith("#")]
+        assert (
+            'target_info{service_instance_id="unfit",service_name="spean-notify",service_namespace="spean"} 1' in lines
+        )
+        telemetry.add("spean.deliveries", outcome="sent")  # over again
+
+
+def test_a_line_within_a_trace_says_which(lines: io.StringIO) -> None:
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("here")
+    with tracer.start_as_current_span("here") as one:
+        logging.getLogger("spean.test").info("within")
+    assert only(lines)["trace_id"] == f"{one.get_span_context().trace_id:032x}"
+
+
+@pytest.mark.parametrize(
+    ("said", "on"),
+    [
+        ({}, True), ({"holders": {"main": "https://a.example"}}, True),
+        ({"holders": {"main": "https://a.example", "other": "https://b.example"}}, False),
+        ({"holders": {"other": "https://b.example"}}, False), ({"one_operator": False}, False),
+        ({"holders": {"other": "https://b.example"}, "one_operator": True}, True),
+    ],
+)  # fmt: skip
+def test_a_trace_goes_on_where_there_is_one_holder_or_one_organisation(said: dict[str, Any], *, on: bool) -> None:
+    assert Settings(**said).traces_go_on is on

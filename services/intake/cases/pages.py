@@ -28,11 +28,11 @@ from services.intake.handoffs.api import HandoffView
 from spean.db import Tx
 from spean.http import Reply, View
 from spean.problem import Refusal
+from spean.web import lists
 from spean.web.forms import Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 ENTRIES = "/intake/pages/entries"
-_LIST_MOST = 50
 router = page_router("entries' pages")
 Sender = Annotated[At, Depends(at_with(SCOPE))]
 SenderSent = Annotated[Sent, Depends(sent_with(SCOPE))]
@@ -61,7 +61,10 @@ class Met(View):
 
 
 class MetList(View):
+    """`after`: where the next page goes on."""
+
     entries: tuple[Met, ...]
+    after: UUID | None
 
 
 class PersonPage(View):
@@ -75,15 +78,17 @@ class PersonPage(View):
 
 
 @router.get("/entries")
-async def met(request: Request, at: Sender) -> Response:
+async def met(request: Request, at: Sender, after: UUID | None = None) -> Response:
     """Whom this organisation met, the latest first; a screened group has a list of its own."""
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        rows = await store.latest(tx, _LIST_MOST)
+        found = await store.latest(tx, lists.MOST + 1, after)
+        rows = found[: lists.MOST]
         opened = await store.open_all(tx, holder.keys, [row.id for row in rows])
         people = ((row, opened.get(row.id)) for row in rows)
-        return Reply(MetList(entries=tuple(_met(row, found.fields if found else None) for row, found in people)))
+        entries = tuple(_met(row, one.fields if one else None) for row, one in people)
+        return Reply(MetList(entries=entries, after=rows[-1].id if len(found) > len(rows) else None))
 
     return at.gated("page.entries", work, "intake/cases/list.html")
 

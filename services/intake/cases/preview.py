@@ -29,12 +29,15 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.rules import store as rules
 from spean.db import Tx
 from spean.http import Body, Reply, View
-from spean.web import forms
+from spean.names import fits, place_of
+from spean.web import forms, lists
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 router = page_router("entries' pages")
 _TEMPLATE = "intake/cases/preview.html"
+# Of those alike: who wants to know of another searches for its name.
+_NAMES_MOST = 20
 Verdicts = Mapping[str, Rule]
 
 
@@ -51,9 +54,10 @@ class Refused(View):
 
 class Alike(View):
     """Organisations that would get the same. `offer`: as soon as they are asked, if they may be (`askable`); `packet`: once
-    they have accepted. What is allowed and not written yet is in neither."""
+    they have accepted. What is allowed and not written yet is in neither. `more`: how many there are beside those named."""
 
     names: tuple[str, ...]
+    more: int
     askable: bool
     offer: tuple[str, ...]
     packet: tuple[str, ...]
@@ -61,7 +65,10 @@ class Alike(View):
 
 
 class Preview(View):
+    """`every`: how many organisations there are."""
+
     alike: tuple[Alike, ...]
+    every: int
 
 
 @router.get("/entries/{entry}/who-gets-what")
@@ -80,6 +87,7 @@ async def show(request: Request, entry: UUID, sent: Annotated[Sent, Depends(sent
     except Incomplete as error:
         return sent.again(_TEMPLATE, error, **_shown(entry, sent.form), body=None, directory=None)
     directory = await network.directory(request)
+    typed = sent.form.one("q")[: lists.TYPED_MOST]
     listed = [one for one in directory.organisations.values() if one.id != sent.who.org]
 
     async def work(tx: Tx) -> Reply:
@@ -92,7 +100,9 @@ async def show(request: Request, entry: UUID, sent: Annotated[Sent, Depends(sent
         )
         sender = _Sender(sent.who.org, sorted(sent.who.networks), kind, holder.country, tx.now)
         verdicts = {one.organisation: sender.would_tell(one, person, standing) for one in facts}
-        return Reply(Preview(alike=tuple(_alike(verdicts, {one.id: one.name for one in listed}, fields))))
+        names = {one.id: one.name for one in listed if fits(typed, one.name)}
+        told = {id_: verdict for id_, verdict in verdicts.items() if id_ in names}
+        return Reply(Preview(alike=tuple(_alike(told, names, fields)), every=len(listed)))
 
     return sent.gated("page.preview", work, _TEMPLATE, **_shown(entry, sent.form), directory=directory)
 
@@ -136,12 +146,13 @@ def _alike(verdicts: Mapping[UUID, tuple[Verdicts, Verdicts]], names: Mapping[UU
     found: list[Alike] = []
     for ids in same.values():
         offer, packet = verdicts[ids[0]]
+        called = tuple(sorted((names[one] for one in ids), key=place_of))
         reasons: dict[Rule, list[str]] = defaultdict(list)
         for field in PACKET_FIELDS:
             if packet.get(field, Rule.NEED_TO_KNOW) is not Rule.ALLOWED:
                 reasons[packet.get(field, Rule.NEED_TO_KNOW)].append(field)
         found.append(Alike(
-            names=tuple(sorted(names[one] for one in ids)), askable=offer.get("needs") is Rule.ALLOWED,
+            names=called[:_NAMES_MOST], more=len(called[_NAMES_MOST:]), askable=offer.get("needs") is Rule.ALLOWED,
             offer=_told(OFFER_FIELDS, offer, written), packet=_told(PACKET_FIELDS, packet, written),
             refused=tuple(Refused(rule=rule, fields=tuple(fields)) for rule, fields in reasons.items()),
         ))  # fmt: skip

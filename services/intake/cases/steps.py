@@ -11,7 +11,7 @@ from fastapi import Depends, Request, Response
 
 from schemas.vocabulary import AgeBand, Need, OrganisationType, Sex
 from services.intake.cases import api
-from services.intake.cases.api import SCOPE, EntryBody, EntryCreated
+from services.intake.cases.api import SCOPE, EntryBody
 from services.intake.cases.domain import PersonFields
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
@@ -25,7 +25,7 @@ from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Form, Incomplete
 from spean.web.labels import CHANNELS
-from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web.pages import At, Sent, at_with, id_in, page_router, sent_with
 from spean.web.words import ZONES, Words
 
 DRAFTS = "/intake/pages/drafts"
@@ -161,7 +161,7 @@ async def save(request: Request, draft: UUID, sent: SenderSent) -> Response:
         if refusal.code != "version":
             raise
         return await _check(request, sent, draft, changed=True, status=412)
-    return sent.see(f"/intake/pages/entries/{EntryCreated.model_validate_json(bytes(made.body)).id}", done="entered")
+    return sent.see(f"/intake/pages/entries/{id_in(made)}", done="entered")
 
 
 @router.get("/drafts/{draft}/{step}")

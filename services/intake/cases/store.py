@@ -56,11 +56,11 @@ def _opened(key: bytes, entry: Entry) -> PersonFields:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A person's fields as of a version of the entry, and the key that opens what else is sealed for them."""
+    """An entry with its person's fields, and the key that opens what else is sealed for them."""
 
     key: bytes
     fields: PersonFields
-    version: int
+    entry: Entry
 
 
 async def open_all(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, Opened]:
@@ -71,7 +71,7 @@ async def open_all(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, 
     found: dict[UUID, Opened] = {}
     for entry in (_entry(row) for row in rows if row["id"] in known):
         try:
-            found[entry.id] = Opened(known[entry.id], _opened(known[entry.id], entry), entry.version)
+            found[entry.id] = Opened(known[entry.id], _opened(known[entry.id], entry), entry)
         except Unopenable:
             log.error("an entry does not open with its person's key")
     return found
@@ -97,18 +97,12 @@ async def insert_entry(tx: Tx, e: Entry) -> None:
 
 async def find_entry(tx: Tx, id_: UUID) -> Entry:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    row = await tx.conn.fetchrow("select * from entry where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _entry(row)
+    return _entry(await tx.one("select * from entry where id = $1", id_))
 
 
 async def lock_entry(tx: Tx, id_: UUID) -> Entry:
     """Raises Refusal `not-found`. The lock does not hinder rows that refer to the entry."""
-    row = await tx.conn.fetchrow("select * from entry where id = $1 for no key update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _entry(row)
+    return _entry(await tx.one("select * from entry where id = $1 for no key update", id_))
 
 
 async def save_sealed(tx: Tx, id_: UUID, sealed: bytes) -> None:
@@ -128,11 +122,17 @@ async def insert_case(tx: Tx, id_: UUID, entry: UUID) -> None:
         raise Refusal("duplicate")
 
 
-async def latest(tx: Tx, limit: int) -> list[Entry]:
-    """The caller's entries of single people (a screened group has a list of its own), the latest first."""
+async def latest(tx: Tx, limit: int, after: UUID | None = None) -> list[Entry]:
+    """The caller's entries of single people (a screened group has a list of its own), the latest first; `after` goes on
+    behind that one."""
     rows = await tx.conn.fetch(
-        "select * from entry where org = $1 and screening is null order by created_at desc, id limit $2", tx.org, limit
-    )
+        """
+        select * from entry where org = $1 and screening is null
+          and ($3::uuid is null or (created_at, id) < (select l.created_at, l.id from entry l where l.id = $3))
+        order by created_at desc, id desc limit $2
+        """,
+        tx.org, limit, after,
+    )  # fmt: skip
     return [_entry(row) for row in rows]
 
 

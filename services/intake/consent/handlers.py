@@ -2,13 +2,15 @@
 key store: true before any event is published, and true again after a restored backup.
 
 A stop waits for nobody. Where the key store does not answer, the fence is shut here all the same (nobody can be read while
-it is silent), and the clock writes it there, and tells the network, once it answers.
+it is silent), the network hears at once that something stopped, so that the log remembers it too, and the clock writes it
+there, and looks at what is to be erased, once it answers.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -44,16 +46,23 @@ async def record(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: 
         raise Refusal("consent-dates")
     if decided.state is not ConsentState.GIVEN:
         return await _stop(tx, holder, entry_id, fence, decided)
+    last = await store.current(tx, entry_id)
     version = await store.insert(tx, entry_id, decided)
-    await store.save_fence(tx, entry_id, _opened(fence, decided.decision))
+    opened = _opened(fence, decided.decision)
+    if decided.decision in last and last[decided.decision]["state"] == ConsentState.GIVEN:
+        await _remember(holder, entry_id, opened)
+    await store.save_fence(tx, entry_id, opened)
     await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
     return version
 
 
 async def exclude(tx: Tx, holder: Holder, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
     """Never to this organisation (or type). Beats every consent, at once. Raises Refusal `not-found`."""
-    await lock(tx, entry_id)
+    fence = await lock(tx, entry_id)
     await store.insert_exclusion(tx, entry_id, exclusion, by)
+    later = replace(fence, generation=fence.generation + 1)
+    await _remember(holder, entry_id, later)
+    await store.save_fence(tx, entry_id, later)
     await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
 
 
@@ -93,7 +102,16 @@ async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: R
         await _look(tx, holder, entry_id, found)
     else:
         await set_due(tx, KEEP, entry_id, tx.now)
+        if decided.decision is not _SERVICE:
+            await stopping.stop_unread(tx, found)
     return versions[0]
+
+
+async def _remember(holder: Holder, entry_id: UUID, later: Fence) -> None:
+    """What is narrower now is in no fence. For the key store it counts as shut at this generation, which means nothing as
+    long as the holder's database has it too; where that is restored from before, sharing is shut until they were asked
+    again. A silent key store is not waited for."""
+    await _kept(holder, entry_id, replace(later, sharing_shut=True))
 
 
 async def _kept(holder: Holder, entry_id: UUID, fence: Fence) -> bool:
@@ -101,7 +119,7 @@ async def _kept(holder: Holder, entry_id: UUID, fence: Fence) -> bool:
     try:
         await holder.keys.write_fence(entry_id, fence)
     except Silent:
-        log.warning("the key store is silent: a fence is shut without it, and waits to be written there")
+        log.warning("the key store is silent: what it is to keep is not there yet")
         return False
     return True
 

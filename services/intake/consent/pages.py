@@ -27,6 +27,7 @@ from services.intake.drafts.pages import Begun, begun, key_of
 from spean.db import Tx
 from spean.http import Reply
 from spean.problem import Refusal
+from spean.web import lists
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
@@ -169,7 +170,7 @@ async def _decide(tx: Tx, holder: Holder, entry: UUID, body: ConsentBody, by: st
 @router.get("/consent/{draft}/{step}")
 async def step(request: Request, draft: UUID, step: Step, at: Sender) -> Response:
     talk = await _read(request, at, draft)
-    return at.page(f"intake/consent/{step}.html", **await _shown(request, talk, step, talk.form))
+    return at.page(f"intake/consent/{step}.html", **await _shown(request, at, talk, step, Form()))
 
 
 @router.post("/consent/{draft}/{step}")
@@ -179,16 +180,19 @@ async def keep(request: Request, draft: UUID, step: Step, sent: SenderSent) -> R
     async with sent.door.db.transaction("talk.keep", org=sent.who.org) as tx:
         kept = await drafts.keep(tx, holder.keys, draft, sent.who.person, FIELDS[step], sent.form.values)
         talk = await _talk(tx, holder, kept)
+    if any(lists.narrows(sent.form, field) for field in FIELDS[step]):
+        return sent.page(f"intake/consent/{step}.html", **await _shown(request, sent, talk, step, sent.form))
     try:
         steps.read(step, kept.answers)
     except Incomplete as error:
-        shown = await _shown(request, talk, step, talk.form)
+        shown = await _shown(request, sent, talk, step, sent.form)
         return sent.again(f"intake/consent/{step}.html", error, **shown)
     return sent.see(f"{TALK}/{draft}/{steps.after(step, kept.answers, minor=talk.minor)}")
 
 
-async def _shown(request: Request, talk: Talk, step: Step, form: Form) -> dict[str, Any]:
-    """What a step's page needs beside its form."""
+async def _shown(request: Request, at: At, talk: Talk, step: Step, typed: Form) -> dict[str, Any]:
+    """What a step's page needs beside its form. `typed`: what was sent with it, and is no answer: a name to be found."""
+    form = talk.form
     holder: Holder = request.app.state.holder
     shown: dict[str, Any] = {"talk": talk, "form": form, "own": f"{TALK}/{talk.draft.id}"}
     shown["before"] = steps.before(step, talk.draft.answers, minor=talk.minor)
@@ -206,6 +210,11 @@ async def _shown(request: Request, talk: Talk, step: Step, form: Form) -> dict[s
         pairs = {(one.facts.type, one.facts.country) for one in listed.organisations.values()}
         pairs |= {(one, holder.country) for one in _HELPERS}
         shown |= {"directory": listed, "classes": _classes(pairs, holder.country)}
+        field, before_id = ("organisations", "") if step == "whom" else ("never", "organisation:")
+        others = {f"{before_id}{id_}": one for id_, one in listed.organisations.items() if id_ != at.who.org}
+        names = [(value, one.name) for value, one in others.items()]
+        asked = Form({**typed.values, **form.values})
+        shown |= {"others": others, "choices": lists.choices(names, asked, field)}
     return shown
 
 

@@ -18,7 +18,6 @@ from services.intake.disclosure.domain import Consent, Exclusion, Person, Recipi
 from services.intake.keystore.store import Fence
 from spean.db import Tx
 from spean.ids import opaque_id
-from spean.problem import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,19 @@ class Record:
     interpreter: bool
     guardian: dict[str, str] | None
     recorded_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToStop:
+    """Somebody whom the organisation met, by nothing that is sealed. `handoffs`: the beginnings of their numbers."""
+
+    entry: UUID
+    area: str
+    channel: str
+    happened_at: datetime
+    sharing_shut: bool
+    service_shut: bool
+    handoffs: list[str]
 
 
 def _consent(row: asyncpg.Record) -> Consent:
@@ -168,10 +180,7 @@ async def lock_fence(tx: Tx, entry: UUID) -> Fence:
 
 async def find_fence(tx: Tx, entry: UUID) -> Fence:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select generation, sharing_shut, service_shut from fence where entry = $1", entry)
-    if row is None:
-        raise Refusal("not-found")
-    return _fence(row)
+    return _fence(await tx.one("select generation, sharing_shut, service_shut from fence where entry = $1", entry))
 
 
 async def save_fence(tx: Tx, entry: UUID, fence: Fence) -> None:
@@ -201,6 +210,25 @@ async def apply_fences(tx: Tx, kept: Mapping[UUID, Fence]) -> list[UUID]:
 
 def _fence(row: asyncpg.Record) -> Fence:
     return Fence(row["generation"], row["sharing_shut"], row["service_shut"])
+
+
+async def met(tx: Tx, number: str, after: UUID | None, limit: int) -> list[ToStop]:
+    """The caller's entries whose number, or a hand-off's, begins like that, the latest first, behind the entry `after`."""
+    rows = await tx.conn.fetch(
+        """
+        select e.id as entry, e.area, e.channel, e.happened_at, coalesce(f.sharing_shut, false) as sharing_shut,
+               coalesce(f.service_shut, false) as service_shut,
+               array(select left(m.handoff::text, 8) from handoff_member m where m.entry = e.id order by 1) as handoffs
+        from entry e left join fence f on f.entry = e.id
+        where e.org = $1
+          and (starts_with(e.id::text, $2) or exists (
+            select 1 from handoff_member m where m.entry = e.id and starts_with(m.handoff::text, $2)))
+          and ($3::uuid is null or (e.created_at, e.id) < (select l.created_at, l.id from entry l where l.id = $3))
+        order by e.created_at desc, e.id desc limit $4
+        """,
+        tx.org, number, after, limit,
+    )  # fmt: skip
+    return [ToStop(**dict(row)) for row in rows]
 
 
 async def people(tx: Tx, minors: Mapping[UUID, bool]) -> dict[UUID, Person]:

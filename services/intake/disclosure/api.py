@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import store as handoff_store
 from services.intake.rules import handlers as rules
+from spean import telemetry
 from spean.auth import Verifier
 from spean.db import Database, Tx
 from spean.gated import GatedResponse
@@ -45,12 +46,14 @@ def _bearer(found: HTTPAuthorizationCredentials | None) -> str:
 
 async def network(
     request: Request, signed: Annotated[HTTPAuthorizationCredentials | None, Depends(_questioner)]
-) -> None:
-    """A dependency: the question is signed by the network, for this holder, now."""
+) -> AsyncIterator[None]:
+    """A dependency: the question is signed by the network, for this holder, now; the answer belongs to its trace."""
     verifier: Verifier = request.app.state.questions
     claims = await verifier.claims(_bearer(signed))
     if claims.get("scope") != "question":
         raise Refusal("bad-token")
+    with telemetry.answering("answer a question", claims.get("traceparent")):
+        yield
 
 
 async def ticket_in(request: Request, offer: UUID, token: str) -> tuple[q.PacketTicket, dict[str, Any]]:

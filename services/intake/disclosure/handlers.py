@@ -106,18 +106,20 @@ async def load(tx: Tx, holder: Holder, found: Sequence[Handoff]) -> list[Party]:
         one = opened.get(entry)
         if one is None:
             return Member(entry, None, PersonFields(), ERASED, 0)
-        return Member(entry, one.key, one.fields, people[entry], one.version)
+        return Member(entry, one.key, one.fields, people[entry], one.entry.version)
 
     return [Party(handoff, tuple(map(member, members[handoff.id]))) for handoff in found]
 
 
 async def held(tx: Tx, holder: Holder, id_: UUID) -> Party | None:
-    """One hand-off's people, their fences held. None where it is not known here or has ended."""
+    """One hand-off's people, their fences held. None where it is not known here or has ended, and where nobody is known to
+    be in it (`services.intake.restored`)."""
     await hold(tx, [id_])
     found = await handoffs.find_all(tx, [id_])
     if not found or found[0].state in handoffs.ENDED:
         return None
-    return (await load(tx, holder, found))[0]
+    party = (await load(tx, holder, found))[0]
+    return party if party.members else None
 
 
 async def current_facts(tx: Tx, told: Sequence[q.OrganisationFacts]) -> list[q.OrganisationFacts]:
@@ -179,7 +181,8 @@ def _refusals(tx: Tx, holder: Holder, party: Party, organisation: q.Organisation
 
 
 def offerable(verdicts: Sequence[Verdicts]) -> bool:
-    return all(told["needs"] is Rule.ALLOWED for told in verdicts)
+    """Nothing is told of nobody."""
+    return bool(verdicts) and all(told["needs"] is Rule.ALLOWED for told in verdicts)
 
 
 def _all_fit(party: Party, house: q.Eligibility) -> bool:
@@ -254,7 +257,7 @@ async def placement(tx: Tx, holder: Holder, packets: Mapping[UUID, Packet], part
         )
         verdicts = together(party.judge(ask, PLACEMENT_FIELDS, standing))
         told += party.answers(ask, verdicts, standing, packet)
-        seen[h.id] = allowed(verdicts[0])
+        seen[h.id] = allowed(verdicts[0]) if verdicts else set()
     await store.write(tx, told)
     return seen
 
@@ -269,6 +272,6 @@ async def unnamed(tx: Tx, holder: Holder, id_: UUID, sender: q.OrganisationFacts
     named: set[UUID] = set()
     for organisation in asked:
         ask = Ask(organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now)
-        if allowed(together(party.judge(ask, ("receiver",), standing))[0]):
+        if party.members and allowed(together(party.judge(ask, ("receiver",), standing))[0]):
             named.add(organisation)
     return asked - named

@@ -22,11 +22,12 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.disclosure.visits import LASTS, Visit
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import store as handoff_store
-from spean.db import Database, Tx
+from spean.db import Tx
 from spean.gated import GatedResponse
 from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web import forms
+from spean.web.cookies import set_cookie
 from spean.web.forms import Incomplete
 from spean.web.pages import At, Sent, at_anyone, page_router, sent_by_anyone
 
@@ -67,21 +68,20 @@ async def open_once(request: Request, offer: UUID, at: Anyone) -> Response:
         ticket, claims = await api.ticket_in(request, offer, form.one("ticket"))
         _own(at, ticket.facts.organisation)
         await api.release(request, ticket)
-        async with _db(request).transaction("packet.redeem") as tx:
+        async with at.door.db.transaction("packet.redeem") as tx:
             opener = await visits.redeem(tx, ticket, claims, at.visitor.session if at.visitor else None)
     except Refusal as refusal:
         if refusal.code != "bad-token":
             raise
         return _over(at, offer)
     answer = at.see(_path(offer))
-    seconds = int(LASTS.total_seconds())
-    answer.set_cookie(COOKIE, opener, seconds, path=_path(offer), secure=True, httponly=True, samesite="lax")
+    set_cookie(answer, COOKIE, opener, int(LASTS.total_seconds()), path=_path(offer))
     return answer
 
 
 @router.get("/packets/{offer}")
 async def packet(request: Request, offer: UUID, at: Anyone) -> Response:
-    visit = await _visit(request, at, offer)
+    visit = await _visit(at, offer)
     if visit is None:
         return _over(at, offer)
     holder: Holder = request.app.state.holder
@@ -99,7 +99,7 @@ async def packet(request: Request, offer: UUID, at: Anyone) -> Response:
     async def work(tx: Tx) -> Reply:
         return await _page_now(tx, holder, visit.ticket)
 
-    return GatedResponse(_db(request), "page.packet", work, render=render)
+    return GatedResponse(at.door.db, "page.packet", work, render=render)
 
 
 async def _page_now(tx: Tx, holder: Holder, ticket: PacketTicket) -> Reply:
@@ -140,16 +140,16 @@ def _field(name: str, value: Any) -> Told:
 
 
 @router.get("/packets/{offer}/whereabouts")
-async def where(request: Request, offer: UUID, at: Anyone) -> Response:
-    visit = await _visit(request, at, offer)
+async def where(offer: UUID, at: Anyone) -> Response:
+    visit = await _visit(at, offer)
     if visit is None:
         return _over(at, offer)
-    return at.page("intake/disclosure/whereabouts.html", offer=offer, said=await _said(request, visit), meanwhile=False)
+    return at.page("intake/disclosure/whereabouts.html", offer=offer, said=await _said(at, visit), meanwhile=False)
 
 
 @router.post("/packets/{offer}/whereabouts")
 async def say_where(request: Request, offer: UUID, sent: AnyoneSent) -> Response:
-    visit = await _visit(request, sent, offer)
+    visit = await _visit(sent, offer)
     if visit is None:
         return _over(sent, offer)
     form, meanwhile = sent.form, False
@@ -165,7 +165,7 @@ async def say_where(request: Request, offer: UUID, sent: AnyoneSent) -> Response
             meanwhile = True
             raise Incomplete({"meeting_point": forms.said_of(refusal)}) from None
     except Incomplete as error:
-        said = await _said(request, visit)
+        said = await _said(sent, visit)
         shown = {"offer": offer, "said": said, "meanwhile": meanwhile}
         return sent.again("intake/disclosure/whereabouts.html", error, form, **shown)
     return sent.see(_path(offer), done="saved")
@@ -180,10 +180,10 @@ class Said:
     address: str | None
 
 
-async def _said(request: Request, visit: Visit) -> Said:
+async def _said(at: At, visit: Visit) -> Said:
     """Raises Refusal `no-longer-available`."""
-    holder: Holder = request.app.state.holder
-    async with _db(request).transaction("page.whereabouts") as tx:
+    holder: Holder = at.request.app.state.holder
+    async with at.door.db.transaction("page.whereabouts") as tx:
         found = await handoffs.open_packet(tx, visit.ticket.offer, visit.ticket.facts.organisation)
         return Said(found.version, *await handoffs.whereabouts(tx, holder, found))
 
@@ -192,15 +192,15 @@ async def _said(request: Request, visit: Visit) -> Said:
 
 
 @router.get("/packets/{offer}/erasure")
-async def which_answer(request: Request, offer: UUID, at: Anyone) -> Response:
-    if await _visit(request, at, offer) is None:
+async def which_answer(offer: UUID, at: Anyone) -> Response:
+    if await _visit(at, offer) is None:
         return _over(at, offer)
     return at.page("intake/disclosure/erasure.html", offer=offer, answers=_answers())
 
 
 @router.post("/packets/{offer}/erasure")
 async def answer_erasure(request: Request, offer: UUID, sent: AnyoneSent) -> Response:
-    visit = await _visit(request, sent, offer)
+    visit = await _visit(sent, offer)
     if visit is None:
         return _over(sent, offer)
     try:
@@ -218,13 +218,13 @@ def _answers() -> list[ErasureAnswer]:
 # --- whose visit it is ------------------------------------------------------------------------------------------------
 
 
-async def _visit(request: Request, at: At, offer: UUID) -> Visit | None:
+async def _visit(at: At, offer: UUID) -> Visit | None:
     """The visit that the browser has open, with what is known of its organisation now. None where it has ended. Raises
     Refusal `suspended`, `scope`, `not-found`."""
-    opener = request.cookies.get(COOKIE)
+    opener = at.request.cookies.get(COOKIE)
     if not opener:
         return None
-    async with _db(request).transaction("packet.visit") as tx:
+    async with at.door.db.transaction("packet.visit") as tx:
         found = await visits.find(tx, opener, offer)
     if found is None or (found.visitor is not None and (at.visitor is None or at.visitor.session != found.visitor)):
         return None
@@ -253,8 +253,3 @@ def _over(at: At, offer: UUID) -> Response:
 
 def _path(offer: UUID) -> str:
     return f"/intake/pages/packets/{offer}"
-
-
-def _db(request: Request) -> Database:
-    db: Database = request.app.state.door.db
-    return db

@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from services.intake.disclosure.domain import Ask, Person, Rule, allowed
+from spean import telemetry
 from spean.db import Tx
 
 
@@ -36,6 +37,10 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
     """
     if not answers:
         return
+    refusals = Counter((rule, one.ask.stage) for one in answers for rule in one.verdicts.values())
+    for (rule, stage), count in refusals.items():
+        if rule is not Rule.ALLOWED:
+            telemetry.add("spean.gate.refusals", count, rule=rule, stage=stage)
     times = Counter(json.dumps(_written(one), sort_keys=True) for one in answers)
     await tx.conn.execute(
         """

@@ -37,8 +37,8 @@ async def begin(tx: Tx, keys: KeyStore, worker: UUID, kind: Kind, answers: Answe
     return id_
 
 
-async def read(tx: Tx, keys: KeyStore, id_: UUID, worker: UUID, kind: Kind) -> Draft:
-    """Raises Refusal `not-found`, also where it is another worker's, or its key is gone."""
+async def read(tx: Tx, keys: KeyStore, id_: UUID, worker: UUID, kind: Kind | None = None) -> Draft:
+    """`kind`: None for any. Raises Refusal `not-found`, also where it is another worker's, or its key is gone."""
     return await _opened(keys, await store.find(tx, id_, worker, kind))
 
 

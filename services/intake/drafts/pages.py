@@ -14,7 +14,7 @@ from services.intake.drafts.domain import Draft
 from spean.db import Tx
 from spean.http import Command, Reply, View
 from spean.problem import Refusal
-from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web.pages import At, Sent, at_with, id_in, page_router, sent_with
 
 SCOPE = "intake:send"
 NEW = "/intake/pages/entries/new"
@@ -43,7 +43,7 @@ async def begun(sent: Sent, work: Callable[[Tx], Awaitable[Reply]]) -> UUID:
         if refusal.code != "key-reused":
             raise
         made = await Command(sent.door.db, sent.caller, None, b"", None).run("draft.begin", work)
-    return Begun.model_validate_json(bytes(made.body)).id
+    return id_in(made)
 
 
 async def unfinished(request: Request, at: At) -> list[Draft]:
@@ -55,8 +55,9 @@ async def unfinished(request: Request, at: At) -> list[Draft]:
 
 @router.get("/drafts/{draft}/discard")
 async def ask(request: Request, draft: UUID, at: Annotated[At, Depends(at_with(SCOPE))]) -> Response:
-    if all(one.id != draft for one in await unfinished(request, at)):
-        raise Refusal("not-found")
+    holder: Holder = request.app.state.holder
+    async with at.door.db.transaction("draft.read", org=at.who.org) as tx:
+        await handlers.read(tx, holder.keys, draft, at.who.person)
     return at.page("intake/drafts/discard.html", draft=draft)
 
 

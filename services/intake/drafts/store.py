@@ -10,7 +10,6 @@ import asyncpg
 
 from services.intake.drafts.domain import Kind
 from spean.db import Tx
-from spean.problem import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +40,19 @@ async def insert(tx: Tx, id_: UUID, worker: UUID, kind: Kind, entry: UUID | None
     )  # fmt: skip
 
 
-async def find(tx: Tx, id_: UUID, worker: UUID, kind: Kind) -> Sealed:
-    """Raises Refusal `not-found`, also for another worker's."""
-    row = await tx.conn.fetchrow(
-        "select * from draft where (id, worker, kind) = ($1, $2, $3) and not over", id_, worker, kind
+async def find(tx: Tx, id_: UUID, worker: UUID, kind: Kind | None = None) -> Sealed:
+    """`kind`: None for any. Raises Refusal `not-found`, also for another worker's."""
+    row = await tx.one(
+        "select * from draft where (id, worker, kind) = ($1, $2, coalesce($3, kind)) and not over", id_, worker, kind
     )
-    if row is None:
-        raise Refusal("not-found")
     return _draft(row)
 
 
 async def lock(tx: Tx, id_: UUID, worker: UUID) -> Sealed:
     """Raises Refusal `not-found`, also for another worker's."""
-    row = await tx.conn.fetchrow(
-        "select * from draft where (id, worker) = ($1, $2) and not over for update", id_, worker
+    return _draft(
+        await tx.one("select * from draft where (id, worker) = ($1, $2) and not over for update", id_, worker)
     )
-    if row is None:
-        raise Refusal("not-found")
-    return _draft(row)
 
 
 async def lock_any(tx: Tx, id_: UUID) -> Sealed | None:

@@ -12,7 +12,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
-from schemas.vocabulary import Area, ServiceType, Urgency
+from schemas.vocabulary import Area, ServiceType, Urgency, WaitsFor
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure import store as disclosures
 from services.intake.disclosure.handlers import Holder
@@ -33,6 +33,7 @@ DISCLOSURES_MOST = 1_000
 router = APIRouter(tags=["hand-offs"])
 Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
+StopCommand = Annotated[Command, Depends(command_with(SCOPE, even_suspended=True))]
 
 
 class HandoffBody(Body):
@@ -58,6 +59,7 @@ class HandoffView(View):
     requested_at: datetime
     state: str
     not_yet_with_network: bool
+    waits_for: WaitsFor | None = Field(default=None, description="whose turn it is with what is on hold")
     hand_over_code: str | None = None
     meeting_point: str | None = None
     address: str | None = None
@@ -117,6 +119,7 @@ def view(seen: Seen, now: datetime) -> HandoffView:
         not_yet_with_network=domain.not_yet_with_network(h.state, h.requested_at, now), hand_over_code=seen.code,
         meeting_point=seen.meeting_point, address=seen.address, receiver=seen.receiver,
         arrival_verified=seen.arrival_verified, version=h.version,
+        waits_for=h.waits_for if seen.state == "on-hold" else None,
     )  # fmt: skip
 
 
@@ -224,7 +227,7 @@ async def read_details(request: Request, handoff: UUID, caller: Sender) -> Respo
 
 
 @router.post("/handoffs/{handoff}/cancel", response_model=HandoffView)
-async def cancel_handoff(handoff: UUID, command: SenderCommand) -> Response:
+async def cancel_handoff(handoff: UUID, command: StopCommand) -> Response:
     """End the request. Before arrival a place is freed; after arrival the house speaks with the person. The answer says
     no more than `answered` or `closed`, for answers are kept: read the hand-off for what the gate allows now."""
 

@@ -18,7 +18,7 @@ STATE_AFTER: Mapping[str, str] = {
     "org.spean.offer.expired.v1": "received",
     "org.spean.offer.withdrawn.v1": "received",
     "org.spean.referral.unroutable.v1": "unroutable",
-    "org.spean.referral.held.v1": "on-hold",
+    "org.spean.referral.held.v2": "on-hold",
     "org.spean.referral.reopened.v1": "received",
     "org.spean.referral.ready.v1": "ready",
     "org.spean.referral.arrived.v1": "in-progress",

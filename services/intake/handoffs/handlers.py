@@ -12,7 +12,7 @@ from uuid import UUID
 from schemas import events as e
 from schemas import questions as q
 from schemas.registry import HANDOFF
-from schemas.vocabulary import ErasureAnswer, HandoffChange, ReasonFamily
+from schemas.vocabulary import ErasureAnswer, HandoffChange, ReasonFamily, WaitsFor
 from services.intake.cases import store as cases
 from services.intake.consent import store as consents
 from services.intake.disclosure import handlers as disclosure
@@ -54,9 +54,12 @@ async def ask_again(tx: Tx, holder: Holder, handoff: Handoff) -> None:
     """Ask the network anew for a locked hand-off that waits for its sender; its people's fences are held. Raises Refusal
     `state` where it waits for nobody, or for a coordinator because the house that accepted was suspended; else as
     `request`."""
-    if handoff.state != "on-hold" or handoff.offer is not None:
+    if handoff.waits_for is not WaitsFor.SENDER:
         raise Refusal("state")
-    await _may_be_asked_for(tx, holder, (await store.members(tx, [handoff.id]))[handoff.id])
+    members = (await store.members(tx, [handoff.id])).get(handoff.id)
+    if not members:
+        raise Refusal("party")
+    await _may_be_asked_for(tx, holder, members)
     await say(tx, HANDOFF, handoff.id, e.HandoffReopenedV1())
 
 
@@ -84,9 +87,10 @@ async def cancel(tx: Tx, handoff: Handoff) -> None:
     await stopping.cancel(tx, handoff)
 
 
-async def follow(tx: Tx, id_: UUID, type_: str, said: UUID | None, *, verified: bool | None = None) -> None:
-    """The network said something about a hand-off, perhaps about one offer; `verified` where it is about an arrival. What
-    the holder has ended stays ended, unless a house had the person by then."""
+async def follow(tx: Tx, id_: UUID, type_: str, said: UUID | None, *, verified: bool | None = None,
+                 waits_for: WaitsFor | None = None) -> None:  # fmt: skip
+    """The network said something about a hand-off, perhaps about one offer; `verified` where it is about an arrival,
+    `waits_for` where it is put on hold. What the holder has ended stays ended, unless a house had the person by then."""
     handoff = await store.lock_handoff(tx, id_)
     overtaken = handoff.state == "cancelled" and type_ in domain.FACTS
     if handoff.state in store.ENDED and not overtaken:
@@ -97,7 +101,7 @@ async def follow(tx: Tx, id_: UUID, type_: str, said: UUID | None, *, verified: 
         domain.shown_state(state, placement=False, ending=ending),
     }
     offer = domain.offer_after(type_, handoff.offer, said)
-    await store.set_state(tx, id_, state, offer, visible=len(words) > 1)
+    await store.set_state(tx, id_, state, offer, visible=len(words) > 1, waits_for=waits_for)
     if verified is not None:
         await store.set_arrival(tx, id_, verified=verified)
     if overtaken:

@@ -22,9 +22,9 @@ class Show(StrEnum):
 
 
 _ENDED = "(h.state in ('completed', 'cancelled') or h.ending)"
-# What waits for the sender: on hold without a house, not with the network yet, or not arrived (which not every sender may
+# What waits for the sender: on hold for them, not with the network yet, or not arrived (which not every sender may
 # know: whoever shows them looks again at what the gate allows).
-_MINE = """(not h.ending and ((h.state = 'on-hold' and h.offer is null) or h.state = 'missing'
+_MINE = """(not h.ending and (h.waits_for = 'sender' or h.state = 'missing'
             or (h.state = 'requested' and h.requested_at < $3)))"""
 
 

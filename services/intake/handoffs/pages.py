@@ -25,6 +25,7 @@ from services.intake.handoffs.handlers import Seen
 from services.intake.handoffs.listing import Show
 from services.intake.handoffs.search import Word
 from spean.db import Tx
+from spean.gated import GatedResponse
 from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web.forms import Form
@@ -69,13 +70,13 @@ class Step(View):
 
 
 class OnePage(View):
-    """`waits_for_sender`: on hold, and nobody else's to go on with. `may_cancel`: not ended yet."""
+    """`may_cancel`: not ended yet. `mark`: what it says, for a page that looks again by itself."""
 
     handoff: HandoffView
     members: tuple[UUID, ...]
     steps: tuple[Step, ...]
-    waits_for_sender: bool
     may_cancel: bool
+    mark: str
 
 
 class ToldPage(View):
@@ -176,24 +177,51 @@ async def all_seen(sent: SenderSent) -> Response:
 
 @router.get("/handoffs/{handoff}")
 async def one_handoff(request: Request, handoff: UUID, at: Sender) -> Response:
-    holder: Holder = request.app.state.holder
     directory = await network.directory(request)
 
     async def work(tx: Tx) -> Reply:
-        found = await api.seen(tx, holder, handoff, at.caller)
+        found, shown = await _one(request, tx, at, handoff)
         await listing.mark(tx, at.who.person, {handoff: _digest(at, found)})
-        h = found.handoff
-        shown = OnePage(
-            handoff=api.view(found, tx.now), members=tuple((await store.members(tx, [handoff]))[handoff]),
-            steps=tuple(await _steps(tx, holder, found, at)),
-            waits_for_sender=h.state == "on-hold" and h.offer is None,
-            may_cancel=found.state not in {"completed", "cancelled", domain.CLOSED} and not h.ending,
-        )  # fmt: skip
-        return Reply(shown, h.version)
+        return Reply(shown, found.handoff.version)
 
     return at.gated(
         "page.handoff", work, "intake/handoffs/one.html", directory=directory, phone=request.app.state.duty_phone
     )
+
+
+@router.get("/handoffs/{handoff}/now")
+async def moving_part(
+    request: Request, handoff: UUID, at: Sender, mark: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
+    """The part of the page that moves; nothing where it would say the same. The page asks every now and then and is told
+    of no change: also that something has changed which the sender may not know would say something."""
+    directory = await network.directory(request)
+
+    async def work(tx: Tx) -> Reply:
+        found, shown = await _one(request, tx, at, handoff)
+        return Reply(shown, found.handoff.version)
+
+    def render(reply: Reply) -> Response:
+        if isinstance(reply.body, OnePage) and reply.body.mark == mark:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        phone = request.app.state.duty_phone
+        return at.page("intake/handoffs/one_now.html", body=reply.body, directory=directory, phone=phone)
+
+    return GatedResponse(at.door.db, "page.handoff_now", work, at.who.org, render=render)
+
+
+async def _one(request: Request, tx: Tx, at: At, handoff: UUID) -> tuple[Seen, OnePage]:
+    holder: Holder = request.app.state.holder
+    found = await api.seen(tx, holder, handoff, at.caller)
+    steps = tuple(await _steps(tx, holder, found, at))
+    shown = api.view(found, tx.now)
+    # Not the version, which rises also by what the sender may not know.
+    said = _digest(at, found) + repr((steps, shown.not_yet_with_network)).encode()
+    return found, OnePage(
+        handoff=shown, members=tuple((await store.members(tx, [handoff]))[handoff]), steps=steps,
+        may_cancel=found.state not in {"completed", "cancelled", domain.CLOSED} and not found.handoff.ending,
+        mark=hmac.digest(at.door.secret, said, hashlib.sha256).hex(),
+    )  # fmt: skip
 
 
 async def _steps(tx: Tx, holder: Holder, seen: Seen, at: At) -> list[Step]:
@@ -239,7 +267,9 @@ async def told(request: Request, handoff: UUID, at: Sender, after: Annotated[int
 
 
 @router.get("/handoffs/{handoff}/cancel")
-async def really_cancel(request: Request, handoff: UUID, at: Sender) -> Response:
+async def really_cancel(
+    request: Request, handoff: UUID, at: Annotated[At, Depends(at_with(SCOPE, stopping=True))]
+) -> Response:
     """What will happen, in the words that the sender may know."""
     holder: Holder = request.app.state.holder
 
@@ -253,7 +283,7 @@ async def really_cancel(request: Request, handoff: UUID, at: Sender) -> Response
 @router.post("/handoffs/{handoff}/cancel")
 async def cancel(handoff: UUID, sent: Annotated[Sent, Depends(sent_with(SCOPE, stopping=True))]) -> Response:
     await api.cancel_handoff(handoff, sent.command())
-    return sent.see(f"{LIST}/{handoff}", done="cancelled")
+    return sent.see(f"{LIST}/{handoff}{'/cancel' if sent.who.only_stops else ''}", done="cancelled")
 
 
 @router.post("/handoffs/{handoff}/ask-again")

@@ -3,7 +3,6 @@ before it can be sent."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from http import HTTPStatus
@@ -25,7 +24,7 @@ from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Form, Incomplete
-from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web.pages import At, Sent, at_with, id_in, page_router, sent_with
 from spean.web.words import N_
 
 LIST = "/intake/pages/handoffs"
@@ -118,11 +117,9 @@ async def ask(request: Request, entry: UUID, sent: SenderSent) -> Response:
     except Refusal as refusal:
         if refusal.code in _STEPS:  # something has changed since the answers were checked
             return _check(request, sent, entry, body)
-        if refusal.code not in _ABOUT:
-            raise
-        said = DUPLICATE if refusal.code == "duplicate" else forms.said_of(refusal)
-        return _questions(request, sent, entry, sent.form, {_ABOUT[refusal.code]: said})
-    return sent.see(f"{LIST}/{json.loads(bytes(made.body))['id']}", done="requested")
+        wrong = forms.at_field(refusal, _ABOUT, {"duplicate": DUPLICATE})
+        return _questions(request, sent, entry, sent.form, wrong.errors)
+    return sent.see(f"{LIST}/{id_in(made)}", done="requested")
 
 
 def _check(request: Request, sent: Sent, entry: UUID, body: HandoffBody) -> Response:
@@ -191,7 +188,7 @@ async def _known(tx: Tx, holder: Holder, entries: Sequence[UUID]) -> list[Known]
     for entry in entries:
         if entry not in opened:
             continue
-        row, fields = await cases.find_entry(tx, entry), opened[entry].fields
+        row, fields = opened[entry].entry, opened[entry].fields
         missing = None if entry in open_cases else "party"
         try:
             domain.may_request(people[entry], tx.now)

@@ -6,12 +6,12 @@ What was typed stays out of addresses (somebody may type a name): it becomes cod
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from schemas.vocabulary import GROUP_OF, ServiceType
+from spean.comparable import comparable
 from spean.geography import area_name, areas_of, known_area
 from spean.web.labels import label
 from spean.web.words import ZONES
@@ -22,8 +22,6 @@ _WORDS_MOST = 6
 SHORT = 8
 _NUMBER = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")
 _PIECE = re.compile(r"[A-Za-z0-9_-]{1,60}")
-# Marks that no reader sees: Khmer, Lao, Thai and Burmese keyboards put them between words, or leave them out.
-_UNSEEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +51,14 @@ class Word:
         return cls(types, tuple(piece for piece in pieces if known_area(piece)), number)
 
 
-def plain(text: str) -> str:
-    """As it is compared: composed, in small letters, without marks that nobody sees."""
-    return unicodedata.normalize("NFC", text.translate(_UNSEEN)).casefold()
-
-
 def words(typed: str, translate: Callable[[str], str]) -> list[Word]:
     """What was typed as codes, word by word; names count in English and as `translate` gives them."""
-    return [_word(one, translate) for one in plain(typed).split()[:_WORDS_MOST]]
+    return [_word(one, translate) for one in comparable(typed).split()[:_WORDS_MOST]]
 
 
 def _word(typed: str, translate: Callable[[str], str]) -> Word:
     def says(name: str) -> bool:
-        return typed in plain(name) or typed in plain(translate(name))
+        return typed in comparable(name) or typed in comparable(translate(name))
 
     types = tuple(one for one in ServiceType if says(label(one)) or says(label(GROUP_OF[one])))
     areas = tuple(code for country in ZONES for code, _ in areas_of(country) if says(area_name(code)))

@@ -72,6 +72,14 @@ def _lost(tx: Tx, holder: Holder, party: Party, packet: Packet, told: Mapping[UU
     )
 
 
+async def stop_unread(tx: Tx, found: Sequence[Handoff]) -> None:
+    """Somebody in these locked hand-offs stopped while nobody can be read: open offers are taken back at once; who holds a
+    copy is looked at later (`look_again`)."""
+    for handoff in found:
+        if handoff.state not in store.ENDED:
+            await say(tx, HANDOFF, handoff.id, e.DisclosureStoppedV1())
+
+
 async def end_service(tx: Tx, found: Sequence[Handoff]) -> None:
     """The person has ended the service: every live one of these locked hand-offs is cancelled. The network frees a place
     that nobody has arrived at; elsewhere the house speaks with the person. Sharing, which ends with it, is looked at

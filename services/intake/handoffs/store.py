@@ -11,9 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from schemas.questions import OrganisationFacts
-from schemas.vocabulary import GROUP_OF, ErasureAnswer, ServiceGroup, ServiceType, Urgency
+from schemas.vocabulary import GROUP_OF, ErasureAnswer, ServiceGroup, ServiceType, Urgency, WaitsFor
 from spean.db import Tx
-from spean.problem import Refusal
 
 ENDED = ("completed", "cancelled")
 
@@ -38,6 +37,8 @@ class Handoff:
     version: int
     ending: bool = False
     arrival_verified: bool | None = None
+    # Of what is on hold: whose turn it is.
+    waits_for: WaitsFor | None = None
 
     @property
     def group(self) -> ServiceGroup:
@@ -77,6 +78,7 @@ def _handoff(row: asyncpg.Record) -> Handoff:
         requested_at=row["requested_at"], state=row["state"], offer=row["offer"], sealed_code=row["sealed_code"],
         code_tries=row["code_tries"], version=row["version"], ending=row["ending"],
         arrival_verified=row["arrival_verified"],
+        waits_for=None if row["waits_for"] is None else WaitsFor(row["waits_for"]),
     )  # fmt: skip
 
 
@@ -106,10 +108,7 @@ async def insert_handoff(tx: Tx, h: Handoff, members: Mapping[UUID, bytes]) -> N
 
 async def find_handoff(tx: Tx, id_: UUID) -> Handoff:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    row = await tx.conn.fetchrow("select * from handoff where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _handoff(row)
+    return _handoff(await tx.one("select * from handoff where id = $1", id_))
 
 
 async def find_all(tx: Tx, ids: Collection[UUID]) -> list[Handoff]:
@@ -119,10 +118,7 @@ async def find_all(tx: Tx, ids: Collection[UUID]) -> list[Handoff]:
 
 async def lock_handoff(tx: Tx, id_: UUID) -> Handoff:
     """Raises Refusal `not-found`. The lock does not hinder rows that refer to the hand-off."""
-    row = await tx.conn.fetchrow("select * from handoff where id = $1 for no key update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _handoff(row)
+    return _handoff(await tx.one("select * from handoff where id = $1 for no key update", id_))
 
 
 async def handoffs_of(tx: Tx, org: UUID, before: datetime | None, limit: int) -> list[UUID]:
@@ -198,12 +194,13 @@ async def lock_reached(tx: Tx, reach: Reach, after: UUID, limit: int) -> list[Ha
     return [_handoff(row) for row in rows]
 
 
-async def set_state(tx: Tx, id_: UUID, state: str, offer: UUID | None, *, visible: bool = True) -> None:
+async def set_state(tx: Tx, id_: UUID, state: str, offer: UUID | None, *, visible: bool = True,
+                    waits_for: WaitsFor | None = None) -> None:  # fmt: skip
     """`visible`: a sender who may not know where the person is would see another word now; only then is there a new
-    version, or its number would tell them what the word does not."""
+    version, or its number would tell them what the word does not. `waits_for`: with `on-hold`, and with nothing else."""
     await tx.conn.execute(
-        "update handoff set state = $2, offer = $3, changed_at = $4, version = version + $5 where id = $1",
-        id_, state, offer, tx.now, int(visible),
+        "update handoff set state=$2, offer=$3, changed_at=$4, version=version + $5, waits_for=$6 where id = $1",
+        id_, state, offer, tx.now, int(visible), waits_for,
     )  # fmt: skip
 
 

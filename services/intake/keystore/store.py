@@ -14,6 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
+from spean import telemetry
 from spean.crypto import Unopenable, new_key, private_file, seal, unseal
 from spean.db import CONNECT_S, DatabaseProblem, plain_errors
 from spean.problem import Refusal
@@ -56,29 +57,58 @@ class Fence:
 class KeyStore:
     """The key store's database behind one small interface; the key-encryption key comes from a file.
 
-    No key is kept in memory: a key that was destroyed by any process is gone for every process at once.
+    No key is kept in memory: a key that was destroyed by any process is gone for every process at once. Shut until the
+    holder has taken over the fences that are kept here: until then no key is given or made, and stops are taken.
     """
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kek: bytes) -> None:
-        self._pool, self._kek, self._kek_name = pool, kek, "file-1"
+        self._pool, self._kek, self._kek_name, self._shut = pool, kek, "file-1", True
+
+    @classmethod
+    async def begin(cls, dsn: str, kek_file: Path) -> KeyStore:
+        """Shut, and perhaps not there."""
+        kek = bytes.fromhex(private_file(kek_file, new_key().hex().encode()).decode())
+        with plain_errors("keystore.open"):
+            pool = await asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S)
+        return cls(pool, kek)
 
     @classmethod
     async def open(cls, dsn: str, kek_file: Path) -> KeyStore:
-        """Raises DatabaseProblem, WrongKey."""
-        kek = bytes.fromhex(private_file(kek_file, new_key().hex().encode()).decode())
-        with plain_errors("keystore.open"):
-            pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S)
-            row = await pool.fetchrow("select person, version, wrapped from data_key where wrapped is not null limit 1")
-        if row is not None and _unwrapped(kek, row) is None:
-            await pool.close()
+        """For who looks at keys alone. Raises Silent, WrongKey."""
+        keys = await cls.begin(dsn, kek_file)
+        try:
+            await keys.look()
+        except BaseException:
+            await keys.close()
+            raise
+        keys.unshut()
+        return keys
+
+    async def look(self) -> dict[UUID, Fence]:
+        """Is this the key-encryption key of what is kept here? Returns every fence that shuts something. Raises Silent,
+        WrongKey."""
+        async with _asked("keystore.look"):
+            row = await self._pool.fetchrow(
+                "select person, version, wrapped from data_key where wrapped is not null limit 1"
+            )
+        if row is not None and _unwrapped(self._kek, row) is None:
             raise WrongKey
-        return cls(pool, kek)
+        return await self.fences()
+
+    def unshut(self) -> None:
+        """The holder has taken over the fences: keys are given from now on."""
+        self._shut = False
+
+    def _expect_open(self, name: str) -> None:
+        if self._shut:
+            raise Silent(name, "08006")
 
     async def close(self) -> None:
         await self._pool.close()
 
     async def make(self, person: UUID) -> bytes:
         """A new key for a person, durable before it is used; the same key where there is one. Raises Destroyed, Silent."""
+        self._expect_open("keystore.make")
         key = new_key()
         wrapped = seal(self._kek, key, _context(person, 1))
         async with _asked("keystore.make"):
@@ -90,6 +120,7 @@ class KeyStore:
 
     async def make_many(self, people: Sequence[UUID]) -> list[bytes]:
         """A new key for each of these people, of whom none has one yet, in one statement. Raises Silent."""
+        self._expect_open("keystore.make_many")
         keys = [new_key() for _ in people]
         wrapped = [seal(self._kek, key, _context(person, 1)) for person, key in zip(people, keys, strict=True)]
         async with _asked("keystore.make_many"):
@@ -111,6 +142,7 @@ class KeyStore:
 
     async def keys(self, people: Collection[UUID]) -> dict[UUID, bytes]:
         """The keys of these people, in one statement; who has none was erased, or never known. Raises Silent."""
+        self._expect_open("keystore.keys")
         async with _asked("keystore.keys"):
             rows = await self._pool.fetch(
                 """
@@ -159,6 +191,7 @@ async def _asked(name: str) -> AsyncIterator[None]:
             async with asyncio.timeout(_ANSWER_S):
                 yield
     except DatabaseProblem as problem:
+        telemetry.add("spean.keystore.silent")
         raise Silent(name, problem.sqlstate) from None
 
 

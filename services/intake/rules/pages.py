@@ -14,10 +14,12 @@ from schemas.vocabulary import DataCategory, Purpose, ServiceGroup, StaffRole
 from services.intake import network
 from services.intake.rules import store
 from services.intake.rules.api import SCOPE, TABLES, Kind
+from spean.names import fits
 from spean.problem import Refusal
+from spean.web import lists
+from spean.web.lists import Typed
 from spean.web.pages import At, at_with, page_router
 
-_LIST_MOST = 100
 _CODES: Mapping[str, type[StrEnum]] = {"service_group": ServiceGroup, "categories": DataCategory, "purposes": Purpose}
 router = page_router("rules' pages")
 Stands = Literal["now", "later", "ended"]
@@ -29,17 +31,23 @@ async def rules(
     at: Annotated[At, Depends(at_with())],
     kind: Kind = Kind.NEED_TO_KNOW,
     before: Annotated[int, Query(ge=0, le=100_000, description="rows that were shown already")] = 0,
+    q: Typed = "",
 ) -> Response:
-    """The newest first."""
+    """The newest first. `q`: agreements of organisations with such a name."""
     # Nothing can be changed here. Whoever administers the network may look as well.
     if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
         raise Refusal("scope")
     directory = await network.directory(request)
-    async with request.app.state.door.db.transaction("page.rules") as tx:
-        rows, now = await store.listed(tx, TABLES[kind], _LIST_MOST + 1, before), tx.now
+    async with at.door.db.transaction("page.rules") as tx:
+        if q and kind is Kind.AGREEMENTS:
+            about = [id_ for id_, one in directory.organisations.items() if fits(q, one.name)]
+            rows = await store.agreements_about(tx, about, lists.MOST + 1, before)
+        else:
+            rows = await store.listed(tx, TABLES[kind], lists.MOST + 1, before)
+        now = tx.now
     return at.page(
-        "intake/rules/list.html", kind=kind, kinds=list(Kind), rows=[_shown(row, now) for row in rows[:_LIST_MOST]],
-        directory=directory, after=before + _LIST_MOST if len(rows) > _LIST_MOST else None,
+        "intake/rules/list.html", kind=kind, kinds=list(Kind), rows=[_shown(row, now) for row in rows[: lists.MOST]],
+        directory=directory, after=before + lists.MOST if len(rows) > lists.MOST else None, q=q,
     )  # fmt: skip
 
 

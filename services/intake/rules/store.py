@@ -69,6 +69,19 @@ async def listed(tx: Tx, table: str, limit: int, before: int = 0) -> list[dict[s
     return [dict(row) for row in rows]
 
 
+async def agreements_about(
+    tx: Tx, organisations: Collection[UUID], limit: int, before: int = 0
+) -> list[dict[str, Any]]:
+    """As `listed`, of agreements that one of these has."""
+    rows = await tx.conn.fetch(
+        """
+        select * from agreement where sender = any($1) or recipient = any($1) order by created_at desc, id limit $2 offset $3
+        """,
+        list(organisations), limit, before,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
 async def reach(tx: Tx, id_: UUID) -> Reach | None:
     """Whom a rule of any of the three tables is about."""
     row = await tx.conn.fetchrow(

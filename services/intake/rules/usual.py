@@ -8,6 +8,7 @@ which legal basis lets something cross it is a lawyer's to say.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -68,12 +69,32 @@ class Give:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """Each of these senders may tell each of these recipients the same."""
+
+    senders: tuple[UUID, ...]
+    recipients: tuple[UUID, ...]
+    categories: tuple[DataCategory, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lacking:
     """What is usual and not there yet. `abroad`: how many pairs lie across a border, for which nothing is proposed."""
 
     needs: tuple[Need, ...]
     gives: tuple[Give, ...]
     abroad: int
+
+    @property
+    def together(self) -> list[Alike]:
+        """The same agreements, fewer to read: every pair stands in exactly one of these."""
+        told: dict[tuple[UUID, tuple[DataCategory, ...]], list[UUID]] = defaultdict(list)
+        for give in self.gives:
+            told[give.sender, give.categories].append(give.recipient)
+        alike: dict[tuple[tuple[UUID, ...], tuple[DataCategory, ...]], list[UUID]] = defaultdict(list)
+        for (sender, categories), recipients in told.items():
+            alike[tuple(sorted(recipients)), categories].append(sender)
+        return [Alike(tuple(senders), to, categories) for (to, categories), senders in alike.items()]
 
     @property
     def digest(self) -> str:

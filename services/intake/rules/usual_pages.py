@@ -4,8 +4,8 @@ would be added, and adds exactly those."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
@@ -20,7 +20,7 @@ from spean.db import Tx
 from spean.http import Command, Reply
 from spean.ids import opaque_id
 from spean.problem import Refusal
-from spean.web import forms
+from spean.web import forms, lists
 from spean.web.forms import Form
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
@@ -59,11 +59,15 @@ async def _chosen(request: Request, network: UUID, sends: Collection[UUID], rece
     )  # fmt: skip
 
 
-async def _lacking(tx: Tx, chosen: _Chosen) -> Lacking:
-    """Raises Refusal `too-large` for more than anybody reads."""
+async def _found(tx: Tx, chosen: _Chosen) -> Lacking:
     both = [each.id for each in (*chosen.sends, *chosen.receives)]
     standing = await store.in_force(tx, {chosen.network.id}, list(ServiceGroup), both, both)
-    found = usual.lacking([one.facts for one in chosen.sends], [one.facts for one in chosen.receives], standing)
+    return usual.lacking([one.facts for one in chosen.sends], [one.facts for one in chosen.receives], standing)
+
+
+async def _lacking(tx: Tx, chosen: _Chosen) -> Lacking:
+    """Raises Refusal `too-large` for more than anybody reads."""
+    found = await _found(tx, chosen)
     if len(found.gives) > _RULES_MOST:
         raise Refusal("too-large")
     return found
@@ -81,19 +85,38 @@ async def review(
             return at.page("intake/rules/usual_network.html", directory=directory)
         network = directory.networks[0].id
     chosen = await _chosen(request, network, sends or [], receives or [])
-    if not read:
-        return at.page("intake/rules/usual_who.html", chosen=chosen, usually=usual.SENDS, errors={})
+    asked = Form({name: request.query_params.getlist(name) for name in request.query_params})
+    if not read or lists.narrows(asked, "sends") or lists.narrows(asked, "receives"):
+        return at.page("intake/rules/usual_who.html", chosen=chosen, **await _offered(at, chosen, asked))
     errors = _missing(chosen)
     if errors:
-        ticked = Form(
-            {"sends": [str(one.id) for one in chosen.sends], "receives": [str(one.id) for one in chosen.receives]}
-        )
-        return at.page(
-            "intake/rules/usual_who.html", status=422, chosen=chosen, usually=usual.SENDS, errors=errors, form=ticked
-        )
+        offered = await _offered(at, chosen, asked)
+        return at.page("intake/rules/usual_who.html", status=422, chosen=chosen, **{**offered, "errors": errors})
     async with at.door.db.transaction("page.usual_rules") as tx:
         lacking = await _lacking(tx, chosen)
     return at.page("intake/rules/usual.html", chosen=chosen, lacking=lacking, names=_names(chosen))
+
+
+async def _offered(at: At, chosen: _Chosen, asked: Form) -> dict[str, Any]:
+    """Who can be ticked. Of more than fit a page: who usually hands people on, and who lacks a rule with any of those."""
+    usually = [one for one in chosen.senders if one.facts.type in usual.SENDS]
+    lacking = [one.id for one in chosen.receivers]
+    if len(lacking) > lists.MOST:
+        async with at.door.db.transaction("page.usual_rules") as tx:
+            found = await _found(tx, replace(chosen, sends=usually, receives=chosen.receivers))
+        lacking = list({give.recipient for give in found.gives} & set(lacking))
+    first = not asked.values.get("read")
+    senders = lists.choices(
+        [(one.id, one.name) for one in chosen.senders], asked, "sends", usually=[one.id for one in usually]
+    )
+    receivers = lists.choices([(one.id, one.name) for one in chosen.receivers], asked, "receives", usually=lacking)
+    ids = {str(one.id) for one in usually}
+    return {
+        "senders": senders, "receivers": receivers, "form": asked, "errors": {},
+        "send": [str(id_) for id_, _ in senders.lines if str(id_) in ids] if first else [],
+        "receive": [str(id_) for id_, _ in receivers.lines] if first else [],
+        "types": {one.id: one.facts.type for one in (*chosen.senders, *chosen.receivers)},
+    }  # fmt: skip
 
 
 def _missing(chosen: _Chosen) -> dict[str, str]:

@@ -87,6 +87,7 @@ class Reading:
     findings: tuple[Finding, ...]
 
 
+_COLUMNS = tuple(Column)
 # CTDC codebook: -99 is a missing value.
 _MISSING = frozenset({"", "-99"})
 # In the extract a 0 stands where k-anonymity took the country away: not known here, never "stateless".
@@ -94,12 +95,13 @@ _SUPPRESSED = "0"
 _EARLIEST_YEAR = 1990
 _OLDEST_YEARS = 150
 
-_SOURCES = frozenset({"Hotline", "Case Management"})
+_SOURCES: Mapping[str, None] = {"Hotline": None, "Case Management": None}
 _SEXES: Mapping[str, Sex] = {
     "Female": Sex.FEMALE, "Male": Sex.MALE, "Transgender": Sex.OTHER, "Trans": Sex.OTHER, "Other": Sex.OTHER,
 }  # fmt: skip
 # IOM HTCDS 2.0, vic_TypeOfExploitation.
 _FORCED_LABOUR = "ForcedLabour"
+_FORCED: Mapping[str, str | None] = {"0": None, "1": _FORCED_LABOUR}
 _EXPLOITATION: Mapping[str, str] = {
     "Sexual Exploitation": "SexualExploitation", "Forced Labor": _FORCED_LABOUR, "Forced Marriage": "ForcedMarriage",
     "Slavery And Similar Practices": "Servitude", "Servitude": "Servitude", "Organ Removal": "OrganRemoval",
@@ -128,7 +130,7 @@ class _Row:
     """The values of one row by column, and what was found wrong with them."""
 
     def __init__(self, values: tuple[str, ...]) -> None:
-        self._values = dict(zip(Column, (value.strip() for value in values), strict=True))
+        self._values = dict(zip(_COLUMNS, map(str.strip, values), strict=True))
         self.findings: list[Finding] = []
 
     @property
@@ -160,7 +162,7 @@ def read_row(values: tuple[str, ...], year: int) -> Reading:
     if row.empty:
         return Reading(None, None, suppressed=False, findings=(Finding(None, Why.NOTHING),))
     registered_at = _year(row, year)
-    row.code(Column.SOURCE, dict.fromkeys(_SOURCES))
+    row.code(Column.SOURCE, _SOURCES)
     citizenship, suppressed = _citizenship(row)
     control = row.code(Column.CONTROL, _CONTROL)
     recruiter = row.code(Column.RECRUITER, _RECRUITERS)
@@ -206,7 +208,7 @@ def _citizenship(row: _Row) -> tuple[str | None, bool]:
 def _exploitation(row: _Row) -> tuple[str, ...]:
     """Forms of exploitation (HTCDS), then the kind of work (ISIC), each code once."""
     form = row.code(Column.EXPLOITATION, _EXPLOITATION)
-    forced = row.code(Column.FORCED_LABOUR, {"0": None, "1": _FORCED_LABOUR})
+    forced = row.code(Column.FORCED_LABOUR, _FORCED)
     if form == _FORCED_LABOUR and row.value(Column.FORCED_LABOUR) == "0":
         row.doubt(Column.FORCED_LABOUR, Why.CONTRADICTION)
     work = row.code(Column.LABOUR, _LABOUR)
@@ -232,9 +234,18 @@ def _age_band(row: _Row) -> AgeBand | None:
     if low < ADULT_YEARS <= high:
         row.doubt(Column.AGE, Why.MINOR_OR_ADULT)
         return None
+    band, straddled = _band_of_range(low, high, open_ended=found[2] is None)
+    if straddled is not None:
+        row.doubt(Column.AGE, straddled)
+    return band
+
+
+# The extract has a dozen ranges, and every row has one of them.
+@lru_cache(maxsize=256)
+def _band_of_range(low: int, high: int, *, open_ended: bool) -> tuple[AgeBand, Why | None]:
+    """The band for a range that lies on one side of 18, and what is doubtful about it."""
     straddled = _STRADDLES.get((band_of(low), band_of(high)))
-    if straddled is None:
-        return band_of(low)
-    row.doubt(Column.AGE, straddled)
+    if straddled is None or open_ended:
+        return band_of(low), straddled
     bands = [band_of(years) for years in range(low, high + 1)]
-    return max(bands, key=bands.count) if found[2] else band_of(low)
+    return max(bands, key=bands.count), straddled

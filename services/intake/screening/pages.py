@@ -22,13 +22,12 @@ from spean.db import Tx
 from spean.geography import known_area
 from spean.http import Reply, View
 from spean.problem import Refusal
-from spean.web import forms
+from spean.web import forms, lists
 from spean.web.forms import Incomplete
-from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web.pages import At, Sent, at_with, id_in, page_router, sent_with
 
 LIST = "/intake/pages/screenings"
-_LIST_MOST = 50
-_PEOPLE_MOST = 100
+_PEOPLE_MOST = lists.MOST
 _CHOICES: Mapping[str, Any] = {"ages": list(AgeBand), "sexes": list(Sex), "spoken": (*LANGUAGES, *MORE_LANGUAGES)}
 router = page_router("screening's pages")
 Sender = Annotated[At, Depends(at_with(SCOPE))]
@@ -65,13 +64,13 @@ class SessionPage(View):
 
 
 @router.get("/screenings")
-async def sessions(request: Request, at: Sender) -> Response:
+async def sessions(at: Sender, after: UUID | None = None) -> Response:
     """My organisation's, the latest first."""
-    async with request.app.state.door.db.transaction("page.screenings", org=at.who.org) as tx:
-        found = await store.latest(tx, _LIST_MOST)
-    return at.page(
-        "intake/screening/list.html", sessions=[Begun(screening=api.view(s), began_at=when) for s, when in found]
-    )
+    async with at.door.db.transaction("page.screenings", org=at.who.org) as tx:
+        found = await store.latest(tx, lists.MOST + 1, after)
+    begun = [Begun(screening=api.view(s), began_at=when) for s, when in found[: lists.MOST]]
+    more = begun[-1].screening.id if len(found) > len(begun) else None
+    return at.page("intake/screening/list.html", sessions=begun, more=more)
 
 
 @router.get("/screenings/new")
@@ -95,7 +94,7 @@ async def begin(request: Request, sent: SenderSent) -> Response:
         return Reply(EntryCreated(id=await handlers.begin_by_hand(tx, area), version=1), 1, HTTPStatus.CREATED)
 
     made = await sent.command().run("screening.begin_by_hand", work)
-    return sent.see(f"{LIST}/{EntryCreated.model_validate_json(bytes(made.body)).id}")
+    return sent.see(f"{LIST}/{id_in(made)}")
 
 
 @router.get("/screenings/{screening}")
@@ -125,9 +124,9 @@ def _person(row: Mapping[str, Any], one: cases.Opened | None) -> Person:
 
 
 @router.get("/screenings/{screening}/people")
-async def next_person(request: Request, screening: UUID, at: Sender) -> Response:
+async def next_person(screening: UUID, at: Sender) -> Response:
     """Nothing of anybody else is on this page: the next person may be looking on."""
-    async with request.app.state.door.db.transaction("page.screening_next", org=at.who.org) as tx:
+    async with at.door.db.transaction("page.screening_next", org=at.who.org) as tx:
         await store.find_screening(tx, screening)
     return at.page("intake/screening/person.html", screening=screening, **_CHOICES)
 
@@ -156,9 +155,9 @@ async def add(request: Request, screening: UUID, sent: SenderSent) -> Response:
 
 
 @router.get("/screenings/{screening}/people/{entry}/erase")
-async def really_erase(request: Request, screening: UUID, entry: UUID, at: Sender) -> Response:
+async def really_erase(screening: UUID, entry: UUID, at: Sender) -> Response:
     """What erasing means, before it is done."""
-    async with request.app.state.door.db.transaction("page.screening_erase", org=at.who.org) as tx:
+    async with at.door.db.transaction("page.screening_erase", org=at.who.org) as tx:
         if (await cases.find_entry(tx, entry)).screening != screening:
             raise Refusal("not-found")
     return at.page("intake/screening/erase.html", screening=screening, entry=entry)

@@ -12,7 +12,6 @@ import asyncpg
 
 from services.intake.screening.domain import Finding
 from spean.db import Tx
-from spean.problem import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +69,32 @@ async def insert_by_hand(tx: Tx, id_: UUID, area: str) -> None:
     )  # fmt: skip
 
 
-async def latest(tx: Tx, limit: int) -> list[tuple[Screening, datetime]]:
-    """The organisation's screenings with when they began, the latest first."""
+async def latest(tx: Tx, limit: int, after: UUID | None = None) -> list[tuple[Screening, datetime]]:
+    """The organisation's screenings with when they began, the latest first; `after` goes on behind that one."""
     rows = await tx.conn.fetch(
-        "select * from screening where org = $1 order by created_at desc, id limit $2", tx.org, limit
-    )
+        """
+        select * from screening where org = $1
+          and ($3::uuid is null or (created_at, id) < (select l.created_at, l.id from screening l where l.id = $3))
+        order by created_at desc, id desc limit $2
+        """,
+        tx.org, limit, after,
+    )  # fmt: skip
     return [(_screening(row), row["created_at"]) for row in rows]
 
 
 async def find_by_digest(tx: Tx, digest: str) -> Screening:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from screening where org = $1 and source_digest = $2", tx.org, digest)
-    if row is None:
-        raise Refusal("not-found")
-    return _screening(row)
+    return _screening(await tx.one("select * from screening where org = $1 and source_digest = $2", tx.org, digest))
 
 
 async def find_screening(tx: Tx, id_: UUID) -> Screening:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    row = await tx.conn.fetchrow("select * from screening where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _screening(row)
+    return _screening(await tx.one("select * from screening where id = $1", id_))
 
 
 async def lock_screening(tx: Tx, id_: UUID) -> Screening:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from screening where id = $1 for update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _screening(row)
+    return _screening(await tx.one("select * from screening where id = $1 for update", id_))
 
 
 async def save_counts(tx: Tx, s: Screening) -> None:

@@ -107,7 +107,7 @@ APPLY: Mapping[str, _Apply] = {
     "offer.expired.v1": _waiting,
     "offer.withdrawn.v1": _waiting,
     "referral.unroutable.v1": _unroutable,
-    "referral.held.v1": _held,
+    "referral.held.v2": _held,
     "referral.reopened.v1": _reopened,
     "referral.ready.v1": _ready,
     "referral.departed.v1": _nothing,

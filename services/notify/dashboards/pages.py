@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from babel import Locale
 from fastapi import Depends, Request, Response
 from markupsafe import Markup
 
+from schemas.registry import PREFIX
+from schemas.versions import newest
 from schemas.vocabulary import ErasureAnswer, EscalationReason, ServiceGroup
 from services.notify.dashboards.api import SCOPE
 from services.notify.dashboards.domain import LEAST, STAGES, Total, came_as_far, parts_of_day, quarters, total
@@ -59,7 +60,7 @@ EVENT_WORDS: Mapping[str, str] = {
     "offer.seen.v1": N_("A house has seen the request"), "offer.accepted.v1": N_("A house accepted"),
     "offer.declined.v1": N_("A house declined"), "offer.expired.v1": N_("A house did not answer in time"),
     "offer.withdrawn.v1": N_("A request to a house was taken back"),
-    "referral.unroutable.v1": N_("Nobody is left to ask"), "referral.held.v1": N_("A request is on hold"),
+    "referral.unroutable.v1": N_("Nobody is left to ask"), "referral.held.v2": N_("A request is on hold"),
     "referral.reopened.v1": N_("A request is asked again"), "referral.ready.v1": N_("Somebody may set out"),
     "referral.departed.v1": N_("Somebody has set out"), "referral.arrived.v1": N_("Somebody arrived"),
     "referral.verified.v1": N_("An arrival was checked"), "referral.missing.v1": N_("Somebody did not arrive in time"),
@@ -112,10 +113,8 @@ class Shown:
 
     def kind(self, type_: str) -> str:
         """An event's type in words; as it is, where a newer service said it."""
-        return self._(EVENT_WORDS.get(type_, type_))
-
-    def country(self, code: str | None) -> str:
-        return "" if code is None else Locale.parse(self._words.language).territories.get(code, code)
+        now = newest(PREFIX + type_).removeprefix(PREFIX)  # what was put here before that version was
+        return self._(EVENT_WORDS.get(now, type_))
 
     def group(self, one: Escalation) -> str:
         return self._(label(ServiceGroup(one.service_group)))

@@ -260,11 +260,12 @@ async def stages_since(tx: Tx, since: datetime) -> list[asyncpg.Record]:
 
 
 async def accepted_since(tx: Tx, since: datetime) -> list[asyncpg.Record]:
-    """Of the same referrals, those that a house has taken: when each was requested, and when it was accepted."""
+    """Of the same referrals, those that a house has taken: when each was requested, and when it was accepted (where that
+    was never read, it was by the time of what follows it)."""
     return await tx.conn.fetch(
         """
-        select requested_at, answered_at from referral_view
-        where requested_at >= $1 and (answered_at is not null or ready_at is not null or arrived_at is not null)
+        select requested_at, coalesce(answered_at, ready_at, arrived_at) as answered_at from referral_view
+        where requested_at >= $1 and coalesce(answered_at, ready_at, arrived_at) is not null
         """,
         since,
     )

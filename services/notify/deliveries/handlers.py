@@ -12,10 +12,13 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import aiosmtplib
+import asyncpg
+from opentelemetry.trace import SpanKind
 
 from schemas import events as e
 from schemas.registry import DELIVERIES
 from services.notify.deliveries import store
+from spean import telemetry
 from spean.clock import clear_due, set_due
 from spean.db import Database, Tx
 from spean.event import Event
@@ -65,38 +68,62 @@ async def deliver(db: Database, mail: Mail, id_: UUID) -> None:
         if row is None or row["state"] not in {"waiting", "sending"}:
             await clear_due(tx, SEND, id_)
             return
+        tx.causation = row["event"]  # what it tells of: known again by that, should this database be restored
         if row["until"] < tx.now:
             await store.set_delivery(tx, id_, "lapsed", row["tries"])
             await clear_due(tx, SEND, id_)
+            _count(tx, row, "lapsed")
             return
         address = await store.find_address(tx, row["organisation"])
         if address is None:
             await store.set_delivery(tx, id_, "parked", row["tries"])
             await clear_due(tx, SEND, id_)
+            _count(tx, row, "parked")
             return
         if not mail.server:
             await set_due(tx, SEND, id_, tx.now + timedelta(seconds=NO_SERVER_LOOK_AGAIN_S))
             return
         if row["state"] == "sending" and row["interrupted"]:
             await _park(tx, id_, row["organisation"], row["tries"] + 1)
+            _count(tx, row, "parked")
             return
         await store.set_sending(tx, id_)
-    sent = await _send(mail, address, id_)
-    async with db.transaction("delivery.done") as tx:
-        await _record(tx, id_, row["organisation"], row["tries"] + 1, sent=sent)
+    with telemetry.step("deliver mail", SpanKind.CLIENT):
+        sent = await _send(mail, address, id_)
+    async with db.transaction("delivery.done", causation=row["event"]) as tx:
+        _count(tx, row, await _record(tx, id_, row["organisation"], row["tries"] + 1, sent=sent))
 
 
-async def _record(tx: Tx, id_: UUID, organisation: UUID, tries: int, *, sent: bool) -> None:
+def _count(tx: Tx, row: asyncpg.Record, outcome: str) -> None:
+    """For who watches: what became of a delivery (a row of it), and how long after its reason."""
+    telemetry.add("spean.deliveries", outcome=outcome)
+    if outcome != "failed":
+        telemetry.record("spean.delivery.age", (tx.now - row["created_at"]).total_seconds(), outcome=outcome)
+
+
+async def waiting(tx: Tx) -> None:
+    """For who watches: what is not finished, and since when."""
+    unfinished = await store.unfinished(tx)
+    telemetry.forget(("spean.deliveries.waiting", "spean.deliveries.age"))
+    for row in unfinished:
+        telemetry.show("spean.deliveries.waiting", row["count"], state=row["state"])
+        telemetry.show("spean.deliveries.age", (tx.now - row["oldest"]).total_seconds(), state=row["state"])
+
+
+async def _record(tx: Tx, id_: UUID, organisation: UUID, tries: int, *, sent: bool) -> str:
+    """Returns what became of it: `sent`, `failed` (it is tried again), `parked`."""
     if sent:
         await store.set_delivery(tx, id_, "sent", tries)
         await clear_due(tx, SEND, id_)
         await say(tx, DELIVERIES, id_, e.DeliverySucceededV1(organisation=organisation))
-    elif tries > len(RETRY_S):
+        return "sent"
+    if tries > len(RETRY_S):
         await _park(tx, id_, organisation, tries)
-    else:
-        await store.set_delivery(tx, id_, "waiting", tries)
-        await set_due(tx, SEND, id_, tx.now + timedelta(seconds=RETRY_S[tries - 1]))
-        await say(tx, DELIVERIES, id_, e.DeliveryFailedV1(organisation=organisation, tries=tries))
+        return "parked"
+    await store.set_delivery(tx, id_, "waiting", tries)
+    await set_due(tx, SEND, id_, tx.now + timedelta(seconds=RETRY_S[tries - 1]))
+    await say(tx, DELIVERIES, id_, e.DeliveryFailedV1(organisation=organisation, tries=tries))
+    return "failed"
 
 
 async def _park(tx: Tx, id_: UUID, organisation: UUID, tries: int) -> None:

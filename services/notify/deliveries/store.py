@@ -59,3 +59,13 @@ async def set_sending(tx: Tx, id_: UUID) -> None:
         """,
         id_,
     )
+
+
+async def unfinished(tx: Tx) -> list[asyncpg.Record]:
+    """By state: how many deliveries are not finished, and since when the oldest of them is there."""
+    return await tx.conn.fetch(
+        """
+        select state, count(*) as count, min(created_at) as oldest from delivery
+        where state in ('waiting', 'sending') group by state
+        """
+    )

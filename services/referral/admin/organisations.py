@@ -9,47 +9,31 @@ from fastapi import Response
 
 from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.referral.admin import store
-from services.referral.admin.desk import ORGANISATIONS_MOST, ROOM, Administrator, AdministratorSent, database, id_in
+from services.referral.admin.desk import ORGANISATIONS_MOST, ROOM, Administrator, AdministratorSent
 from services.referral.partners import api
 from services.referral.partners import store as partners
 from services.referral.partners.handlers import SUSPENDED_LEAST_S
 from services.referral.people import store as people
-from services.referral.people.domain import comparable
 from services.referral.places import store as places
-from spean.web import forms
-from spean.web.forms import Form, Incomplete
-from spean.web.pages import At, page_router
+from spean.web import forms, lists
+from spean.web.forms import Incomplete
+from spean.web.lists import Typed
+from spean.web.pages import At, id_in, page_router
 from spean.web.words import ZONES
 
 LIST = "/referral/pages/admin/organisations"
-_SHOWN_MOST = 100
 router = page_router("administrator's pages")
 _TYPES = [one for one in OrganisationType if one is not OrganisationType.UNKNOWN]
 
 
 @router.get("/admin/organisations")
-async def list_organisations(at: Administrator) -> Response:
-    return await _list(at, Form())
-
-
-@router.post("/admin/organisations")
-async def search(sent: AdministratorSent) -> Response:
-    """What is typed stays out of the address."""
-    return await _list(sent, sent.form)
-
-
-async def _list(at: At, form: Form) -> Response:
-    """By parts of the name, however they were typed (without what cannot be seen), and by state."""
-    parts, state = comparable(form.one("name")).split(), form.one("state")
-    async with database(at).transaction("admin.organisations") as tx:
+async def list_organisations(at: Administrator, q: Typed = "", state: str = "", after: UUID | None = None) -> Response:
+    """By parts of the name, however they were typed, and by state."""
+    async with at.door.db.transaction("admin.organisations") as tx:
         every = await partners.organisations(tx, ORGANISATIONS_MOST)
-    found = [
-        one for one in every
-        if all(part in comparable(one.name) for part in parts) and state in {"", one.status.value}
-    ]  # fmt: skip
-    return at.page(
-        f"{ROOM}/organisations.html", found=found[:_SHOWN_MOST], many=len(found), every=len(every), form=form
-    )
+    found = {one.id: one for one in every if state in {"", one.status.value}}
+    part = lists.part([(one.id, (one.name,)) for one in found.values()], q=q, after=after)
+    return at.page(f"{ROOM}/organisations.html", part=part, found=[found[id_] for id_ in part.ids], state=state)
 
 
 @router.get("/admin/organisations/new")
@@ -73,12 +57,14 @@ async def register(sent: AdministratorSent) -> Response:
 
 @router.get("/admin/organisations/{organisation}")
 async def one_organisation(organisation: UUID, at: Administrator) -> Response:
-    async with database(at).transaction("admin.organisation") as tx:
+    async with at.door.db.transaction("admin.organisation") as tx:
         one = await partners.organisation(tx, organisation)
+        staff = lists.part(await people.names(tx, organisation))
+        theirs = lists.part([(id_, (id_,)) for id_, _ in await partners.names_of_systems(tx, organisation)])
         found: dict[str, Any] = {
-            "networks": await store.networks_of(tx, organisation), "people": await people.listed(tx, 200, organisation),
-            "places": await places.places_of(tx, organisation),
-            "systems": [each for each in await partners.systems(tx, 1_000) if each.organisation == organisation],
+            "networks": await store.networks_of(tx, organisation), "places": await places.places_of(tx, organisation),
+            "people": await people.listed(tx, staff.ids), "staff": staff,
+            "systems": await partners.systems(tx, lists.MOST, theirs.ids), "theirs": theirs,
         }  # fmt: skip
     suspended = one.status is OrganisationStatus.SUSPENDED
     return at.page(f"{ROOM}/organisation.html", one=one, suspended=suspended, **found)
@@ -86,7 +72,7 @@ async def one_organisation(organisation: UUID, at: Administrator) -> Response:
 
 async def _facing(at: At, organisation: UUID) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
-    async with database(at).transaction("admin.suspension") as tx:
+    async with at.door.db.transaction("admin.suspension") as tx:
         one = await partners.organisation(tx, organisation)
         return {
             "one": one, "work": await store.work_of(tx, organisation),

@@ -12,15 +12,15 @@ from fastapi import Query, Request, Response
 from schemas import questions as q
 from schemas.vocabulary import ServiceGroup
 from services.referral.admin import networks, organisations, places, store, systems
-from services.referral.admin.desk import ROOM, Administrator, database
+from services.referral.admin.desk import ROOM, Administrator
 from services.referral.admin.steps import Step, next_of, steps
 from services.referral.partners import store as partners
 from services.referral.partners.changes import What
 from spean.ask import Holders, HolderSilent
+from spean.web import lists
 from spean.web.pages import At, page_router
 from spean.web.words import N_
 
-_HISTORY_MOST = 50
 # Pairs of a sender and a house that the holder is asked about: one that works is enough.
 _PAIRS_MOST = 5
 SAID: Mapping[What, str] = {
@@ -73,10 +73,9 @@ class _Way:
 
 
 async def _way(request: Request, at: At) -> _Way:
-    async with database(at).transaction("admin.way") as tx:
+    async with at.door.db.transaction("admin.way") as tx:
         numbers = await store.numbers(tx)
-        newest = await store.networks(tx, 1)
-        network = newest[0] if newest else None
+        network = await store.newest(tx)
         id_ = network.id if network else None
         facts = await store.facts(tx, id_)
         asked = [
@@ -114,10 +113,10 @@ async def history(
 ) -> Response:  # fmt: skip
     """Who changed what and when, newest first."""
     whats = ABOUT[about][1] if about in ABOUT else ()
-    async with database(at).transaction("admin.history") as tx:
-        found = await store.lines(tx, _HISTORY_MOST, whats=whats, organisation=organisation, before=before)
+    async with at.door.db.transaction("admin.history") as tx:
+        found = await store.lines(tx, lists.MOST, whats=whats, organisation=organisation, before=before)
         one = await partners.organisation(tx, organisation) if organisation else None
-    more = found[-1].number if len(found) == _HISTORY_MOST else None
+    more = found[-1].number if len(found) == lists.MOST else None
     return at.page(
         f"{ROOM}/history.html", lines=found, more=more, about=about, kinds=ABOUT, said=SAID, organisation=one
     )

@@ -11,15 +11,16 @@ from pydantic import Field
 from schemas.questions import Eligibility
 from schemas.vocabulary import GROUP_OF, Need, ServiceGroup, ServiceType, Sex
 from services.referral.admin import store
-from services.referral.admin.desk import ROOM, Administrator, AdministratorSent, at_field, database
+from services.referral.admin.desk import ROOM, Administrator, AdministratorSent
 from services.referral.partners import api
 from services.referral.partners import store as partners
 from services.referral.places import store as pools
 from spean.geography import areas_of
 from spean.http import Body
 from spean.problem import Refusal
-from spean.web import forms
+from spean.web import forms, lists
 from spean.web.forms import SAID, Incomplete
+from spean.web.lists import Typed
 from spean.web.pages import At, page_router
 from spean.web.words import N_
 
@@ -40,16 +41,17 @@ class PlaceForm(Body):
 
 
 @router.get("/admin/places")
-async def list_places(at: Administrator) -> Response:
-    """Every network's members with what they have."""
-    async with database(at).transaction("admin.places") as tx:
-        found = [(one, await store.joined(tx, one.id)) for one in await store.networks(tx, 50)]
-    return at.page(f"{ROOM}/places.html", networks=found)
+async def list_places(at: Administrator, q: Typed = "", after: UUID | None = None) -> Response:
+    """The members of every network with what they have."""
+    async with at.door.db.transaction("admin.places") as tx:
+        part = lists.part([(one.id, (one.name,)) for one in await store.members(tx, None)], q=q, after=after)
+        found = await store.joined(tx, part.ids)
+    return at.page(f"{ROOM}/places.html", members=found, part=part)
 
 
 async def _around(at: At, organisation: UUID, group: ServiceGroup | None) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
-    async with database(at).transaction("admin.place") as tx:
+    async with at.door.db.transaction("admin.place") as tx:
         one = await partners.organisation(tx, organisation)
         shown = {"networks": await store.networks_of(tx, organisation), "has": await pools.places_of(tx, organisation)}
     types = [one for one, of in GROUP_OF.items() if of is group]
@@ -88,7 +90,7 @@ async def register(organisation: UUID, sent: AdministratorSent) -> Response:
         around = await _around(sent, organisation, group)
         return sent.again(f"{ROOM}/place_new.html", error, form, **around)
     except Refusal as refusal:
-        wrong = at_field(refusal, {"unknown-area": "area"})
+        wrong = forms.at_field(refusal, {"unknown-area": "area"})
         around = await _around(sent, organisation, group)
         return sent.again(f"{ROOM}/place_new.html", wrong, form, **around)
     return sent.see(f"/referral/pages/admin/organisations/{organisation}", done="places-added")

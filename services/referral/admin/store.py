@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,6 @@ import asyncpg
 from services.referral.partners.changes import What
 from services.referral.referrals.domain import Windows
 from spean.db import Tx
-from spean.problem import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,18 @@ class Founded:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """A member: an organisation, whether it is shut out, and what it has in this network."""
+class Member:
+    """A member: an organisation, and whether it is shut out."""
 
     id: UUID
     name: str
     suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Member):
+    """A member with what it has."""
+
     places: int
     people: int
 
@@ -135,31 +140,50 @@ def _founded(row: asyncpg.Record) -> Founded:
     return Founded(**{**dict(row), "windows": Windows.model_validate_json(row["windows"])})
 
 
-async def networks(tx: Tx, limit: int) -> list[Founded]:
-    """Every network, the newest first."""
-    rows = await tx.conn.fetch(f"{_FOUNDED} order by n.created_at desc, n.id limit $1", limit)
+async def newest(tx: Tx) -> Founded | None:
+    row = await tx.conn.fetchrow(f"{_FOUNDED} order by n.created_at desc, n.id limit 1")
+    return None if row is None else _founded(row)
+
+
+async def names_of_networks(tx: Tx) -> list[tuple[UUID, str]]:
+    return [(row["id"], row["name"]) for row in await tx.conn.fetch("select id, name from network")]
+
+
+async def networks(tx: Tx, ids: Sequence[UUID]) -> list[Founded]:
+    """These, in this order."""
+    rows = await tx.conn.fetch(f"{_FOUNDED} where n.id = any($1) order by array_position($1, n.id)", list(ids))
     return [_founded(row) for row in rows]
 
 
 async def network(tx: Tx, id_: UUID) -> Founded:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow(f"{_FOUNDED} where n.id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _founded(row)
+    return _founded(await tx.one(f"{_FOUNDED} where n.id = $1", id_))
 
 
-async def joined(tx: Tx, network: UUID) -> list[Joined]:
-    """The members of a network, by name."""
+async def members(tx: Tx, network: UUID | None) -> list[Member]:
+    """Of a network, or of any."""
     rows = await tx.conn.fetch(
         """
-        select o.id, o.name, o.status = 'suspended' as suspended,
-               (select coalesce(sum(p.usable), 0) from place p where p.organisation = o.id and p.network = $1) as places,
-               (select count(*) from person p where p.organisation = o.id and p.status = 'active') as people
-        from member m join organisation o on o.id = m.organisation where m.network = $1 order by lower(o.name), o.id
+        select o.id, o.name, o.status = 'suspended' as suspended from organisation o
+        where exists (select 1 from member m where m.organisation = o.id and ($1::uuid is null or m.network = $1))
         """,
         network,
     )
+    return [Member(**dict(row)) for row in rows]
+
+
+async def joined(tx: Tx, ids: Sequence[UUID], network: UUID | None = None) -> list[Joined]:
+    """These organisations, in this order, with what they have in a network, or in all of them."""
+    rows = await tx.conn.fetch(
+        """
+        select o.id, o.name, o.status = 'suspended' as suspended,
+               (select coalesce(sum(p.usable), 0) from place p
+                where p.organisation = o.id and ($2::uuid is null or p.network = $2)) as places,
+               (select count(*) from person p where p.organisation = o.id and p.status = 'active') as people
+        from organisation o where o.id = any($1) order by array_position($1, o.id)
+        """,
+        list(ids), network,
+    )  # fmt: skip
     return [Joined(**dict(row)) for row in rows]
 
 

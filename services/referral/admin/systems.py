@@ -11,19 +11,19 @@ from fastapi import Response
 from pydantic import Field
 
 from schemas.vocabulary import SCOPES
-from services.referral.admin.desk import ROOM, Administrator, AdministratorSent, database
+from services.referral.admin.desk import ROOM, Administrator, AdministratorSent
 from services.referral.partners import api, handlers
 from services.referral.partners import store as partners
 from services.referral.partners.store import System, SystemKey
 from spean.http import Body
 from spean.problem import Refusal
-from spean.web import forms
+from spean.web import forms, lists
 from spean.web.forms import Form, Incomplete
+from spean.web.lists import Typed
 from spean.web.pages import At, Sent, page_router
 from spean.web.words import N_
 
 LIST = "/referral/pages/admin/systems"
-_LIST_MOST = 1_000
 _EVERYWHERE = frozenset({"referral:admin", "intake:rules", "notify:admin"})
 router = page_router("administrator's pages")
 NO_KEY = N_("This is no public key of the kind Ed25519, written as a JWK: look at the example.")
@@ -40,10 +40,13 @@ class SystemForm(Body):
 
 
 @router.get("/admin/systems")
-async def list_systems(at: Administrator) -> Response:
-    async with database(at).transaction("admin.systems") as tx:
-        found = await partners.systems(tx, _LIST_MOST)
-    return at.page(f"{ROOM}/systems.html", systems=found)
+async def list_systems(at: Administrator, q: Typed = "", after: str | None = None) -> Response:
+    """By organisation, found by its name or by the system's."""
+    async with at.door.db.transaction("admin.systems") as tx:
+        names = [(id_, (name, id_)) for id_, name in await partners.names_of_systems(tx)]
+        part = lists.part(names, q=q, after=after)
+        found = await partners.systems(tx, lists.MOST, part.ids)
+    return at.page(f"{ROOM}/systems.html", systems=found, part=part)
 
 
 def _scopes(at: At, organisation: UUID) -> dict[str, str]:
@@ -54,7 +57,7 @@ def _scopes(at: At, organisation: UUID) -> dict[str, str]:
 
 async def _employer(at: At, organisation: UUID) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
-    async with database(at).transaction("admin.organisation") as tx:
+    async with at.door.db.transaction("admin.organisation") as tx:
         return {"one": await partners.organisation(tx, organisation), "scopes": _scopes(at, organisation)}
 
 
@@ -83,7 +86,8 @@ async def register(organisation: UUID, sent: AdministratorSent) -> Response:
     except Incomplete as error:
         return await _again(sent, organisation, error)
     except Refusal as refusal:
-        return await _again(sent, organisation, _wrong(refusal, {"duplicate": ("id", NAME_TAKEN)}))
+        about, said = {"invalid": "public_key", "duplicate": "id"}, {"invalid": NO_KEY, "duplicate": NAME_TAKEN}
+        return await _again(sent, organisation, forms.at_field(refusal, about, said))
     return sent.see(f"{LIST}/{given.id}", done="registered")
 
 
@@ -115,25 +119,16 @@ def _safe(form: Form) -> Form:
     return Form({name: values for name, values in form.values.items() if name != "public_key"})
 
 
-def _wrong(refusal: Refusal, about: dict[str, tuple[str, str]]) -> Incomplete:
-    """Raises the refusal where it is about no field."""
-    if refusal.code == "invalid":
-        return Incomplete({"public_key": NO_KEY})
-    if refusal.code not in about:
-        raise refusal
-    field, said = about[refusal.code]
-    return Incomplete({field: said})
-
-
 # --- one system -------------------------------------------------------------------------------------------------------
 
 
 async def _one(at: At, client: str) -> dict[str, Any]:
     """Raises Refusal `not-found`."""
-    async with database(at).transaction("admin.system") as tx:
-        found = next((each for each in await partners.systems(tx, _LIST_MOST) if each.id == client), None)
-    if found is None:
+    async with at.door.db.transaction("admin.system") as tx:
+        some = await partners.systems(tx, 1, [client])
+    if not some:
         raise Refusal("not-found")
+    found = some[0]
     alive = [key for key in found.keys if key.revoked_at is None]
     return {
         "system": found, "alive": alive, "room": len(alive) < handlers.KEYS_MOST, "scopes": SCOPES,
@@ -158,7 +153,8 @@ async def add_key(client: str, sent: AdministratorSent) -> Response:
     except Incomplete as error:
         return sent.again(f"{ROOM}/system.html", error, _safe(sent.form), **await _one(sent, client))
     except Refusal as refusal:
-        wrong = _wrong(refusal, {"duplicate": ("public_key", HAS_IT)})
+        about = {"invalid": "public_key", "duplicate": "public_key"}
+        wrong = forms.at_field(refusal, about, {"invalid": NO_KEY, "duplicate": HAS_IT})
         return sent.again(f"{ROOM}/system.html", wrong, _safe(sent.form), **await _one(sent, client))
     return sent.see(f"{LIST}/{client}", done="key-added")
 

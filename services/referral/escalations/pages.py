@@ -14,35 +14,38 @@ from services.referral.escalations.api import SCOPE, EscalationView
 from services.referral.partners import store as partners
 from services.referral.referrals import store
 from services.referral.referrals.domain import REFERRAL, Action, State
-from spean.web import forms
+from spean.web import forms, lists
 from spean.web.forms import Incomplete
+from spean.web.lists import Typed
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 LIST = "/referral/pages/escalations"
 # Houses that a coordinator chooses from; nearest first, as the machine would ask them.
-_HOUSES_MOST = 100
-_NAMES_MOST = 10_000
+_HOUSES_MOST = 1_000
 router = page_router("coordinator's pages")
 Coordinator = Annotated[At, Depends(at_with(SCOPE))]
 CoordinatorSent = Annotated[Sent, Depends(sent_with(SCOPE))]
 
 
 @router.get("/escalations")
-async def escalations(request: Request, at: Coordinator) -> Response:
+async def escalations(request: Request, at: Coordinator, after: UUID | None = None) -> Response:
     """First what nobody has taken, the nearest deadline on top."""
-    shown = await api.list_escalations(request, at.caller, None)
-    return at.page("referral/escalations/list.html", escalations=shown.escalations, me=at.caller.client)
+    found = (await api.list_escalations(request, at.caller, after)).escalations
+    shown = found[: lists.MOST]
+    more = shown[-1].referral if len(found) > len(shown) else None
+    return at.page("referral/escalations/list.html", escalations=shown, more=more, after=after, me=at.caller.client)
 
 
 @router.get("/escalations/{referral}")
-async def escalation(request: Request, referral: UUID, at: Coordinator) -> Response:
-    return await _page(request, at, referral)
+async def escalation(request: Request, referral: UUID, at: Coordinator, q: Typed = "") -> Response:
+    """`q`: a part of the name of a house that may be asked."""
+    return await _page(request, at, referral, q)
 
 
-async def _page(request: Request, at: At, referral: UUID, error: Incomplete | None = None) -> Response:
+async def _page(request: Request, at: At, referral: UUID, q: str = "", error: Incomplete | None = None) -> Response:
     """Raises Refusal `not-found`."""
     one = await api.escalation_shown(request, at.caller, referral)
-    shown: dict[str, Any] = {"one": one, "me": at.caller.client, "may": _may(one), **await _around(at, one)}
+    shown: dict[str, Any] = {"one": one, "me": at.caller.client, "may": _may(one), **await _around(at, one, q)}
     if error is None or not isinstance(at, Sent):
         return at.page("referral/escalations/one.html", **shown)
     return at.again("referral/escalations/one.html", error, at.form, **shown)
@@ -60,14 +63,17 @@ def _may(one: EscalationView) -> set[str]:
     return may
 
 
-async def _around(at: At, one: EscalationView) -> dict[str, object]:
-    """The houses with room, and everybody's name: the network's, read as the service."""
+async def _around(at: At, one: EscalationView, q: str) -> dict[str, object]:
+    """The houses with room, and their names: the network's, read as the service."""
     async with at.door.db.transaction("page.escalation") as tx:
-        names = {organisation.id: organisation.name for organisation in await partners.organisations(tx, _NAMES_MOST)}
         found = await store.find_referral(tx, one.referral)
+        names = {organisation.id: organisation.name for organisation in await partners.members_of(tx, {found.network})}
         # As if nobody had been asked: a coordinator may ask again who has said no.
         houses: list[Candidate] = await store.candidates(tx, replace(found, asked_from=tx.now), _HOUSES_MOST)
-    return {"names": names, "houses": houses}
+    by_place = {house.place: house for house in houses}
+    called = [(place, (names.get(house.organisation.organisation, ""),)) for place, house in by_place.items()]
+    part = lists.part(called, q=q, ordered=True)
+    return {"names": names, "part": part, "houses": [by_place[place] for place in part.ids]}
 
 
 @router.post("/escalations/{referral}/take")
@@ -87,7 +93,7 @@ async def ask_named(request: Request, referral: UUID, sent: CoordinatorSent) -> 
     try:
         body = forms.read(api.AskNamed, {"place": sent.form.some("place")})
     except Incomplete as error:
-        return await _page(request, sent, referral, error)
+        return await _page(request, sent, referral, error=error)
     await api.ask_named(request, referral, body, sent.command())
     return sent.see(LIST, done="asked")
 

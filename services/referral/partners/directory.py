@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from schemas.questions import OrganisationFacts
 from services.referral.partners import store
@@ -37,21 +37,18 @@ class DirectoryView(View):
 
 
 @router.get("/directory")
-async def directory(request: Request, at: Annotated[At, Depends(at_with())]) -> DirectoryView:
+async def directory(at: Annotated[At, Depends(at_with())]) -> DirectoryView:
     """The organisations of every network that the visitor's organisation is in, with what the network vouches for; who
     reviews rules or administers sees every network."""
-    async with request.app.state.door.db.transaction("directory.read") as tx:
+    async with at.door.db.transaction("directory.read") as tx:
         every = {row["id"]: row["name"] for row in await store.networks(tx, _NETWORKS_MOST)}
         seen = every.keys() if at.who.scopes & _EVERYWHERE else at.who.networks & every.keys()
         found = await store.members_of(tx, seen)
-        within: dict[UUID, list[UUID]] = {}
-        for network in seen:
-            for member in await store.members(tx, network):
-                within.setdefault(member, []).append(network)
+        within = await store.memberships(tx, seen)
     return DirectoryView(organisations=tuple(
         Listed(name=one.name, sample=one.sample, facts=OrganisationFacts(
             organisation=one.id, type=one.type, country=one.country, law_enforcement=one.law_enforcement,
             status=one.status,
-        ), networks=tuple(sorted(within[one.id])))
+        ), networks=tuple(within[one.id]))
         for one in found
     ), networks=tuple(ListedNetwork(id=id_, name=name) for id_, name in every.items() if id_ in seen))  # fmt: skip

@@ -95,18 +95,12 @@ async def insert_organisation(tx: Tx, o: Organisation) -> None:
 
 async def lock_organisation(tx: Tx, id_: UUID) -> Organisation:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from organisation where id = $1 for update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _organisation(row)
+    return _organisation(await tx.one("select * from organisation where id = $1 for update", id_))
 
 
 async def organisation(tx: Tx, id_: UUID) -> Organisation:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from organisation where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _organisation(row)
+    return _organisation(await tx.one("select * from organisation where id = $1", id_))
 
 
 async def set_status(tx: Tx, id_: UUID, status: OrganisationStatus) -> None:
@@ -133,13 +127,17 @@ async def organisations(tx: Tx, limit: int) -> list[Organisation]:
     ]
 
 
+async def active(tx: Tx, limit: int) -> list[Organisation]:
+    """Organisations to choose from, by name."""
+    rows = await tx.conn.fetch(
+        "select * from organisation where status = 'active' order by lower(name), id limit $1", limit
+    )
+    return [_organisation(row) for row in rows]
+
+
 async def facts_of(tx: Tx, id_: UUID) -> OrganisationFacts:
     """What the network vouches for. Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow(
-        "select id, type, country, law_enforcement, status from organisation where id = $1", id_
-    )
-    if row is None:
-        raise Refusal("not-found")
+    row = await tx.one("select id, type, country, law_enforcement, status from organisation where id = $1", id_)
     return OrganisationFacts(
         organisation=row["id"], type=OrganisationType(row["type"]), country=row["country"],
         law_enforcement=row["law_enforcement"], status=OrganisationStatus(row["status"]),
@@ -166,9 +164,7 @@ async def network_exists(tx: Tx, id_: UUID) -> bool:
 
 async def lock_network(tx: Tx, id_: UUID) -> Network:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select id, coordinator, version from network where id = $1 for update", id_)
-    if row is None:
-        raise Refusal("not-found")
+    row = await tx.one("select id, coordinator, version from network where id = $1 for update", id_)
     return Network(row["id"], row["coordinator"], row["version"])
 
 
@@ -210,6 +206,18 @@ async def members_of(tx: Tx, networks: Collection[UUID]) -> list[Organisation]:
         list(networks),
     )
     return [_organisation(row) for row in rows]
+
+
+async def memberships(tx: Tx, networks: Collection[UUID]) -> dict[UUID, list[UUID]]:
+    """Which of these networks each of their organisations is in."""
+    rows = await tx.conn.fetch(
+        """
+        select organisation, array_agg(network order by network) as networks from member
+        where network = any($1) group by organisation
+        """,
+        list(networks),
+    )
+    return {row["organisation"]: row["networks"] for row in rows}
 
 
 async def networks_of(tx: Tx, organisation: UUID) -> list[UUID]:
@@ -258,8 +266,20 @@ async def keys_of(tx: Tx, client: str) -> list[Key]:
     return [Key(row["thumbprint"], json.loads(row["public_key"])) for row in rows]
 
 
-async def systems(tx: Tx, limit: int) -> list[System]:
-    """Every system with all its keys, by organisation and id; revoked ones last."""
+async def names_of_systems(tx: Tx, organisation: UUID | None = None) -> list[tuple[str, str]]:
+    """Id and organisation's name of each system, of one organisation or of all."""
+    rows = await tx.conn.fetch(
+        """
+        select c.id, o.name from client c join organisation o on o.id = c.organisation
+        where $1::uuid is null or c.organisation = $1
+        """,
+        organisation,
+    )
+    return [(row["id"], row["name"]) for row in rows]
+
+
+async def systems(tx: Tx, limit: int, ids: Collection[str] | None = None) -> list[System]:
+    """Every system, or these, with all its keys, by organisation and id; revoked ones last."""
     rows = await tx.conn.fetch(
         """
         select c.id, c.organisation, o.name, c.scopes, c.status = 'active' as active, c.created_at,
@@ -269,10 +289,11 @@ async def systems(tx: Tx, limit: int) -> list[System]:
                          where k.client = c.id), '{}') as sinces,
                coalesce((select array_agg(k.revoked_at order by k.since, k.thumbprint) from client_key k
                          where k.client = c.id), '{}') as ends
-        from client c join organisation o on o.id = c.organisation order by c.status, o.name, c.id limit $1
+        from client c join organisation o on o.id = c.organisation where $2::text[] is null or c.id = any($2)
+        order by c.status, o.name, c.id limit $1
         """,
-        limit,
-    )
+        limit, None if ids is None else list(ids),
+    )  # fmt: skip
     return [
         System(row["id"], row["organisation"], row["name"], frozenset(row["scopes"]), row["active"], row["created_at"],
                tuple(SystemKey(*key) for key in zip(row["prints"], row["sinces"], row["ends"], strict=True)))

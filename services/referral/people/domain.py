@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from schemas.vocabulary import StaffRole
+from spean.comparable import comparable
 from spean.problem import Refusal
 
 NAME_MOST = 100
@@ -106,12 +107,6 @@ def plain_name(name: str) -> str:
     if not 1 <= len(kept) <= NAME_MOST or any(unicodedata.category(one) == "Cc" for one in kept):
         raise Refusal("invalid", errors=[{"at": "name", "why": "name_expected"}])
     return kept
-
-
-def comparable(sign_in_name: str) -> str:
-    """A sign-in name as it is compared: NFC, casefolded, without characters that cannot be seen."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", sign_in_name).casefold())
-    return "".join(one for one in folded if unicodedata.category(one) != "Cf").strip()
 
 
 def usable(sign_in_name: str) -> bool:

@@ -35,6 +35,8 @@ from spean.ids import opaque_id
 from spean.problem import Refusal
 
 SET_UP, SIGN_IN = "set-up", "sign-in"
+# What opens a link, and the digest of it that is kept.
+Opener = tuple[str, bytes]
 
 
 async def register(tx: Tx, by: By, organisation: UUID, name: str, sign_in_name: str, language: str,
@@ -85,21 +87,21 @@ async def change(tx: Tx, by: By, id_: UUID, expected: int | None, *, name: str |
     return after
 
 
-async def invite(tx: Tx, sealing: bytes, by: By, id_: UUID) -> str:
+async def invite(tx: Tx, sealing: bytes, by: By, id_: UUID, made: Opener | None = None) -> str:
     """The opener of a link with which the person sets up how to sign in; one sent before works no longer. `sealing` is the
-    key that secrets of authenticators are kept under. Raises Refusal `not-found`, or `state` for somebody who can sign in
-    already (see `approve_recovery`) or may not."""
+    key that secrets of authenticators are kept under; `made`: the opener to take, with its digest. Raises Refusal
+    `not-found`, or `state` for somebody who can sign in already (see `approve_recovery`) or may not."""
     person = await store.lock(tx, id_)
     if await store.is_set_up(tx, id_) or not await store.may_sign_in(tx, id_):
         raise Refusal("state")
-    return await _set_up_link(tx, sealing, by, person.id, What.INVITED)
+    return await _set_up_link(tx, sealing, by, person.id, made)
 
 
-async def _set_up_link(tx: Tx, sealing: bytes, by: By, person: UUID, what: What) -> str:
-    opener, digest = new_opener()
+async def _set_up_link(tx: Tx, sealing: bytes, by: By, person: UUID, made: Opener | None) -> str:
+    opener, digest = made or new_opener()
     secret = seal(sealing, pyotp.random_base32().encode(), authenticator_of(person))
     await store.put_link(tx, person, SET_UP, digest, secret, by, tx.now + SET_UP_FOR)
-    await store.note(tx, person, by, what)
+    await store.note(tx, person, by, What.INVITED)
     return opener
 
 
@@ -125,7 +127,7 @@ async def ask_recovery(tx: Tx, sign_in_name: str) -> None:
         await store.note(tx, person.id, person.id, What.RECOVERY_ASKED)
 
 
-async def approve_recovery(tx: Tx, sealing: bytes, by: By, id_: UUID) -> str | None:
+async def approve_recovery(tx: Tx, sealing: bytes, by: By, id_: UUID, made: Opener | None = None) -> str | None:
     """An administrator says that it is really the person. With the second, different one within 24 h nothing that the person
     had opens anything any more, and the opener of a link to set up anew is returned: for the person, by a safe way.
 
@@ -144,7 +146,7 @@ async def approve_recovery(tx: Tx, sealing: bytes, by: By, id_: UUID) -> str | N
     await sessions.end_sessions(tx, recovery.person)
     await sessions.drop_factors(tx, recovery.person)
     await store.note(tx, recovery.person, by, What.FACTORS_REMOVED)
-    return await _set_up_link(tx, sealing, by, recovery.person, What.INVITED)
+    return await _set_up_link(tx, sealing, by, recovery.person, made)
 
 
 async def refuse_recovery(tx: Tx, by: By, id_: UUID) -> None:

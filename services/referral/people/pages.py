@@ -3,31 +3,32 @@ sign in with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from pydantic import Field
 
-from schemas.vocabulary import OrganisationStatus, StaffRole
+from schemas.vocabulary import StaffRole
 from services.referral.partners import store as partners
 from services.referral.partners.api import SCOPE, IdView
 from services.referral.people import handlers, store
 from services.referral.people.domain import SECOND_WITHIN, By, Person, Status, What
 from services.referral.sessions.pages import desk_of
+from spean.crypto import opener_from
 from spean.db import Tx
 from spean.http import Body, Reply
 from spean.problem import Refusal
-from spean.web import forms
-from spean.web.forms import Incomplete
-from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web import forms, lists
+from spean.web.forms import Form, Incomplete
+from spean.web.pages import At, Sent, at_with, id_in, page_router, sent_with
 from spean.web.words import N_, languages
 
 PEOPLE, RECOVERIES = "/referral/pages/people", "/referral/pages/recoveries"
 ROOM = "referral/people"
-_LIST_MOST, _HISTORY_MOST = 1_000, 50
+_ORGANISATIONS_MOST = 10_000
 ROLES: Mapping[StaffRole, str] = {
     StaffRole.SENDER: N_("Meets people and hands them on"),
     StaffRole.RECEIVER: N_("Answers requests and keeps the places"),
@@ -83,9 +84,7 @@ def _wrong(refusal: Refusal) -> Incomplete:
     """The field that a refusal is about. Raises the refusal where it is about none."""
     if refusal.code == "invalid" and refusal.errors:
         return Incomplete({str(refusal.errors[0]["at"]): forms.OTHERWISE})
-    if refusal.code not in _ABOUT:
-        raise refusal
-    return Incomplete({_ABOUT[refusal.code]: forms.said_of(refusal)})
+    return forms.at_field(refusal, _ABOUT)
 
 
 def _by(at: At) -> By:
@@ -93,33 +92,58 @@ def _by(at: At) -> By:
 
 
 @router.get("/people")
-async def list_people(request: Request, at: Administrator) -> Response:
-    """Everybody, by organisation."""
+async def list_people(
+    request: Request, at: Administrator, organisation: UUID | None = None, after: UUID | None = None
+) -> Response:
+    """Everybody, by organisation, or the people of one."""
+    return await _list(request, at, organisation, "", after)
+
+
+@router.post("/people")
+async def search(request: Request, sent: AdministratorSent) -> Response:
+    """What is typed is somebody's name, so it stays out of the address."""
+    return await _list(request, sent, None, sent.form.one("q")[: lists.TYPED_MOST], None)
+
+
+async def _list(request: Request, at: At, organisation: UUID | None, q: str, after: UUID | None) -> Response:
+    """Found by the names of organisation and person, and the one to sign in with. Raises Refusal `not-found`."""
     async with desk_of(request).db.transaction("people.list") as tx:
-        found = await store.listed(tx, _LIST_MOST)
-        recoveries = len(await store.recoveries(tx, _LIST_MOST))
-    return at.page(f"{ROOM}/list.html", found=found, recoveries=recoveries, roles=ROLES, statuses=STATUS)
+        employer = None if organisation is None else await partners.organisation(tx, organisation)
+        part = lists.part(await store.names(tx, organisation), q=q, after=after)
+        found, recoveries = await store.listed(tx, part.ids), await store.waiting(tx)
+    return at.page(
+        f"{ROOM}/list.html",
+        part=part,
+        found=found,
+        employer=employer,
+        recoveries=recoveries,
+        roles=ROLES,
+        statuses=STATUS,
+    )
 
 
 # --- somebody new -----------------------------------------------------------------------------------------------------
 
 
-async def _new_page(request: Request) -> Mapping[str, Any]:
+async def _new_page(request: Request, form: Form, chosen: str = "") -> Mapping[str, Any]:
     async with desk_of(request).db.transaction("organisations.list") as tx:
-        every = await partners.organisations(tx, _LIST_MOST)
-    active = [one for one in every if one.status is OrganisationStatus.ACTIVE]
-    return {"organisations": active, "roles": ROLES, "spoken": languages()}
+        active = await partners.active(tx, _ORGANISATIONS_MOST)
+    choices = lists.choices([(one.id, one.name) for one in active], form, "organisation", chosen=[chosen])
+    return {"choices": choices, "chosen": chosen, "roles": ROLES, "spoken": languages()}
 
 
 @router.get("/people/new")
-async def somebody_new(request: Request, at: Administrator) -> Response:
-    return at.page(f"{ROOM}/new.html", wanted=request.query_params.get("organisation", ""), **await _new_page(request))
+async def somebody_new(request: Request, at: Administrator, organisation: str = "") -> Response:
+    """`organisation`: where they will work, where somebody comes from its page."""
+    return at.page(f"{ROOM}/new.html", **await _new_page(request, Form(), organisation))
 
 
 @router.post("/people/new")
 async def register(request: Request, sent: AdministratorSent) -> Response:
     """A second click leads to the same person."""
     form = sent.form
+    if lists.narrows(form, "organisation"):
+        return sent.page(f"{ROOM}/new.html", form=form, **await _new_page(request, form))
     answers = {name: form.some(name) for name in ("organisation", "name", "sign_in_name", "language")}
     try:
         body = forms.read(PersonForm, {**answers, "roles": form.all("roles")})
@@ -132,10 +156,10 @@ async def register(request: Request, sent: AdministratorSent) -> Response:
 
         made = await sent.command().run_as_service("person.register", work)
     except Incomplete as error:
-        return sent.again(f"{ROOM}/new.html", error, form, **await _new_page(request))
+        return sent.again(f"{ROOM}/new.html", error, form, **await _new_page(request, form))
     except Refusal as refusal:
-        return sent.again(f"{ROOM}/new.html", _wrong(refusal), form, **await _new_page(request))
-    return sent.see(f"{PEOPLE}/{json.loads(bytes(made.body))['id']}", done="saved")
+        return sent.again(f"{ROOM}/new.html", _wrong(refusal), form, **await _new_page(request, form))
+    return sent.see(f"{PEOPLE}/{id_in(made)}", done="saved")
 
 
 # --- one person -------------------------------------------------------------------------------------------------------
@@ -148,7 +172,7 @@ async def _shown(request: Request, id_: UUID) -> Mapping[str, Any]:
         return {
             "person": person, "employer": await store.employer(tx, id_), "set_up": await store.is_set_up(tx, id_),
             "may_sign_in": await store.may_sign_in(tx, id_), "roles": ROLES, "statuses": STATUS, "said": SAID,
-            "lines": await store.history(tx, _HISTORY_MOST, person=id_),
+            "lines": await store.history(tx, lists.MOST, person=id_),
         }  # fmt: skip
 
 
@@ -158,8 +182,8 @@ async def history(request: Request, at: Administrator) -> Response:
     asked = at.request.query_params.get("before", "")
     before = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 18 else None
     async with desk_of(request).db.transaction("people.history") as tx:
-        lines = await store.history(tx, _HISTORY_MOST, before=before)
-    more = lines[-1].number if len(lines) == _HISTORY_MOST else None
+        lines = await store.history(tx, lists.MOST, before=before)
+    more = lines[-1].number if len(lines) == lists.MOST else None
     return at.page(f"{ROOM}/history.html", lines=lines, more=more, said=SAID, roles=ROLES, statuses=STATUS)
 
 
@@ -188,11 +212,20 @@ async def change(request: Request, person: UUID, sent: AdministratorSent) -> Res
 
 @router.post("/people/{person}/invite")
 async def invite(request: Request, person: UUID, sent: AdministratorSent) -> Response:
-    """The link is shown this once; a new one replaces it."""
-    desk = desk_of(request)
-    async with desk.db.transaction("person.invite") as tx:
-        opener = await handlers.invite(tx, desk.sealing, _by(sent), person)
-    return _given(request, sent, opener, f"{PEOPLE}/{person}")
+    """The link is shown this once; a new one replaces it. A second click shows the same."""
+    desk, made = desk_of(request), _opener(sent)
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.invite(tx, desk.sealing, _by(sent), person, made)
+        return Reply(IdView(id=person), status=HTTPStatus.CREATED)
+
+    await sent.command().run_as_service("person.invite", work)
+    return _given(request, sent, made[0], f"{PEOPLE}/{person}")
+
+
+def _opener(sent: Sent) -> handlers.Opener:
+    """What opens the link that this form makes. What is kept of the command is not enough to make it."""
+    return opener_from(sent.door.secret, f"{sent.request.url.path} {sent.who.person} {sent.form.one(forms.KEY)}")
 
 
 def _given(request: Request, sent: Sent, opener: str, back: str) -> Response:
@@ -207,22 +240,29 @@ def _given(request: Request, sent: Sent, opener: str, back: str) -> Response:
 async def recoveries(request: Request, at: Administrator) -> Response:
     """Who asked, and whether another administrator has approved in time."""
     async with desk_of(request).db.transaction("recoveries.list") as tx:
-        found = await store.recoveries(tx, _LIST_MOST)
+        found = await store.recoveries(tx, lists.MOST)
+        every = await store.waiting(tx)
     waiting = [
         (recovery, person, organisation,
          recovery.first_by if recovery.first_at and at.now <= recovery.first_at + SECOND_WITHIN else None)
         for recovery, person, organisation in found
     ]  # fmt: skip
-    return at.page(f"{ROOM}/recoveries.html", waiting=waiting)
+    return at.page(f"{ROOM}/recoveries.html", waiting=waiting, every=every)
 
 
 @router.post("/recoveries/{recovery}/approve")
 async def approve(request: Request, recovery: UUID, sent: AdministratorSent) -> Response:
-    """The second approval shows the link to set up anew, this once."""
-    desk = desk_of(request)
-    async with desk.db.transaction("recovery.approve") as tx:
-        opener = await handlers.approve_recovery(tx, desk.sealing, _by(sent), recovery)
-    return sent.see(RECOVERIES, done="approved-first") if opener is None else _given(request, sent, opener, RECOVERIES)
+    """The second approval shows the link to set up anew, this once; a second click shows the same."""
+    desk, made = desk_of(request), _opener(sent)
+
+    async def work(tx: Tx) -> Reply:
+        opener = await handlers.approve_recovery(tx, desk.sealing, _by(sent), recovery, made)
+        return Reply(IdView(id=recovery), status=HTTPStatus.OK if opener is None else HTTPStatus.CREATED)
+
+    done = await sent.command().run_as_service("recovery.approve", work)
+    if done.status_code == HTTPStatus.OK:
+        return sent.see(RECOVERIES, done="approved-first")
+    return _given(request, sent, made[0], RECOVERIES)
 
 
 @router.post("/recoveries/{recovery}/refuse")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,18 +76,12 @@ async def insert(tx: Tx, p: Person) -> None:
 
 async def get(tx: Tx, id_: UUID) -> Person:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from person where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _person(row)
+    return _person(await tx.one("select * from person where id = $1", id_))
 
 
 async def lock(tx: Tx, id_: UUID) -> Person:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from person where id = $1 for update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _person(row)
+    return _person(await tx.one("select * from person where id = $1 for update", id_))
 
 
 async def update(tx: Tx, p: Person) -> None:
@@ -112,6 +106,14 @@ async def may_sign_in(tx: Tx, id_: UUID) -> bool:
                        where p.id = $1 and p.status = 'active' and o.status = 'active')
         """,
         id_,
+    )
+    return found
+
+
+async def may_stop(tx: Tx, id_: UUID) -> bool:
+    """Active, also at a suspended organisation, whose people may sign in to stop something for somebody."""
+    found: bool = await tx.conn.fetchval(
+        "select exists (select 1 from person where id = $1 and status = 'active')", id_
     )
     return found
 
@@ -141,8 +143,20 @@ async def is_set_up(tx: Tx, id_: UUID) -> bool:
     return found
 
 
-async def listed(tx: Tx, limit: int, organisation: UUID | None = None) -> list[Listed]:
-    """The people of one organisation, or of all, by organisation and name."""
+async def names(tx: Tx, organisation: UUID | None = None) -> list[tuple[UUID, tuple[str, str, str]]]:
+    """Everybody, or the people of one organisation: id; names of the organisation and the person, and to sign in."""
+    rows = await tx.conn.fetch(
+        """
+        select p.id, o.name as organisation, p.name, p.sign_in_name from person p join organisation o on o.id = p.organisation
+        where $1::uuid is null or p.organisation = $1
+        """,
+        organisation,
+    )
+    return [(row["id"], (row["organisation"], row["name"], row["sign_in_name"])) for row in rows]
+
+
+async def listed(tx: Tx, ids: Sequence[UUID]) -> list[Listed]:
+    """These people, in this order."""
     rows = await tx.conn.fetch(
         """
         select p.*, o.name as organisation_name,
@@ -150,10 +164,10 @@ async def listed(tx: Tx, limit: int, organisation: UUID | None = None) -> list[L
                or exists (select 1 from passkey k where k.person = p.id) as set_up,
                (select max(c.at) from person_change c where c.person = p.id and c.what = 'signed-in') as seen_at
         from person p join organisation o on o.id = p.organisation
-        where $2::uuid is null or p.organisation = $2 order by lower(o.name), lower(p.name), p.id limit $1
+        where p.id = any($1) order by array_position($1, p.id)
         """,
-        limit, organisation,
-    )  # fmt: skip
+        list(ids),
+    )
     return [Listed(_person(row), row["organisation_name"], row["set_up"], row["seen_at"]) for row in rows]
 
 
@@ -203,6 +217,10 @@ async def history(tx: Tx, limit: int, *, organisation: UUID | None = None, perso
 # --- links ------------------------------------------------------------------------------------------------------------
 
 
+def _link(row: asyncpg.Record | None) -> Link | None:
+    return None if row is None else Link(row["person"], row["sealed"], row["ends_at"])
+
+
 async def put_link(
     tx: Tx, person: UUID, kind: str, digest: bytes, sealed: bytes | None, by: By, ends_at: datetime
 ) -> None:
@@ -223,7 +241,7 @@ async def link(tx: Tx, kind: str, digest: bytes) -> Link | None:
         "select person, sealed, ends_at from link where digest = $1 and kind = $2 and ends_at > $3",
         digest, kind, tx.now,
     )  # fmt: skip
-    return None if row is None else Link(row["person"], row["sealed"], row["ends_at"])
+    return _link(row)
 
 
 async def use_link(tx: Tx, kind: str, digest: bytes) -> Link | None:
@@ -232,7 +250,7 @@ async def use_link(tx: Tx, kind: str, digest: bytes) -> Link | None:
         "delete from link where digest = $1 and kind = $2 and ends_at > $3 returning person, sealed, ends_at",
         digest, kind, tx.now,
     )  # fmt: skip
-    return None if row is None else Link(row["person"], row["sealed"], row["ends_at"])
+    return _link(row)
 
 
 async def drop_links(tx: Tx, person: UUID) -> None:
@@ -260,11 +278,9 @@ async def insert_recovery(tx: Tx, id_: UUID, person: UUID) -> bool:
 
 async def lock_recovery(tx: Tx, id_: UUID) -> Recovery:
     """An open one. Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow(
+    row = await tx.one(
         "select * from recovery where id = $1 and done_at is null and refused_at is null for update", id_
     )
-    if row is None:
-        raise Refusal("not-found")
     return _recovery(row)
 
 
@@ -283,6 +299,12 @@ async def recoveries(tx: Tx, limit: int) -> list[tuple[Recovery, Person, str]]:
          row["organisation_name"])
         for row in rows
     ]  # fmt: skip
+
+
+async def waiting(tx: Tx) -> int:
+    """How many recoveries are open."""
+    found: int = await tx.conn.fetchval("select count(*) from recovery where done_at is null and refused_at is null")
+    return found
 
 
 async def approve_first(tx: Tx, id_: UUID, by: UUID) -> None:

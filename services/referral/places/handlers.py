@@ -53,6 +53,21 @@ async def free(tx: Tx, id_: UUID, places: int, *, before: str) -> None:
     await _save(tx, replace(place, held=place.held - (places - staying), staying=place.staying - staying))
 
 
+async def recount(tx: Tx, id_: UUID, said: CapacityChangedV1 | None) -> bool:
+    """After a restore: counters follow from the holds that there are, and from what was `said` of the place last. Said
+    anew. False where the place is not known."""
+    try:
+        place = await store.lock_place(tx, id_)
+    except Refusal:
+        return False
+    held, staying = await store.held_and_staying(tx, id_)
+    usable = place.usable if said is None else said.usable
+    outside = place.outside if said is None else max(0, said.usable - said.free - held - staying)
+    usable = max(usable, outside + held + staying)
+    await _save(tx, replace(place, usable=usable, outside=outside, held=held, staying=staying))
+    return True
+
+
 async def tell_all(tx: Tx, network: UUID) -> None:
     """Say every place of a network as it is: somebody else coordinates it now."""
     for id_ in await store.places_in(tx, network):

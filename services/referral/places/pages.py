@@ -32,9 +32,8 @@ async def count(request: Request, place: UUID, sent: Annotated[Sent, Depends(sen
     except Incomplete as error:
         return await _again(request, sent, place, error)
     except Refusal as refusal:
-        if refusal.code != "places-in-use":
-            raise
-        return await _again(request, sent, place, Incomplete({"more_tonight": forms.said_of(refusal)}))
+        wrong = forms.at_field(refusal, {"places-in-use": "more_tonight"})
+        return await _again(request, sent, place, wrong)
     return sent.see(BOARD, done="saved")
 
 

@@ -65,18 +65,12 @@ async def insert_place(tx: Tx, p: Place) -> None:
 
 async def find_place(tx: Tx, id_: UUID) -> Place:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    row = await tx.conn.fetchrow("select * from place where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _place(row)
+    return _place(await tx.one("select * from place where id = $1", id_))
 
 
 async def lock_place(tx: Tx, id_: UUID) -> Place:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from place where id = $1 for update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _place(row)
+    return _place(await tx.one("select * from place where id = $1 for update", id_))
 
 
 async def places_of(tx: Tx, organisation: UUID) -> list[Place]:
@@ -100,6 +94,19 @@ async def save_counts(tx: Tx, p: Place, *, confirmed: bool) -> None:
         """,
         p.id, p.usable, p.outside, p.held, p.staying, confirmed, tx.now,
     )  # fmt: skip
+
+
+async def held_and_staying(tx: Tx, id_: UUID) -> tuple[int, int]:
+    """Places of a pool that holds promise, and those in which somebody stays."""
+    row = await tx.conn.fetchrow(
+        """
+        select coalesce(sum(places) filter (where state = 'held'), 0)::int as held,
+               coalesce(sum(places) filter (where state = 'staying'), 0)::int as staying from hold where place = $1
+        """,
+        id_,
+    )
+    assert row is not None  # noqa: S101 (an aggregate has one row)
+    return row["held"], row["staying"]
 
 
 async def coordinator_of(tx: Tx, network: UUID) -> UUID:

@@ -112,25 +112,26 @@ async def list_offers(
     wanted = [str(one) for one in state or (OfferState.SENT, OfferState.SEEN, OfferState.ACCEPTED)]
     async with _db(request).transaction("offers.list", org=caller.org) as tx:
         rows = await store.offers_for(tx, caller.org, wanted, after, q.MAX_BATCH)
-    return OffersView(offers=await _shown(request, caller, rows))
+        facts = await partners.facts_of(tx, caller.org)
+    return OffersView(offers=await _shown(request, facts, rows))
 
 
 async def offer_shown(request: Request, caller: Caller, offer: UUID) -> OfferView:
     """One offer to the caller's organisation, as in the list. Raises Refusal `not-found`."""
     async with _db(request).transaction("offer.show", org=caller.org) as tx:
         row = await store.offer_for(tx, caller.org, offer)
-    return (await _shown(request, caller, [row]))[0]
-
-
-async def _shown(request: Request, caller: Caller, rows: list[asyncpg.Record]) -> tuple[OfferView, ...]:
-    """Offers with what may be read of each now; those that are open are seen from now on."""
-    async with _db(request).transaction("offers.facts", org=caller.org) as tx:
         facts = await partners.facts_of(tx, caller.org)
+    return (await _shown(request, facts, [row]))[0]
+
+
+async def _shown(request: Request, facts: q.OrganisationFacts, rows: list[asyncpg.Record]) -> tuple[OfferView, ...]:
+    """Offers with what may be read of each now by the organisation that they are for; those that are open are seen from
+    now on."""
     contents = await _contents(_holders(request), facts, [row for row in rows if row["current"] == row["id"]])
     unseen = {row["id"] for row in rows if row["state"] == OfferState.SENT and row["id"] in contents}
     seen: dict[UUID, Offer] = {}
     if unseen:
-        async with _db(request).transaction("offers.see", org=caller.org) as tx:
+        async with _db(request).transaction("offers.see", org=facts.organisation) as tx:
             seen = await handlers.see(tx, unseen)
     return tuple(_view(row, seen.get(row["id"]), contents.get(row["id"])) for row in rows)
 

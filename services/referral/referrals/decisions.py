@@ -11,7 +11,7 @@ from uuid import UUID
 
 from schemas import events as e
 from schemas.events import EventData
-from schemas.vocabulary import EscalationReason, ReasonFamily
+from schemas.vocabulary import EscalationReason, ReasonFamily, WaitsFor
 from services.referral.referrals.domain import (
     FINAL,
     OFFER,
@@ -245,12 +245,13 @@ def taken(referral: Referral, by: str, now: datetime) -> Referral:
     return replace(referral, taken_by=by, remind_at=now + timedelta(seconds=referral.windows.taken_s), reminded=0)
 
 
-def paused(referral: Referral, reason: ReasonFamily, now: datetime) -> Decision:
-    """Waits for the sender; a coordinator is told when nothing has come of it after a reminder's time."""
+def paused(referral: Referral, reason: ReasonFamily, now: datetime, waits_for: WaitsFor = WaitsFor.SENDER) -> Decision:
+    """Waits for the sender; a coordinator is told when nothing has come of it after a reminder's time. `waits_for`: for
+    the coordinator at once, who is told by whoever decides that."""
     after = _settled(moved(referral, Action.PAUSE, now), now)
     if after.remind_at is None:
         after = replace(after, remind_at=now + timedelta(seconds=referral.windows.remind_s))
-    return Decision(after, (e.ReferralHeldV1(reason=reason),))
+    return Decision(after, (e.ReferralHeldV2(reason=reason, waits_for=waits_for),))
 
 
 def handed_back(referral: Referral, now: datetime) -> Decision:
@@ -264,6 +265,6 @@ def receiver_suspended(referral: Referral, now: datetime) -> Decision:
     """The house that has accepted is shut out. Nobody is moved by the machine: a coordinator decides."""
     if (referral.state, Action.PAUSE) not in REFERRAL:
         return escalated(referral, EscalationReason.ORGANISATION_SUSPENDED, now)
-    held = paused(referral, ReasonFamily.CLOSED, now)
+    held = paused(referral, ReasonFamily.CLOSED, now, WaitsFor.COORDINATOR)
     told = escalated(held.referral, EscalationReason.ORGANISATION_SUSPENDED, now)
     return Decision(told.referral, (*held.events, *told.events))

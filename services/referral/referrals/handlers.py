@@ -143,6 +143,16 @@ async def release(tx: Tx, id_: UUID, holder: str, offer: UUID) -> None:
     await record(tx, decisions.released(referral, offer, tx.now))
 
 
+async def lose_packet(tx: Tx, id_: UUID, holder: str, offer: UUID) -> None:
+    """The holder has no packet (any more) for an offer that was ready: the house has the place kept and cannot read who
+    comes, so a coordinator looks. Raises Refusal `not-found`."""
+    referral = await lock_of(tx, id_, holder)
+    if referral is None or referral.offer != offer or referral.state is not State.READY:
+        return
+    if referral.escalated is None:
+        await record(tx, decisions.escalated(referral, EscalationReason.RESTORED, tx.now))
+
+
 # --- the clock ----------------------------------------------------------------------------------------------------
 
 

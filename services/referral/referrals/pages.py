@@ -11,14 +11,17 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
 
+from schemas.questions import MAX_BATCH
 from schemas.vocabulary import DeclineReason, Outcome
 from services.referral.places import api as places_api
 from services.referral.referrals import api
 from services.referral.referrals.api import RECEIVE, SEND, OfferView
 from services.referral.referrals.domain import OPEN, OfferState, State
+from spean.geography import area_name
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Incomplete
+from spean.web.labels import label
 from spean.web.live import Hub, stream_for
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
@@ -92,11 +95,22 @@ async def _waiting(request: Request, at: At) -> dict[str, Any]:
 
 
 @router.get("/arrivals")
-async def arrivals(request: Request, at: Receiver) -> Response:
+async def arrivals(request: Request, at: Receiver, after: UUID | None = None) -> Response:
     """Who is expected, and who is here."""
-    shown = await api.list_offers(request, at.caller, [OfferState.ACCEPTED], None)
+    shown = await api.list_offers(request, at.caller, [OfferState.ACCEPTED], after)
     cards = [card for card in cards_of(shown.offers, at.now) if card.offer.referral_state is not State.COMPLETED]
-    return at.page("referral/referrals/arrivals.html", cards=cards)
+    more = shown.offers[-1].id if len(shown.offers) == MAX_BATCH else None
+    return at.page("referral/referrals/arrivals.html", cards=cards, pools=await _pools(request, at), more=more)
+
+
+async def _pools(request: Request, at: At) -> dict[UUID, str]:
+    """What the house calls its kinds of places, where it has several."""
+    places = (await places_api.list_places(request, at.caller)).places
+    said = at.words.text
+    return {
+        one.id: f"{', '.join(said(label(service)) for service in one.service_types)}, {said(area_name(one.area))}"
+        for one in places if len(places) > 1
+    }  # fmt: skip
 
 
 async def _one(request: Request, at: At, offer: UUID) -> Card:
@@ -163,9 +177,7 @@ def _code(sent: Sent) -> dict[str, str]:
 async def _code_again(request: Request, sent: Sent, offer: UUID, error: Incomplete | Refusal) -> Response:
     """The offer's page with what is wrong with the code. Raises the refusal where it is about something else."""
     if isinstance(error, Refusal):
-        if error.code not in {"code-wrong", "code-locked"}:
-            raise error
-        error = Incomplete({"code": forms.said_of(error)})
+        error = forms.at_field(error, {"code-wrong": "code", "code-locked": "code"})
     return sent.again("referral/referrals/offer.html", error, sent.form, card=await _one(request, sent, offer))
 
 

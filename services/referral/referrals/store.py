@@ -20,7 +20,6 @@ from schemas.vocabulary import (
 from services.referral.referrals.domain import Offer, OfferState, Referral, State, Windows
 from spean.clock import clear_due, set_due
 from spean.db import Tx
-from spean.problem import Refusal
 
 # Kinds of due rows, both with the referral as their subject.
 WAKE, DEADLINE = "referral", "deadline"
@@ -84,10 +83,7 @@ async def insert_referral(tx: Tx, r: Referral) -> bool:
 
 async def find_referral(tx: Tx, id_: UUID) -> Referral:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    row = await tx.conn.fetchrow("select * from referral where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _referral(row)
+    return _referral(await tx.one("select * from referral where id = $1", id_))
 
 
 async def lock_referral(tx: Tx, id_: UUID) -> Referral | None:
@@ -126,18 +122,12 @@ async def insert_offer(tx: Tx, o: Offer) -> None:
 
 async def find_offer(tx: Tx, id_: UUID) -> Offer:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    row = await tx.conn.fetchrow("select * from offer where id = $1", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _offer(row)
+    return _offer(await tx.one("select * from offer where id = $1", id_))
 
 
 async def lock_offer(tx: Tx, id_: UUID) -> Offer:
     """Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow("select * from offer where id = $1 for update", id_)
-    if row is None:
-        raise Refusal("not-found")
-    return _offer(row)
+    return _offer(await tx.one("select * from offer where id = $1 for update", id_))
 
 
 async def save_offer(tx: Tx, o: Offer) -> None:
@@ -168,7 +158,7 @@ async def offers_for(
 
 async def offer_for(tx: Tx, organisation: UUID, offer: UUID) -> asyncpg.Record:
     """One of an organisation's offers, as in `offers_for`. Raises Refusal `not-found`."""
-    row = await tx.conn.fetchrow(
+    return await tx.one(
         """
         select o.*, r.holder, r.places, r.state as referral_state, r.service_group, r.ending, r.offer as current,
                r.arrival_verified
@@ -176,9 +166,6 @@ async def offer_for(tx: Tx, organisation: UUID, offer: UUID) -> asyncpg.Record:
         """,
         organisation, offer,
     )  # fmt: skip
-    if row is None:
-        raise Refusal("not-found")
-    return row
 
 
 async def open_in(tx: Tx, network: UUID) -> list[UUID]:

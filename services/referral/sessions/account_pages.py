@@ -12,11 +12,10 @@ from services.referral.people import handlers as people
 from services.referral.people.domain import By
 from services.referral.sessions import factors, handlers, passkeys, store
 from services.referral.sessions.pages import (
-    PASSWORD_SAID,
     AnyoneSaid,
     desk_of,
     ended,
-    same_twice,
+    expect_same_twice,
     shown_as,
     typed,
     with_passkeys,
@@ -24,14 +23,13 @@ from services.referral.sessions.pages import (
     wrong_factor,
 )
 from spean.problem import Refusal
-from spean.web import forms
+from spean.web.cookies import keep_language
 from spean.web.forms import Incomplete
-from spean.web.pages import LANGUAGE, SIGN_IN, At, Sent, at_with, page_router, sent_with
+from spean.web.pages import SIGN_IN, At, Sent, at_with, page_router, sent_with
 from spean.web.words import chosen
 
 ACCOUNT = "/referral/pages/account"
 ROOM = "referral/sessions"
-_LANGUAGE_S = 365 * 86_400
 router = page_router("account pages")
 Own = Annotated[At, Depends(at_with())]
 OwnSent = Annotated[Sent, Depends(sent_with())]
@@ -67,7 +65,7 @@ async def choose_language(request: Request, sent: OwnSent) -> Response:
     async with desk_of(request).db.transaction("account.language") as tx:
         await people.change(tx, By(who.person, who.org), who.person, None, language=language)
     answer = sent.see(ACCOUNT, done="saved")
-    answer.set_cookie(LANGUAGE, language, _LANGUAGE_S, secure=True, httponly=True, samesite="lax")
+    keep_language(answer, language)
     return answer
 
 
@@ -103,19 +101,18 @@ async def new_password(request: Request, at: Own) -> Response:
 
 @router.post("/account/password")
 async def change_password(request: Request, sent: OwnSent) -> Response:
-    errors = same_twice(sent.form)
     try:
-        if errors:
-            raise Incomplete(errors)
+        expect_same_twice(sent.form)
         opened = await factors.change_password(desk_of(request), sent.who, typed(sent.form, "password"))
     except Incomplete as error:
-        return sent.again(f"{ROOM}/password.html", error, sent.form, **with_passkeys(request))
+        wrong = error
     except Refusal as refusal:
-        if refusal.code != "password":
+        if refusal.code == "sign-in-again":
             return again_first(sent, refusal, f"{ACCOUNT}/password")
-        wrong = Incomplete({"password": PASSWORD_SAID.get(refusal.rule or "", forms.said_of(refusal))})
-        return sent.again(f"{ROOM}/password.html", wrong, sent.form, **with_passkeys(request))
-    return with_session(sent.see(ACCOUNT, done="password"), opened)
+        wrong = wrong_factor(refusal)
+    else:
+        return with_session(sent.see(ACCOUNT, done="password"), opened)
+    return sent.again(f"{ROOM}/password.html", wrong, sent.form, **with_passkeys(request))
 
 
 # --- authenticator ----------------------------------------------------------------------------------------------------
@@ -139,7 +136,7 @@ async def change_authenticator(request: Request, sent: OwnSent) -> Response:
     except Refusal as refusal:
         if refusal.code == "sign-in-again":
             return again_first(sent, refusal, ACCOUNT)
-        wrong = Incomplete(wrong_factor(refusal))
+        wrong = wrong_factor(refusal)
         authenticator = await factors.look_at_authenticator(desk, sent.who, step)
         shown = shown_as(sent, authenticator)
         return sent.again(f"{ROOM}/authenticator.html", wrong, sent.form, step=step, authenticator=shown)

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -19,13 +18,13 @@ from services.referral.people.domain import authenticator_of
 from services.referral.sessions.domain import normal_password
 from spean.crypto import seal, unseal
 from spean.db import Database
+from spean.limit import address_in, site_of
 from spean.provision import Roles
 
 # Each takes 64 MiB and a core for some 50 ms (RFC 9106, second recommended option, which is the library's default).
 _HASHES_AT_ONCE = 2
 _NONCE = 16
 _MAC = 16
-_IPV6_SITE = 64  # bits that one household or office has
 
 
 class Passwords:
@@ -79,7 +78,7 @@ class Desk:
         this machine they belong to `localhost`."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        rp = "localhost" if _is_address(host) else host
+        rp = "localhost" if address_in(host) else host
         port = f":{parts.port}" if parts.port else ""
         origins = (f"{parts.scheme}://{rp}{port}",)
         return cls(db, Passwords(), roles.key("authenticators"), roles.key("sign-in"), local, rp, origins)
@@ -98,37 +97,25 @@ class Desk:
 
     def mark(self, person: UUID) -> str:
         """What a browser keeps in which this person has signed in: says nothing to anybody else."""
-        nonce = secrets.token_bytes(_NONCE)
-        return base64.urlsafe_b64encode(nonce + self._mac(person, nonce)).decode()
+        return self._mark(person, secrets.token_bytes(_NONCE)).decode()
 
     def known(self, person: UUID, mark: str) -> bool:
-        """Has this person signed in before in the browser that shows `mark`?"""
+        """Has this person signed in before in the browser that shows `mark`? Only as it was written: tries are counted by
+        it, and the same bytes in other letters would be counted anew."""
         try:
-            shown = base64.urlsafe_b64decode(mark.encode())
+            shown = mark.encode()
+            nonce = base64.urlsafe_b64decode(shown)[:_NONCE]
         except ValueError:
             return False
-        return len(shown) == _NONCE + _MAC and hmac.compare_digest(shown[_NONCE:], self._mac(person, shown[:_NONCE]))
+        return hmac.compare_digest(shown, self._mark(person, nonce))
 
-    def _mac(self, person: UUID, nonce: bytes) -> bytes:
-        return hmac.digest(self.marking, b"browser " + person.bytes + nonce, hashlib.sha256)[:_MAC]
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    def _mark(self, person: UUID, nonce: bytes) -> bytes:
+        mac = hmac.digest(self.marking, b"browser " + person.bytes + nonce, hashlib.sha256)
+        return base64.urlsafe_b64encode(nonce + mac[:_MAC])
 
 
 def place_of(address: str) -> str | None:
     """What tries are counted by: an IPv4 address, or the part of an IPv6 address that belongs to one site. None for one that
     is not of the internet: it may be a proxy's, behind which is everybody."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    plain = (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
-    if not plain.is_global:
-        return None
-    return str(plain) if plain.version == 4 else str(ipaddress.ip_network((plain, _IPV6_SITE), strict=False))
+    found = address_in(address)
+    return site_of(address) if found is not None and found.is_global else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from services.referral.people.domain import comparable
+from spean.comparable import comparable
 from spean.problem import Refusal
 
 # A worker who talks with somebody for half an hour finds the page still open; a phone that is left behind does not stay

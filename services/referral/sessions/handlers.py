@@ -17,7 +17,7 @@ from schemas.questions import OrganisationFacts
 from schemas.vocabulary import OrganisationStatus, OrganisationType, StaffRole
 from services.referral.people import handlers as staff
 from services.referral.people import store as people
-from services.referral.people.domain import Person, What, comparable, usable
+from services.referral.people.domain import Person, What, usable
 from services.referral.sessions import store
 from services.referral.sessions.desk import Desk, place_of
 from services.referral.sessions.domain import (
@@ -32,6 +32,7 @@ from services.referral.sessions.domain import (
     worth_noting,
 )
 from services.referral.sessions.store import Session
+from spean.comparable import comparable
 from spean.crypto import new_opener, opener_digest
 from spean.db import Database, Tx
 from spean.ids import opaque_id
@@ -134,7 +135,7 @@ async def _may(tx: Tx, person: Person, hash_: str) -> bool:
     return (
         await store.password_of(tx, person.id) == hash_
         and await store.authenticator_of(tx, person.id) is not None
-        and await people.may_sign_in(tx, person.id)
+        and await people.may_stop(tx, person.id)
     )
 
 
@@ -218,7 +219,7 @@ async def link_works(desk: Desk, kind: str, opener: str) -> bool:
 async def open_session(tx: Tx, desk: Desk, person: UUID, how: str, *, before: str = "") -> Opened:
     """A new session, under a new cookie; the one that the browser had ends. Raises Refusal `sign-in-wrong` for somebody
     who may not sign in."""
-    if not await people.may_sign_in(tx, person):
+    if not await people.may_stop(tx, person):
         raise Refusal("sign-in-wrong")
     await store.forget_ended(tx)
     old = opener_digest(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from services.referral.sessions.domain import TooManyTries
 from services.referral.sessions.handlers import Opened
 from spean.problem import Refusal
 from spean.web import csrf, forms
+from spean.web.cookies import YEAR_S, set_cookie
 from spean.web.forms import Form, Incomplete
 from spean.web.navigation import home_of
 from spean.web.pages import SIGN_IN, At, Sent, at_anyone, local, page_router, sent_by_anyone
@@ -27,7 +28,6 @@ from spean.web.words import N_
 
 # The second step, in the browser that made the first; and what a browser shows in which somebody has signed in before.
 STEP, MARK = "__Host-spean-step", "__Host-spean-known"
-_MARK_S = 365 * 86_400
 # Where a quick exit leads: a page that anybody may be looking at.
 ELSEWHERE = "https://www.wikipedia.org/"
 ROOM = "referral/sessions"
@@ -94,9 +94,9 @@ def typed(form: Form, name: str) -> str:
 
 def with_session(answer: Response, opened: Opened) -> Response:
     """The answer with the cookies of a session that has just begun."""
-    answer.set_cookie(COOKIE, opened.cookie, secure=True, httponly=True, samesite="lax")
-    answer.set_cookie(MARK, opened.mark, _MARK_S, secure=True, httponly=True, samesite="lax")
-    answer.set_cookie(STEP, "", 0, secure=True, httponly=True, samesite="lax")
+    set_cookie(answer, COOKIE, opened.cookie)
+    set_cookie(answer, MARK, opened.mark, YEAR_S)
+    set_cookie(answer, STEP, "", 0)
     return answer
 
 
@@ -145,7 +145,7 @@ async def send_password(request: Request, sent: AnyoneSent) -> Response:
     except Refusal as refusal:
         return _once_more(sent, "sign-in", refusal, {"password": forms.said_of(refusal)}, wanted=wanted)
     answer = sent.see("/referral/pages/sign-in/code", **({"next": wanted} if wanted else {}))
-    answer.set_cookie(STEP, opener, secure=True, httponly=True, samesite="lax")
+    set_cookie(answer, STEP, opener)
     return answer
 
 
@@ -231,26 +231,21 @@ def shown_as(at: At, authenticator: factors.Authenticator) -> dict[str, Any]:
     return {"secret": authenticator.secret, "uri": authenticator.uri, "qr": qr}
 
 
-async def _set_up_page(request: Request, at: At, opener: str, page: Callable[..., Response], **shown: Any) -> Response:
+async def _invited(request: Request, at: At, opener: str) -> dict[str, Any]:
+    """What the page of an invite shows."""
     person, found = await factors.look_at_invite(desk_of(request), opener)
-    shown = {**with_passkeys(request), **shown}
-    return page(person=person, opener=opener, authenticator=shown_as(at, found), **shown)
+    return {"person": person, "opener": opener, "authenticator": shown_as(at, found), **with_passkeys(request)}
 
 
 @router.get("/set-up/{opener}")
 async def set_up(request: Request, opener: str, at: Anyone) -> Response:
-    def page(**shown: Any) -> Response:
-        return at.page(f"{ROOM}/set-up.html", **shown)
-
-    return await _set_up_page(request, at, opener, page)
+    return at.page(f"{ROOM}/set-up.html", **await _invited(request, at, opener))
 
 
 @router.post("/set-up/{opener}")
 async def send_set_up(request: Request, opener: str, sent: AnyoneSent) -> Response:
-    errors = same_twice(sent.form)
     try:
-        if errors:
-            raise Incomplete(errors)
+        expect_same_twice(sent.form)
         opened = await factors.set_up_password(
             desk_of(request), opener, typed(sent.form, "password"), sent.form.one("code"),
             before=request.cookies.get(COOKIE, ""),
@@ -258,30 +253,24 @@ async def send_set_up(request: Request, opener: str, sent: AnyoneSent) -> Respon
     except Incomplete as error:
         wrong = error
     except Refusal as refusal:
-        wrong = Incomplete(wrong_factor(refusal))
+        wrong = wrong_factor(refusal)
     else:
         return with_session(sent.see(await begun(request, opened, "")), opened)
-
-    def again(**shown: Any) -> Response:
-        return sent.again(f"{ROOM}/set-up.html", wrong, sent.form, **shown)
-
-    return await _set_up_page(request, sent, opener, again)
+    return sent.again(f"{ROOM}/set-up.html", wrong, sent.form, **await _invited(request, sent, opener))
 
 
-def same_twice(form: Form) -> dict[str, str]:
-    """What is wrong with a new password that is to be written twice, before anything is looked up."""
+def expect_same_twice(form: Form) -> None:
+    """A new password is written twice. Raises Incomplete, before anything is looked up."""
     if not typed(form, "password"):
-        return {"password": forms.SAID["missing"]}
-    return {} if typed(form, "password") == typed(form, "password_again") else {"password_again": NOT_THE_SAME}
+        raise Incomplete({"password": forms.SAID["missing"]})
+    if typed(form, "password") != typed(form, "password_again"):
+        raise Incomplete({"password_again": NOT_THE_SAME})
 
 
-def wrong_factor(refusal: Refusal) -> dict[str, str]:
-    """The field that a refusal is about, and what to do. Raises the refusal where it is about none."""
-    if refusal.code == "password":
-        return {"password": PASSWORD_SAID.get(refusal.rule or "", forms.said_of(refusal))}
-    if refusal.code == "sign-in-wrong":
-        return {"code": CODE_WRONG}
-    raise refusal
+def wrong_factor(refusal: Refusal) -> Incomplete:
+    """A refusal of a password or a code, at its field. Raises the refusal where it is about neither."""
+    said = {"password": PASSWORD_SAID.get(refusal.rule or "", ""), "sign-in-wrong": CODE_WRONG}
+    return forms.at_field(refusal, {"password": "password", "sign-in-wrong": "code"}, said)
 
 
 @router.post("/set-up/{opener}/passkey/options")
@@ -322,7 +311,7 @@ async def ended(request: Request, answer: Response, wiped: str) -> Response:
     desk = desk_of(request)
     async with desk.db.transaction("session.end") as tx:
         await handlers.sign_out(tx, request.cookies.get(COOKIE, ""))
-    answer.set_cookie(COOKIE, "", 0, secure=True, httponly=True, samesite="lax")
+    set_cookie(answer, COOKIE, "", 0)
     answer.headers["Clear-Site-Data"] = wiped
     return answer
 

@@ -156,7 +156,7 @@ async def sign_in(desk: Desk, step_opener: str, answer: Mapping[str, Any], *, be
         raise Refusal("passkey") from None
     async with desk.db.transaction("sign-in.passkey") as tx:
         known = await store.lock_passkey(tx, credential)
-        if known is None or claimed not in {None, known.person.bytes} or not await people.may_sign_in(tx, known.person):
+        if known is None or claimed not in {None, known.person.bytes} or not await people.may_stop(tx, known.person):
             raise Refusal("passkey")
         try:
             checked = webauthn.verify_authentication_response(

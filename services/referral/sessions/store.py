@@ -60,14 +60,15 @@ async def insert_session(tx: Tx, digest: bytes, s: Session) -> None:
 
 
 async def live(tx: Tx, digest: bytes) -> asyncpg.Record | None:
-    """An open session of somebody who may be signed in, with the person, the organisation and its networks."""
+    """An open session of somebody who may be signed in, with the person, the organisation (which may be suspended: then
+    every page but those that stop something is shut) and its networks."""
     return await tx.conn.fetchrow(
         """
         select s.id as session, s.seen_at, p.id as person, p.name, p.language, p.roles, o.id as organisation,
                o.name as organisation_name, o.type, o.country, o.law_enforcement, o.status, o.sample,
                array(select m.network from member m where m.organisation = o.id order by m.network) as networks
         from session s join person p on p.id = s.person join organisation o on o.id = p.organisation
-        where s.digest = $1 and s.ends_at > $2 and s.seen_at > $3 and p.status = 'active' and o.status = 'active'
+        where s.digest = $1 and s.ends_at > $2 and s.seen_at > $3 and p.status = 'active'
         """,
         digest, tx.now, tx.now - IDLE,
     )  # fmt: skip
@@ -119,6 +120,13 @@ async def end_sessions_of(tx: Tx, organisation: UUID) -> None:
         await tx.conn.execute(
             f"delete from {table} where person in (select id from person where organisation = $1)", organisation
         )
+
+
+async def end_all(tx: Tx) -> None:
+    """Everybody signs in anew, and every link that was handed out is void: after a restore nobody knows which of them had
+    been used up or ended."""
+    for table in ("session", "step", "link"):
+        await tx.conn.execute(f"delete from {table}")
 
 
 async def forget_ended(tx: Tx) -> None:
@@ -220,6 +228,10 @@ async def drop_factors(tx: Tx, person: UUID) -> None:
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
+def _step(row: asyncpg.Record | None) -> Step | None:
+    return None if row is None else Step(row["kind"], row["person"], row["value"], row["tries"])
+
+
 async def insert_step(tx: Tx, digest: bytes, kind: str, person: UUID | None, value: bytes, ends_at: datetime) -> None:
     await tx.conn.execute(
         "insert into step (digest, kind, person, value, ends_at) values ($1, $2, $3, $4, $5)",
@@ -244,7 +256,7 @@ async def step(tx: Tx, kind: str, digest: bytes) -> Step | None:
         "select kind, person, value, tries from step where digest = $1 and kind = $2 and ends_at > $3",
         digest, kind, tx.now,
     )  # fmt: skip
-    return None if row is None else Step(row["kind"], row["person"], row["value"], row["tries"])
+    return _step(row)
 
 
 async def try_step(tx: Tx, kind: str, digest: bytes) -> Step | None:
@@ -256,7 +268,7 @@ async def try_step(tx: Tx, kind: str, digest: bytes) -> Step | None:
         """,
         digest, kind, tx.now,
     )  # fmt: skip
-    return None if row is None else Step(row["kind"], row["person"], row["value"], row["tries"])
+    return _step(row)
 
 
 async def use_step(tx: Tx, kind: str, digest: bytes) -> Step | None:
@@ -265,7 +277,7 @@ async def use_step(tx: Tx, kind: str, digest: bytes) -> Step | None:
         "delete from step where digest = $1 and kind = $2 and ends_at > $3 returning kind, person, value, tries",
         digest, kind, tx.now,
     )  # fmt: skip
-    return None if row is None else Step(row["kind"], row["person"], row["value"], row["tries"])
+    return _step(row)
 
 
 # --- tries ------------------------------------------------------------------------------------------------------------
