@@ -4,7 +4,9 @@ an Idempotency-Key, and asks again, under the same key, what a busy service did 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +51,12 @@ def kept_key(path: Path) -> OKPKey:
     return OKPKey.import_key(json.loads(private_file(path, json.dumps(made.as_dict(private=True)).encode())))
 
 
+@functools.cache
+def trusted() -> ssl.SSLContext:
+    """The authorities that this machine trusts, read once: reading them takes longer than most requests."""
+    return httpx.create_ssl_context()
+
+
 class Partner:
     """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have. `patience_s`: for
     how many seconds a service that is busy is asked again; 0: never."""
@@ -56,7 +64,7 @@ class Partner:
     def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "", *, patience_s: float = 0) -> None:
         self.url, self.client_id, self._key, self._scope = url, client_id, key, scope
         self.patience_s = patience_s
-        self._http = httpx.AsyncClient(base_url=url, timeout=15)
+        self._http = httpx.AsyncClient(base_url=url, timeout=15, verify=trusted())
         self._token, self._until = "", 0.0
 
     async def __aenter__(self) -> Partner:

@@ -108,9 +108,3 @@ async def bounds_of(bus: Bus, partitions: Iterable[Partition]) -> dict[Partition
         except BusError:
             continue
     return {partition: bounds for partition, bounds in found.items() if partition in wanted}
-
-
-def left_before(position: int, bounds: Bounds) -> int:
-    """Records not read yet. A position beyond the end belongs to a log that is gone: this one is read from its start."""
-    start, end = bounds
-    return end - (max(start, position) if position <= end else start)

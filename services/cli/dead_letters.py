@@ -108,6 +108,8 @@ def _show(found: list[DeadLetter]) -> None:
         if one.source == order.NOBODY:
             console.print("    no event of this topic's writer: it holds up nobody, and is kept to be looked at")
             console.print(f"    spean dead-letters discard {one.aggregate} --because TEXT")
+        elif one.reason in consumer.NOT_KNOWN:
+            console.print(f"    said by a newer release: goes on by itself when {one.service} is upgraded")
         else:
             console.print(f"    spean retry {one.service} {escape(one.source)} {one.aggregate}")
 

@@ -104,7 +104,8 @@ class Plan:
 # The province steers who is asked first (nearest, then freest), so that each scene knows its houses. What a house is for
 # must rule out everybody who is not meant: nobody else may come before the one that a scene waits at.
 PLANS = (
-    Plan("lotus", "Lotus House", "KH-1", 6, _WOMEN),
+    # Freer than the house for mothers, which takes women too, however many of the three who wait here came before.
+    Plan("lotus", "Lotus House", "KH-1", 8, _WOMEN),
     Plan("mothers", "House for mothers", "KH-1", 4, {"needs": [Need.INFANT_CARE]}),
     Plan("riverside", "Riverside House", "KH-2", 4, _WOMEN),
     Plan("garden", "Garden House", "KH-2", 2, _WOMEN),
@@ -173,7 +174,9 @@ async def _organisation(stack: AsyncExitStack, admin: Partner, run: str, name: s
     await admin.post(
         "/referral/clients", {"id": client, "organisation": made["id"], "public_key": public, "scopes": scopes}
     )
-    return Organisation(made["id"], name, await stack.enter_async_context(Partner(admin.url, client, key, patience_s=PATIENCE_S)))
+    return Organisation(
+        made["id"], name, await stack.enter_async_context(Partner(admin.url, client, key, patience_s=PATIENCE_S))
+    )
 
 
 async def _house(stack: AsyncExitStack, admin: Partner, run: str, network: str, post: Organisation,

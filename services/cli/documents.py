@@ -16,6 +16,8 @@ from fastapi import FastAPI
 from schemas import contracts, registry
 from schemas.questions import QUESTIONS
 from schemas.registry import Topic
+from schemas.versions import newest
+from services.cli import asyncapi, asyncapi_page
 from services.intake import consumers as intake_consumers
 from services.intake import main as intake
 from services.notify import consumers as notify_consumers
@@ -37,6 +39,8 @@ HANDLED: Mapping[str, frozenset[str]] = {
     intake.NAME: frozenset(intake_consumers.handlers_for(_NO_HOLDER)),
     notify.NAME: frozenset(notify_consumers.HANDLERS),
 }
+# As in OpenAPI: versions are the events' own.
+_API_VERSION = "1"
 _GENERATED = "<!-- Generated from the code: `spean schemas write`. -->"
 _PROBLEMS = ("<!-- problems -->", "<!-- end of problems -->")
 PARTNERS_GUIDE = ROOT / "docs" / "api.md"
@@ -49,6 +53,8 @@ def documents() -> dict[Path, str]:
         **{ROOT / "schemas" / "openapi" / f"{name}.json": openapi(name) for name in API},
         ROOT / "docs" / "states.md": states(),
         ROOT / "docs" / "events.md": events(),
+        ROOT / "docs" / "asyncapi" / "asyncapi.json": asyncapi.document(_API_VERSION, HANDLED),
+        ROOT / "docs" / "asyncapi" / "index.html": asyncapi_page.page(HANDLED, _kind),
         PARTNERS_GUIDE: with_problems(guide),
     }
 
@@ -124,6 +130,7 @@ def events() -> str:
         "An event describes the work, never the person. It is a CloudEvent 1.0 in binary mode: attributes in headers",
         "(`ce_…`), data as JSON in the value, the aggregate's id as key. Writers are closed, readers open; each version has",
         "two JSON Schemas in [schemas/json](../schemas/json), and an example in [schemas/examples](../schemas/examples).",
+        "With every field's meaning: [the page](asyncapi/index.html); for machines: [AsyncAPI 3](asyncapi/asyncapi.json).",
         "",
         "## Topics",
         "",
@@ -148,9 +155,11 @@ def _events_of(topic: Topic) -> Iterator[str]:
     for type_, model in registry.TYPES.items():
         if registry.TOPIC_OF[type_] is topic:
             name = type_.removeprefix(registry.PREFIX)
-            taken_in = _listed(service for service, types in HANDLED.items() if type_ in types)
+            taken_in = _listed(service for service, types in HANDLED.items() if newest(type_) in types)
             said = contracts.contract(name, model).writer
-            yield f"| `{name}` | {_cell(said.get('description', ''))} | {_fields(said)} | {taken_in} |"
+            now = newest(type_).removeprefix(registry.PREFIX)
+            older = "" if now == name else f"Older: readers take it in as `{now}`. "
+            yield f"| `{name}` | {older}{_cell(said.get('description', ''))} | {_fields(said)} | {taken_in} |"
 
 
 def _questions() -> Iterator[str]:

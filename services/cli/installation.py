@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +18,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
+from schemas import versions
+from services.cli.server import Server
+from services.cli.watching import watched
 from services.intake import main as intake
 from services.intake.keystore import store as keystore
 from services.notify import main as notify
 from services.referral import main as referral
-from spean import embedded
-from spean.bus import Bus
+from spean import embedded, lives
+from spean.bus import Bus, TopicSpec, Use
 from spean.bus.connect import connect
 from spean.embedded import EmbeddedError
 from spean.guard import Guard, Protocol
@@ -38,7 +40,7 @@ from spean.provision import (
     prepare,
     service_dsns,
 )
-from spean.service import ROLES, Parts, Role, Service, topics
+from spean.service import PARTITIONS, ROLES, Parts, Role, Service, topics, use_of
 from spean.settings import Settings
 from spean.web import static
 from spean.web.pages import HOME, about, choose_language, offline, say_outside
@@ -77,6 +79,7 @@ class Installation:
     services: dict[str, Service]
     url: str
     listener: socket.socket | None
+    inside: socket.socket | None = None
     ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def until_ended(self) -> None:
@@ -84,8 +87,8 @@ class Installation:
         raise PartEnded(f"{await asyncio.shield(self.ended)} ended by itself: see the log, then start again")
 
 
-def listen(host: str, port: int, tried: int = _PORTS_TRIED) -> socket.socket:
-    """A listening socket on `port`, or on the next free one of `tried`. Raises CannotListen."""
+def listen(host: str, port: int, tried: int = _PORTS_TRIED, setting: str = "SPEAN_PORT") -> socket.socket:
+    """A listening socket on `port`, or on the next free one of `tried`. Raises CannotListen, naming `setting`."""
     for candidate in [port] if port == 0 else range(port, min(port + tried, 2**16)):
         # With its protocol named, asyncio sends each answer at once; else every answer waits 40 ms for an acknowledgement.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -101,7 +104,7 @@ def listen(host: str, port: int, tried: int = _PORTS_TRIED) -> socket.socket:
         listener.listen(512)
         listener.set_inheritable(True)
         return listener
-    raise CannotListen(f"port {port} and what was tried after it are taken: set SPEAN_PORT to a free one")
+    raise CannotListen(f"port {port} and what was tried after it are taken: set {setting} to a free one")
 
 
 def _url(settings: Settings, listener: socket.socket | None) -> str:
@@ -119,7 +122,7 @@ async def database(settings: Settings) -> AsyncIterator[Cluster]:
     Raises EmbeddedError.
     """
     if settings.postgres:
-        yield AddressedCluster(settings.postgres)
+        yield AddressedCluster(settings.postgres_address)
         return
     start = partial(
         embedded.start, settings.data, password_file=settings.keys / "postgres", fast_unsafe=settings.fast_unsafe
@@ -167,16 +170,31 @@ async def open_bus(settings: Settings, cluster: Cluster, roles: Roles) -> Bus:
     return await connect(settings.bus or service_dsns(cluster, roles, BUS_DATABASE)[1], settings)
 
 
+def topics_used(parts: Parts, names: Collection[str]) -> tuple[list[TopicSpec], list[Use]]:
+    """The topics that these services write or read, and what each of them does there."""
+    holders = parts.holders.keys()
+    uses = [use_of(name, parts.settings.holder, holders) for name in names]
+    used = {topic for use in uses for topic in use.writes | use.reads}
+    return [spec for spec in topics(holders) if spec.name in used], uses
+
+
 @asynccontextmanager
 async def installed(
-    settings: Settings, names: Collection[str] = tuple(BUILD), *, alone: bool = True, listening: bool = True
+    settings: Settings,
+    names: Collection[str] = tuple(BUILD),
+    *,
+    alone: bool = True,
+    listening: bool = True,
+    looking: bool = True,
 ) -> AsyncIterator[Installation]:
-    """Everything built, nothing running yet. Without `listening` it takes no port and cannot run the role `api`.
+    """Everything built, nothing running yet. Without `listening` it takes no port and cannot run the role `api`; without
+    `looking` a database may know less than its service has said, and nothing may run until it has rejoined.
 
     `alone`: all of it is on this machine, so its databases are migrated here and a taken port becomes the next free one.
-    One of many machines finds its databases migrated, and the port is as set or refused. Raises EmbeddedError, BusError,
-    DatabaseProblem, MigrationChanged, BehindCode, CannotListen.
+    One of many machines finds its databases migrated and its topics made, and the port is as set or refused. Raises
+    EmbeddedError, BusError, DatabaseProblem, MigrationChanged, BehindCode, CannotListen, BrokenChain, Behind.
     """
+    versions.check()
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(database(settings))
         roles = Roles.load(settings.keys)
@@ -189,14 +207,24 @@ async def installed(
         listener = listen(settings.host, settings.port, _PORTS_TRIED if alone else 1) if listening else None
         if listener is not None:
             stack.callback(listener.close)
+        inside = None
+        if settings.inside:
+            host, _, port = settings.inside.rpartition(":")
+            inside = listen(host.strip("[]"), int(port), 1, "SPEAN_INSIDE")
+            stack.callback(inside.close)
         url = _url(settings, listener)
         parts = Parts(settings, cluster, roles, bus, url)
-        await bus.ensure_topics(topics(parts.holders.keys()))
+        if alone:
+            await bus.ensure_topics(topics(parts.holders.keys()))
+        else:
+            await bus.expect_topics(*topics_used(parts, names))
         services: dict[str, Service] = {}
         for name in names:
             services[name] = await BUILD[name](parts)
             stack.push_async_callback(services[name].close)
-        yield Installation(settings, cluster, bus, services, url, listener)
+            if looking and (own := services[name].own) is not None:
+                await lives.look(services[name].db, bus, name, own.topics, PARTITIONS)
+        yield Installation(settings, cluster, bus, services, url, listener, inside)
 
 
 def one_app(services: Mapping[str, Service], url: str) -> Guard:
@@ -219,23 +247,7 @@ def one_app(services: Mapping[str, Service], url: str) -> Guard:
     return Guard(app, https=url.startswith("https://"), pages=say_outside)
 
 
-class _Server(uvicorn.Server):
-    """Signals are the command line's business; who starts it waits until it answers."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.started_event = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.started_event.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
-def _server(installation: Installation) -> _Server:
+def _server(installation: Installation) -> Server:
     """Raises CannotListen for a certificate that cannot be used."""
     settings = installation.settings
     config = uvicorn.Config(
@@ -247,7 +259,7 @@ def _server(installation: Installation) -> _Server:
         config.load()
     except OSError as error:  # also every fault of a certificate: ssl.SSLError is one
         raise CannotListen(f"SPEAN_CERTIFICATE with SPEAN_CERTIFICATE_KEY cannot be used: {error.strerror}") from None
-    return _Server(config)
+    return Server(config)
 
 
 @asynccontextmanager
@@ -260,6 +272,17 @@ async def running(
     if listener is None and "api" in roles:
         raise CannotListen("no port was taken for the role api")
     server = None if listener is None else _server(installation)
+    async with (
+        watched(installation.settings, installation.services, roles, member, installation.inside),
+        _running(installation, roles, member, server),
+    ):
+        yield installation
+
+
+@asynccontextmanager
+async def _running(
+    installation: Installation, roles: Collection[Role], member: str, server: Server | None
+) -> AsyncIterator[None]:
     stopping = False
 
     def part_ended(task: asyncio.Task[None]) -> None:
@@ -274,15 +297,15 @@ async def running(
         for name, service in (installation.services.items() if set(roles) - {"api"} else ())
     ]
     serving = None
-    if server is not None and listener is not None:
+    if server is not None and installation.listener is not None:
         for service in installation.services.values():
             service.draining.clear()
-        serving = asyncio.create_task(server.serve([listener]), name="HTTP")
+        serving = asyncio.create_task(server.serve([installation.listener]), name="HTTP")
         await server.started_event.wait()
     for task in (*loops, *([serving] if serving else [])):
         task.add_done_callback(part_ended)
     try:
-        yield installation
+        yield
     finally:
         stopping = True
         if server is not None and serving is not None:

@@ -7,34 +7,42 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from schemas.versions import BrokenChain
 from services.cli import (
+    backup,
     clean,
     dead_letters,
     demo,
     doctor,
     people,
     replay,
+    restore,
     schemas,
     screen,
     serve,
     token,
+    topics,
     trace,
     up,
     watch,
     words,
 )
+from services.cli.asyncapi import Untold
+from services.cli.backup import NoBackup
 from services.cli.bootstrap import OtherKeys
 from services.cli.client import ApiProblem
 from services.cli.connected import NotRunning
 from services.cli.dead_letters import NotDiscarded
 from services.cli.installation import CannotListen, PartEnded
 from services.cli.people import NoLink
+from services.cli.pg_tools import ToolFailed
 from services.cli.sample import NeverFinished
 from services.cli.screen import CannotRead
 from services.cli.trace import NoSuchReferral
 from spean.bus import BusError
 from spean.db import DatabaseProblem
 from spean.embedded import EmbeddedError
+from spean.lives import Behind
 from spean.provision import BehindCode, MigrationChanged
 from spean.settings import WrongSettings
 
@@ -56,17 +64,21 @@ app.command("watch")(watch.watch)
 app.command("trace")(trace.trace)
 app.command("retry")(dead_letters.retry)
 app.command("replay")(replay.replay)
+app.command("backup")(backup.backup)
+app.command("restore")(restore.restore)
+app.command("rejoin")(restore.rejoin_command)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(screen.app, name="screen")
+app.add_typer(topics.app, name="topics")
 app.add_typer(words.app, name="words")
 
 FAILED = 1
 # What goes wrong outside the program: each of these is told as its own sentence.
 TOLD = (
-    WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
+    BrokenChain, Untold, WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
     OtherKeys, NeverFinished, CannotRead, ApiProblem,
-    NotRunning, NoSuchReferral, NotDiscarded, NoLink,
+    NotRunning, NoSuchReferral, NotDiscarded, NoLink, NoBackup, ToolFailed, Behind,
 )  # fmt: skip
 # By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
 _HINTS = {

@@ -16,8 +16,9 @@ from services.cli.connected import Connected, connected
 from services.cli.sample import Sample
 from services.referral import main as referral
 from services.referral.people import handlers, store
-from services.referral.people.domain import OPERATOR, Status, comparable
+from services.referral.people.domain import OPERATOR, Status
 from services.referral.sessions.desk import Desk
+from spean.comparable import comparable
 from spean.db import Database, Tx
 from spean.problem import Refusal
 from spean.provision import Roles
@@ -84,7 +85,7 @@ async def first_administrator(db: Database, desk: Desk, url: str) -> str | None:
     Raises NoLink where that name is not to be had."""
     operator = await bootstrap.operator(db)
     async with db.transaction("bootstrap.person") as tx:
-        people = await store.listed(tx, 1_000, operator)
+        people = await store.listed(tx, [id_ for id_, _ in await store.names(tx, operator)])
         if any(one.set_up and StaffRole.ADMINISTRATOR in one.person.roles for one in people):
             return None
         return url + await _administrator(tx, desk, operator, FIRST)

@@ -16,7 +16,7 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from services.cli.connected import Connected, NotRunning, bounds_of, connected, left_before
+from services.cli.connected import Connected, NotRunning, bounds_of, connected
 from services.intake import main as intake
 from services.notify import main as notify
 from services.notify.dashboards.store import PROJECTIONS
@@ -24,7 +24,7 @@ from services.referral import main as referral
 from spean import order
 from spean.bus import Bounds, Bus, Partition
 from spean.db import Database, DatabaseProblem, Tx
-from spean.outbox import Sent, append_all
+from spean.outbox import Sent, append_all, current_life
 from spean.service import PARTITIONS, topics
 from spean.settings import Settings
 from spean.telemetry import set_up_logs
@@ -81,7 +81,7 @@ async def find_what_is_left(db: Database, bus: Bus) -> None:
         places = await order.positions(tx)
         for partition, bounds in (await bounds_of(bus, places)).items():
             if not bounds.start <= places[partition] <= bounds.end:
-                await order.advance(tx, partition, places[partition], bounds.start, None)
+                await order.advance(tx, partition, places[partition], order.Position(bounds.start, None))
 
 
 async def begin_anew(db: Database, bus: Bus) -> None:
@@ -154,9 +154,11 @@ async def said_after(tx: Tx, number: int, limit: int) -> list[asyncpg.Record]:
 
 async def append_page(here: Connected, name: str, page: list[asyncpg.Record]) -> None:
     """To the bus, and note where it is now. Raises BusError."""
+    async with here.databases[name].transaction("replay.life") as tx:
+        life = await current_life(tx.conn)
     producer = await here.bus.producer(f"replay {here.source(name)}")
     try:
-        sent = await append_all(producer, page, here.source(name), PARTITIONS)
+        sent = await append_all(producer, page, here.source(name), PARTITIONS, life)
     finally:
         await producer.close()
     async with here.databases[name].transaction("replay.said") as tx:
@@ -185,7 +187,7 @@ async def taken_in(here: Connected, names: Collection[str], most: int) -> bool:
                 places = await order.positions(tx)
             if name not in ends:
                 ends[name] = await bounds_of(here.bus, places)
-            left = max(left, sum(left_before(places[at], end) for at, end in ends[name].items()))
+            left = max(left, sum(end.left_after(places[at]) for at, end in ends[name].items()))
         if left <= most:
             return True
         now = asyncio.get_running_loop().time()

@@ -6,6 +6,7 @@ Contracts are frozen: a change that some reader could not read is refused, a com
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import tempfile
@@ -17,7 +18,7 @@ import typer
 from rich.console import Console
 
 from schemas import contracts
-from schemas.compatibility import faults_over_all, same
+from schemas.compatibility import faults_over_all, rerouted, same
 from services.cli import documents
 from services.cli.installation import MIGRATIONS
 from spean import embedded
@@ -79,10 +80,13 @@ def stale(wanted: Mapping[Path, str]) -> list[Path]:
 
 
 def new_revisions(folder: Path = contracts.FOLDER) -> dict[Path, str]:
-    """The files of every contract's newest revision: the one that is there, or the next. Raises Incompatible."""
+    """The files of every contract's newest revision: the one that is there, or the next; and the routes. Raises
+    Incompatible."""
     before = contracts.released(folder) if folder.exists() else {}
     wanted: dict[Path, str] = {}
     refused: list[str] = [f"{name}: gone" for name in sorted(before.keys() - contracts.models().keys())]
+    refused += rerouted(contracts.released_routes(folder), contracts.routes())
+    wanted[folder / contracts.ROUTES] = json.dumps(contracts.routes(), indent=2) + "\n"
     for name, made in contracts.current().items():
         revisions = before.get(name, [])
         if revisions and same(revisions[-1], made):

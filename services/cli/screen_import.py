@@ -46,7 +46,8 @@ class Imported:
 
 
 class _Sender:
-    """Rows on their way to one screening. Where another import of the same file is ahead, its rows are passed over."""
+    """Rows on their way to one screening, two chunks at a time: one is taken in while the next is read, sent and checked.
+    Where another import of the same file is ahead, its rows are passed over."""
 
     def __init__(self, partner: Partner, screening: dict[str, Any], told: Told) -> None:
         self._partner, self._told = partner, told
@@ -54,6 +55,7 @@ class _Sender:
         self._address = f"/intake/screenings/{screening['id']}"
         self._rows: list[Row] = []
         self._next = self._bytes = 0
+        self._sending: asyncio.Task[None] | None = None
 
     @property
     def done(self) -> int:
@@ -61,43 +63,67 @@ class _Sender:
         return done
 
     async def add(self, row: Row) -> None:
+        """Raises ApiProblem, also for a chunk that was added before."""
         number, self._next = self._next, self._next + 1
         if number < self.done:
             return
         self._rows.append(row)
         self._bytes += row.size_bytes
         if len(self._rows) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Send what waits, from the first row that is not in yet. Raises ApiProblem."""
-        while self._rows:
-            body = {"from_row": self._next - len(self._rows), "rows": [row.body() for row in self._rows]}
-            try:
-                self.screening = await _patiently(self._partner, f"{self._address}/rows", body)
-            except ApiProblem as problem:
-                if problem.code != "state":
-                    raise
-                await self._look_again()
-            self._drop()
-            self._told(self.done)
-        self._bytes = 0
+            await self._flush()
 
     async def finish(self) -> None:
         """Raises ApiProblem."""
-        await self.flush()
+        await self._flush()
+        if self._sending is not None:
+            await self._sending
         self.screening = await _patiently(self._partner, f"{self._address}/finish", {"rows": self._next})
 
-    async def _look_again(self) -> None:
+    async def stop(self) -> None:
+        """Nothing is on its way any more."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def _flush(self) -> None:
+        """Begin to send what waits; returns when the chunk before it is in. Raises ApiProblem."""
+        if not self._rows:
+            return
+        before, rows = self._sending, self._rows
+        self._sending = asyncio.create_task(self._send(self._next - len(rows), rows, before))
+        self._rows, self._bytes = [], 0
+        if before is not None:
+            await before
+
+    async def _send(self, first: int, rows: list[Row], before: asyncio.Task[None] | None) -> None:
+        """Until these rows are in, whoever took them in. `before` sends the rows in front of them. Raises ApiProblem."""
+        while rows:
+            known = self.done
+            body = {"from_row": first, "rows": [row.body() for row in rows]}
+            try:
+                self._came(await _patiently(self._partner, f"{self._address}/rows", body))
+            except ApiProblem as problem:
+                if problem.code != "state":
+                    raise
+                if before is None:
+                    await self._look_again(known)
+                else:  # it was overtaken
+                    await before
+                    before = None
+            passed = max(self.done - first, 0)
+            first, rows = first + passed, rows[passed:]
+            self._told(self.done)
+
+    async def _look_again(self, known: int) -> None:
         """Somebody else has taken a part of these rows in. Raises ApiProblem where it is not that."""
-        before = self.done
-        self.screening = await self._partner.get(self._address)
-        if self.done <= before:
+        self._came(await self._partner.get(self._address))
+        if self.done <= known:
             raise ApiProblem(409, {"type": "state", "detail": "The screening does not go on: read it again."})
 
-    def _drop(self) -> None:
-        first = self._next - len(self._rows)
-        self._rows = self._rows[max(self.done - first, 0) :]
+    def _came(self, screening: dict[str, Any]) -> None:
+        """Answers may come in another order than they were given."""
+        if screening["rows_done"] >= self.done:
+            self.screening = screening
 
 
 async def take_in(partner: Partner, path: Path, area: str, *, begun: Callable[[int], object] = lambda _: None,
@@ -112,9 +138,12 @@ async def take_in(partner: Partner, path: Path, area: str, *, begun: Callable[[i
     before, started = screening["rows_done"], time.monotonic()
     if screening["finished_at"] is None:
         sender = _Sender(partner, screening, told)
-        for row in screen_file.read(path, found.digest):
-            await sender.add(row)
-        await sender.finish()
+        try:
+            for row in screen_file.read(path, found.digest):
+                await sender.add(row)
+            await sender.finish()
+        finally:
+            await sender.stop()
         screening = sender.screening
     seconds = time.monotonic() - started
     told(screening["rows_done"])

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from services.cli.connected import Connected, bounds_of, connected, left_before
+from services.cli.connected import Connected, bounds_of, connected
 from services.intake import main as intake
 from services.notify import main as notify
 from services.referral import main as referral
@@ -107,7 +107,7 @@ async def _part(here: Connected, name: str, db: Database) -> Part:
         waiting = await order.parked_now(tx)
     lag: dict[str, int | None] = {partition.topic: None for partition in sorted(places)}
     for partition, bounds in (await bounds_of(here.bus, places)).items():
-        lag[partition.topic] = (lag[partition.topic] or 0) + left_before(places[partition], bounds)
+        lag[partition.topic] = (lag[partition.topic] or 0) + bounds.left_after(places[partition])
     return Part(name, sending["count"], sending["age"], lag, len(waiting), due["count"], due["age"])
 
 

@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
-from services.cli.client import ApiProblem, Partner
+from services.cli.client import ApiProblem, Partner, trusted
 from services.cli.installation import Installation
 from services.intake.handoffs import store as handoffs
 from services.intake.keystore import store as keystore
@@ -70,7 +70,7 @@ class Holder:
         return self.signer.sign(Kind.TICKET, f"packet:{name}", TICKET_S, {"sub": case.house.id, "packet": packet})
 
     async def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.world.made.url) as client:
+        async with httpx.AsyncClient(base_url=self.world.made.url, verify=trusted()) as client:
             headers = {"Authorization": f"Bearer {self.question_token()}"}
             reply = await client.post(f"/intake/questions/{path}", json=question, headers=headers)
         assert reply.status_code == 200, reply.text

@@ -203,11 +203,13 @@ async def stopped(task: asyncio.Task[None]) -> None:
 
 @dataclass
 class Around:
-    """A real bus; `append` and `polled`, where given, stand around its producers and subscriptions."""
+    """A real bus; `append`, `polled` and `sought` (before each seek), where given, stand around its producers and
+    subscriptions."""
 
     inner: Bus
     append: Callable[[Producer, Partition, Sequence[Record]], Awaitable[int]] | None = None
     polled: Callable[[dict[Partition, list[Stored]]], Awaitable[dict[Partition, list[Stored]]]] | None = None
+    sought: Callable[[], Awaitable[None]] | None = None
     subscribed: int = 0
 
     def __getattr__(self, name: str) -> object:
@@ -220,7 +222,7 @@ class Around:
     async def subscribe(self, group: str, member: str, topics: Sequence[str]) -> Subscription:
         self.subscribed += 1
         made = await self.inner.subscribe(group, member, topics)
-        return made if self.polled is None else _Polling(made, self.polled)
+        return _Reading(made, self.polled, self.sought)
 
 
 @dataclass
@@ -236,12 +238,19 @@ class _Appending:
 
 
 @dataclass
-class _Polling:
+class _Reading:
     inner: Subscription
-    around: Callable[[dict[Partition, list[Stored]]], Awaitable[dict[Partition, list[Stored]]]]
+    polled: Callable[[dict[Partition, list[Stored]]], Awaitable[dict[Partition, list[Stored]]]] | None
+    sought: Callable[[], Awaitable[None]] | None
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.inner, name)
 
+    async def seek(self, partition: Partition, offset: int) -> None:
+        if self.sought is not None:
+            await self.sought()
+        await self.inner.seek(partition, offset)
+
     async def poll(self, *, timeout_s: float, max_records: int) -> dict[Partition, list[Stored]]:
-        return await self.around(await self.inner.poll(timeout_s=timeout_s, max_records=max_records))
+        batches = await self.inner.poll(timeout_s=timeout_s, max_records=max_records)
+        return batches if self.polled is None else await self.polled(batches)

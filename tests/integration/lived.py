@@ -12,7 +12,7 @@ import asyncpg
 
 from schemas.registry import TOPICS
 from services.cli import installation
-from services.cli.connected import Connected, bounds_of, connected, left_before
+from services.cli.connected import Connected, bounds_of, connected
 from services.cli.installation import Installation
 from services.notify.dashboards.store import PROJECTIONS
 from spean import order
@@ -63,7 +63,7 @@ class Lived:
             bounds = await bounds_of(self.here.bus, places)
             # A reader that has only just begun has not found all of its places yet.
             found = len(places) >= sum(topic.partitions for topic in TOPICS if name in topic.readers)
-            if not found or any(left_before(places[at], bounds[at]) for at in bounds):
+            if not found or any(bounds[at].left_after(places[at]) for at in bounds):
                 return False
             if name == "notify" and await self.rows(name, "select 1 from parked"):
                 return False

@@ -10,6 +10,7 @@ import httpx
 import pyotp
 
 from schemas.vocabulary import StaffRole
+from services.cli.client import trusted
 from services.cli.installation import Installation
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR, By, Person
@@ -139,7 +140,7 @@ async def wait_is_long(tx: Tx) -> None:
 
 
 async def exchange(made: Installation, cookie: str, audience: str, **more: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=made.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=made.url, timeout=15, verify=trusted()) as client:
         return await client.post(
             "/referral/sessions/exchange", json={"session": cookie, "audience": audience}, headers=more
         )

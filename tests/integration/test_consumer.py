@@ -285,6 +285,43 @@ async def test_a_subscription_that_gives_nothing_is_replaced(line: Line, reader:
     await holds(reader, [aggregate], 2)
 
 
+async def test_a_record_that_has_only_just_come_is_no_stall(line: Line, reader: Kit) -> None:
+    """The consumer looks for a stall while nothing is there, and then at the moment at which the first record has come
+    and is not yet taken in."""
+    aggregate, kept, looked = uuid4(), dict[Partition, list[Stored]](), asyncio.Event()
+
+    async def polled(batches: dict[Partition, list[Stored]]) -> dict[Partition, list[Stored]]:
+        nonlocal kept
+        if len(consumer._positions) == PARTITIONS and (batches or not looked.is_set()):
+            consumer._looked_at = 0.0
+            looked.set()
+        given, kept = kept, batches
+        return given
+
+    late = Around(line.bus, polled=polled)
+    consumer = line.consumer(reader, bus=late)
+    async with going(consumer.run()):
+        await looked.wait()
+        await line.append(line.event(aggregate, 1))
+        await eventually(in_all(reader, 1))
+    assert late.subscribed == 1
+    await holds(reader, [aggregate], 1)
+
+
+async def test_all_places_are_found_at_once(line: Line, reader: Kit) -> None:
+    """No partition is sought before all are about to be: one after the other takes too long on a busy machine."""
+    aggregate, together = uuid4(), asyncio.Barrier(PARTITIONS)
+
+    async def sought() -> None:
+        async with asyncio.timeout(10):
+            await together.wait()
+
+    await line.append(line.event(aggregate, 1))
+    async with going(line.consumer(reader, bus=Around(line.bus, sought=sought)).run()):
+        await eventually(in_all(reader, 1), within_s=30)
+    await holds(reader, [aggregate], 1)
+
+
 @pytest.mark.long
 async def test_a_position_that_was_moved_back_is_found_though_nothing_more_comes(line: Line, reader: Kit) -> None:
     """As a replay does, where the log has grown anew to just where this consumer waits for what comes next."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from schemas.versions import held_back
 from services.cli.client import ApiProblem
+from spean.db import Database
 from tests.builders import World, eventually
 from tests.integration.holder import (  # noqa: F401 (fixtures)
     Case,
@@ -81,18 +84,51 @@ async def test_what_waits_for_a_consent_is_asked_for_again_once_that_is_given(ow
     handoff = await own.handoff(entry)
     await own.offer(house)
     await withdraw(own, entry)
-    await own.state(handoff, "on-hold")
+    assert (await own.state(handoff, "on-hold"))["waits_for"] == "sender"
     waiting = Waiting(own, entry, handoff)
     with refused("sharing-consent"):
         await waiting.ask()
     await own.consent(entry, "share_referral")
     await waiting.ask()
     await own.offer(house)
-    await own.state(handoff, "offered")
+    assert (await own.state(handoff, "offered"))["waits_for"] is None
     await withdraw(own, entry, "service")
     with refused("state"):
         await waiting.ask()
     assert await waiting.asked() == 1
+
+
+@pytest.fixture
+def older_network(own: World) -> Iterator[Database]:
+    """The network as long as it is told to say what its readers may not know yet in the version before. Its database."""
+    db = own.made.services["referral"].db
+    db.held_back = held_back("referral.held.v1")
+    yield db
+    db.held_back = frozenset()
+
+
+async def test_what_an_older_network_puts_on_hold_is_known_to_wait_for_somebody(
+    own: World, older_network: Database
+) -> None:
+    """Its events do not say for whom; they are raised before the holder handles them."""
+    house, entry = await own.house("A house"), await own.ready_person()
+    handoff = await own.handoff(entry)
+    offer = (await own.offer(house))["id"]
+    await house.partner.post(f"/referral/offers/{offer}/accept")
+    await own.state(handoff, "ready")
+    await own.admin.post(f"/referral/organisations/{house.id}/suspend")
+    assert (await own.state(handoff, "on-hold"))["waits_for"] == "coordinator"
+    given_back = await _given_back(own)
+    assert (await own.state(given_back.handoff, "on-hold"))["waits_for"] == "sender"
+    async with older_network.transaction("test.said") as tx:
+        rows = await tx.conn.fetch(
+            "select type, payload from said where aggregateid = any($1) and type like '%.held.%'",
+            [UUID(handoff), UUID(given_back.handoff)],
+        )
+    assert {(row["type"], row["payload"]) for row in rows} == {
+        ("org.spean.referral.held.v1", '{"reason":"closed"}'),
+        ("org.spean.referral.held.v1", '{"reason":"other"}'),
+    }
 
 
 async def test_only_what_waits_for_its_sender_is_asked_for_again(case: Case) -> None:
@@ -106,7 +142,8 @@ async def test_only_what_waits_for_its_sender_is_asked_for_again(case: Case) -> 
         await db.execute("update handoff set state = 'on-hold' where id = $1", case.handoff)
         with refused("state"):
             await case.sender.post(path)
-        await db.execute("update handoff set offer = null where id = $1", case.handoff)
+        assert await db.fetchval("select waits_for from handoff where id = $1", case.handoff) == "coordinator"
+        await db.execute("update handoff set waits_for = 'sender' where id = $1", case.handoff)
     await case.sender.post(path)
     other = await case.holder.world.organisation("Another post", "border_post", ["intake:send"])
     with refused("not-found"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -200,3 +200,32 @@ async def test_a_backup_from_before_two_withdrawals_is_shut_by_the_last(case: Ca
     assert (await case.packet())["members"] == [{}]
     await world.consent(entry, "share_referral")
     assert (await case.packet())["members"][0]["name"] == "Test Person"
+
+
+async def _excluded(world: World, case: Case) -> None:
+    body = {"kind": "organisation", "value": case.house.id}
+    await world.sender.partner.post(f"/intake/entries/{case.entries[0]}/exclusions", body)
+
+
+async def _narrowed(world: World, case: Case) -> None:
+    await world.consent(case.entries[0], "share_referral", categories=["identity"])
+
+
+@pytest.mark.parametrize("narrow", [_excluded, _narrowed])
+async def test_what_was_narrowed_and_is_forgotten_shuts_until_they_were_asked_again(
+    case: Case, narrow: Callable[[World, Case], Awaitable[None]]
+) -> None:
+    world, entry = case.holder.world, case.entries[0]
+    async with database(world) as db:
+        before = await db.fetchval("select generation from fence where entry = $1", entry)
+    await narrow(world, case)
+    told = (await case.packet())["members"]
+    await _started_again(world)
+    assert (await case.packet())["members"] == told, "a start alone changes nothing"
+    async with database(world) as db:
+        await db.execute("update fence set generation = $2 where entry = $1", entry, before)
+        await db.execute("delete from exclusion where entry = $1", entry)
+        await db.execute("delete from consent where entry = $1 and version > 2", entry)
+    assert (await case.packet())["members"][0]["name"] == "Test Person", "the backup alone would tell"
+    await _started_again(world)
+    assert (await case.packet())["members"] == [{}]

@@ -7,13 +7,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from schemas.vocabulary import ConsentDecision
 from services.cli import installation
+from services.intake import main as intake
 from services.intake.consent import handlers as consent
+from services.intake.disclosure import handlers as disclosure
 from services.intake.keystore import store as keystore
+from services.intake.keystore.store import Silent
+from spean.provision import Roles
+from spean.service import Parts
 from tests.builders import World, eventually, network_in
 from tests.integration.holder import (
     Case,
@@ -149,10 +156,11 @@ async def test_every_other_stop_is_carried_out_too_and_told_once_the_key_store_a
     before = await case.said()
     async with _unreachable(world):
         await STOPS[name](case)
-        assert await case.said() == before
+        at_once = ["disclosure.stopped"] if name == "refuse" else []
+        assert (await case.said())[len(before) :] == at_once
     assert "health_notes" not in (await case.packet())["members"][0]
     await _settled(world, entry)
-    assert (await case.said())[len(before) :] == ["disclosure.stopped", "erasure.requested"]
+    assert (await case.said())[len(before) :] == [*at_once, "disclosure.stopped", "erasure.requested"]
 
 
 async def test_nobody_is_read_while_the_key_store_is_silent_and_everybody_afterwards(case: Case) -> None:
@@ -199,6 +207,52 @@ async def test_a_fence_that_comes_late_does_not_replace_a_later_one(case: Case) 
         await db.execute("insert into due (kind, subject, at) values ($1, $2, now())", consent.KEEP, entry)
     await _settled(world, entry)
     assert await _kept(world, entry) == later
+
+
+# --- a start without it -----------------------------------------------------------------------------------------------
+
+
+async def test_the_holder_starts_without_the_key_store_and_stops_are_taken(case: Case) -> None:
+    """Its database is an old backup, which knows nothing of a withdrawal. Nobody is read before the key store has told."""
+    world, entry = case.holder.world, case.entries[0]
+    before = await _fence(world, entry)
+    await withdraw(world, entry)
+    async with database(world) as db:
+        await db.execute("update fence set generation = $2, sharing_shut = false where entry = $1", entry, before[0])
+    made = world.made
+    parts = Parts(made.settings, made.cluster, Roles.load(made.settings.keys), made.bus, made.url)
+    other = await world.ready_person()
+    async with _unreachable(world):
+        service = await intake.build(parts)
+        holder: disclosure.Holder = service.app.state.holder
+        async with service.db.transaction("test.stop", org=UUID(world.sender.id)) as tx:
+            await consent.withdraw(tx, holder, UUID(other), ConsentDecision.SHARE_REFERRAL, "test")
+        with pytest.raises(Silent):
+            await holder.keys.keys([UUID(entry)])
+        blocker = await asyncpg.connect(made.cluster.dsn("intake"))
+        await blocker.execute("begin; lock table fence in share row exclusive mode")
+    try:
+
+        async def answers() -> bool:
+            try:
+                return bool(await holder.keys.fences())
+            except Silent:
+                return False
+
+        async def opens() -> bool:
+            try:
+                return bool(await holder.keys.keys([UUID(entry)]))
+            except Silent:
+                return False
+
+        await eventually(answers)
+        assert not await opens(), "it answers, and its fences are not taken over yet"
+        await blocker.close()
+        await eventually(opens, within_s=30)
+        assert (await _fence(world, entry))[1] is True, "the fence was taken over before the first key was given"
+        assert (await _fence(world, other))[1] is True
+    finally:
+        await service.close()
 
 
 # --- a start in between -------------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ async def test_who_had_accepted_reads_no_more_once_the_network_asks_others(own: 
     await own.state(handoff, "ready")
     assert (await house.partner.packet(offer))["members"][0]["name"] == "Test Person"
     await own.admin.post(f"/referral/organisations/{house.id}/suspend")
-    await own.state(handoff, "on-hold")
+    assert (await own.state(handoff, "on-hold"))["waits_for"] == "coordinator"
     await own.coordinator.partner.post(f"/referral/escalations/{handoff}/ask-again")
 
     async def asked_back() -> bool:

@@ -190,6 +190,30 @@ async def test_what_cannot_be_understood_is_never_skipped(
     assert (kept["value"], kept["type"], json.loads(kept["headers"])["ce_type"]) == (value, type_, type_)
 
 
+async def test_what_an_older_reader_did_not_know_goes_on_by_itself(line: Line, reader: Kit) -> None:
+    """An older release parked it; whoever takes the partition over knows it. What waits for another reason still waits."""
+    newer, wrong = uuid4(), uuid4()
+    await line.append(*(line.event(newer, number, RELEASED if number == 2 else STOPPED) for number in (1, 2, 3)))
+    await line.append(line.event(wrong, 1, RELEASED), line.event(wrong, 2))
+    handlers = recording()
+
+    async def as_before(tx: Tx, event: Event) -> None:
+        raise Poison("unknown-version" if event.subject == newer else "never-asked")
+
+    await take_all(line, reader, {STOPPED: handlers[STOPPED], RELEASED: as_before})
+    assert sorted(await reader.parked()) == [
+        (1, "never-asked"), (2, "behind"), (2, "unknown-version"), (3, "behind"),
+    ]  # fmt: skip
+
+    async def gone_on() -> bool:
+        return await reader.effects(newer) == [1, 2, 3]
+
+    async with going(line.consumer(reader, handlers, member="2").run()):
+        await eventually(gone_on)
+    assert await reader.parked() == [(1, "never-asked"), (2, "behind")]
+    assert await reader.effects(wrong) == []
+
+
 async def test_a_known_type_without_a_handler_passes_without_effect(line: Line, reader: Kit) -> None:
     aggregate = uuid4()
     await line.append(line.event(aggregate, 1), line.event(aggregate, 2, RELEASED), line.event(aggregate, 3))

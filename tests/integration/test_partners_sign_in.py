@@ -14,7 +14,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from services.cli.client import ApiProblem
+from services.cli.client import ApiProblem, trusted
 from tests.builders import Organisation
 from tests.integration.town import Town
 
@@ -39,7 +39,7 @@ async def exchange(town: Town, assertion: str, **other: Any) -> httpx.Response:
         "grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": assertion, **other,
     }  # fmt: skip
     form = {name: value for name, value in form.items() if value is not None}
-    async with httpx.AsyncClient(base_url=town.made.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=town.made.url, timeout=15, verify=trusted()) as client:
         return await client.post("/referral/oauth/token", data=form)
 
 

@@ -187,13 +187,14 @@ async def test_the_history_cannot_be_rewritten(world: World) -> None:
 async def test_lists_are_of_one_organisation_or_of_all(world: World) -> None:
     someone = await member(world.made, world.sender.id)
     new = await hired(world.made, world.sender.id)
-    listed = await done(world, lambda tx: store.listed(tx, 100, UUID(world.sender.id)))
+    names = await done(world, lambda tx: store.names(tx, UUID(world.sender.id)))
+    listed = await done(world, lambda tx: store.listed(tx, [id_ for id_, _ in names]))
     assert {one.person.id: (one.set_up, one.seen_at is not None) for one in listed} == {
         someone.id: (True, True),
         new.id: (False, False),
     }
-    everybody = await done(world, lambda tx: store.listed(tx, 1_000))
-    assert {someone.id, new.id} < {one.person.id for one in everybody}
+    everybody = await done(world, store.names)
+    assert {someone.id, new.id} < {id_ for id_, _ in everybody}
     page = await done(world, lambda tx: store.history(tx, 2, organisation=UUID(world.sender.id)))
     rest = await done(
         world, lambda tx: store.history(tx, 2, organisation=UUID(world.sender.id), before=page[-1].number)

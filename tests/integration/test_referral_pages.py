@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.vocabulary import StaffRole
-from tests.browser.desk import Forms, at_desk, plain
-from tests.browser.visiting import signed_in
+from tests.browser.desk import at_desk, plain
+from tests.browser.visiting import Screen, signed_in
 from tests.builders import Organisation, World, eventually
 
 BOARD, ESCALATIONS = "/referral/pages/places", "/referral/pages/escalations"
@@ -43,7 +43,7 @@ async def test_numbers_that_do_not_fit_stay_as_they_were_typed(world: World) -> 
             answer = await visit.send(count, {**form, "more_tonight": typed})
             assert answer.status_code == 422
             assert said in plain(answer.text)
-            assert Forms(answer.text).of(count)["more_tonight"] == typed
+            assert Screen(answer).of(count)["more_tonight"] == typed
         assert (await house.partner.get(f"/referral/places/{world.places[house.id]}"))["version"] == 1
 
 
@@ -52,7 +52,7 @@ async def test_another_houses_board_is_not_there(world: World) -> None:
     _, other = await at_house(world)
     count = f"{BOARD}/{world.places[house.id]}/count"
     async with at_desk(world.made, other) as visit:
-        mine = (await visit.get(BOARD)).forms[0]
+        mine = dict((await visit.get(BOARD)).forms[0].values)
         assert (await visit.send(count, {**mine, "more_tonight": "0"})).status_code == 404
 
 
@@ -175,7 +175,7 @@ async def test_another_coordinators_referral_is_not_there(world: World) -> None:
         form = (await visit.get(page)).of(f"{page}/take")
     async with at_desk(world.made, cookie) as visit:
         await visit.get(page, 404)
-        again = Forms((await visit.send(f"{page}/take", form)).text).of(f"{page}/take")
+        again = Screen(await visit.send(f"{page}/take", form)).of(f"{page}/take")
         assert (await visit.send(f"{page}/take", again)).status_code == 404
 
 
@@ -208,7 +208,7 @@ async def test_a_shift_is_taken_over_by_one(world: World) -> None:
         assert (await visit.send(shift, mine)).status_code == 303
         late = await next_visit.send(shift, theirs)
         assert late.status_code == 412
-        assert shift not in (await visit.get(shift)).actions  # who has it need not take it
+        assert shift not in {form.action for form in (await visit.get(shift)).forms}  # who has it need not take it
         seen = await next_visit.get(shift)
         assert "has the house since" in seen.text
         assert (await next_visit.send(shift, seen.of(shift))).status_code == 303

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from schemas.vocabulary import OrganisationStatus, StaffRole
+from services.cli.client import trusted
 from services.referral.partners import store as partners
 from services.referral.sessions import factors, handlers, store
 from services.referral.sessions.handlers import Opened
@@ -110,6 +111,7 @@ async def test_a_list_of_my_sessions_from_which_i_end_one_of_mine(world: World) 
 
 
 async def test_a_suspended_organisation_is_signed_out_at_once_and_for_good(world: World) -> None:
+    """Who signs in again may stop something, and no more (`tests/browser/test_suspended_pages.py`)."""
     house = await world.house("House to be suspended")
     someone, other = await member(world.made, house.id), await member(world.made, world.sender.id)
     opened, theirs, step = await someone.signs_in(), await other.signs_in(), await someone.step()
@@ -117,8 +119,8 @@ async def test_a_suspended_organisation_is_signed_out_at_once_and_for_good(world
     db = someone.desk.db
     assert not await alive(db, opened.cookie)
     assert (await exchange(world.made, opened.cookie, "intake")).status_code == 401
-    with pytest.raises(Refusal, match="sign-in-wrong"):
-        await someone.step()
+    anew = await someone.signs_in()
+    assert (await someone.visitor(anew)).only_stops
     async with db.transaction("test") as tx:
         await partners.set_status(tx, UUID(house.id), OrganisationStatus.ACTIVE)
     assert not await alive(db, opened.cookie), "reinstated: what ended stays ended"
@@ -133,15 +135,18 @@ async def test_a_session_asks_each_time_whether_its_organisation_and_its_person_
     opened, db = await someone.signs_in(), someone.desk.db
     digest = opener_digest(opened.cookie)
     assert digest is not None
-    for statement in (
-        "update organisation set status = 'suspended', suspended_at = now() where id = $1",
-        "update person set status = 'locked' where organisation = $1",
+    for statement, still in (
+        ("update organisation set status = 'suspended', suspended_at = now() where id = $1", True),
+        ("update person set status = 'locked' where organisation = $1", False),
     ):
         with contextlib.suppress(KeyError):
             async with db.transaction("test") as tx:
-                assert await handlers.visitor(tx, digest) is not None
+                before = await handlers.visitor(tx, digest)
+                assert before is not None
+                assert not before.only_stops
                 await tx.conn.execute(statement, someone.person.organisation)
-                assert await handlers.visitor(tx, digest) is None
+                after = await handlers.visitor(tx, digest)
+                assert (after is not None and after.only_stops) is still
                 raise KeyError  # nothing of it stays
 
 
@@ -187,7 +192,7 @@ async def test_a_token_for_one_service_is_none_for_another(world: World) -> None
     someone = await member(world.made, world.sender.id, StaffRole.SENDER)
     cookie = (await someone.signs_in()).cookie
     issuer = f"{world.made.url}/referral"
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, verify=trusted()) as client:
 
         async def keys() -> dict[str, Any]:
             return dict((await client.get(f"{issuer}/.well-known/jwks.json")).json())
@@ -223,7 +228,7 @@ async def test_the_exchange_takes_json_only_and_lets_no_other_origin_read(world:
     someone = await member(world.made, world.sender.id)
     cookie = (await someone.signs_in()).cookie
     body = json.dumps({"session": cookie, "audience": "intake"})
-    async with httpx.AsyncClient(base_url=world.made.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=world.made.url, timeout=15, verify=trusted()) as client:
         for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"):
             answer = await client.post("/referral/sessions/exchange", content=body, headers={"Content-Type": kind})
             assert answer.status_code == 415, kind

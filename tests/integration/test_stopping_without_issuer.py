@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from schemas.vocabulary import StaffRole
 from services.intake import vouched
+from spean.crypto import opener_digest
 from spean.problem import Refusal
 from spean.web.visitor import Visitor
 from tests.browser.desk import at_desk, plain
@@ -77,3 +78,26 @@ async def test_a_session_that_was_ended_is_forgotten(world: World) -> None:
         assert (await visit.client.get("/intake/pages/handoffs")).status_code == 303
         async with silent_issuer(world):
             assert (await visit.client.get(stop)).status_code == 303
+
+
+async def test_the_next_page_only_reads_it_and_one_after_a_while_writes_it_anew(world: World) -> None:
+    cookie = await signed_in(world.made, world.sender, StaffRole.SENDER)
+    db = world.made.services["intake"].db
+
+    async def row() -> tuple[str, str]:
+        """Which transactions have written and locked it."""
+        async with db.transaction("test.vouched") as tx:
+            found = await tx.one("select xmin::text, xmax::text from vouched where digest = $1", opener_digest(cookie))
+            return found["xmin"], found["xmax"]
+
+    async with at_desk(world.made, cookie) as visit:
+        await visit.get("/intake/pages/handoffs")
+        first = await row()
+        await visit.get("/intake/pages/handoffs")
+        assert await row() == first
+        db.shift = timedelta(minutes=11)
+        try:
+            await visit.get("/intake/pages/handoffs")
+        finally:
+            db.shift = timedelta(0)
+        assert await row() != first

@@ -17,6 +17,7 @@ from joserfc.jwk import OKPKey
 
 from schemas import questions as q
 from schemas.vocabulary import OrganisationStatus, OrganisationType
+from services.cli.client import trusted
 from services.cli.installation import Installation
 from spean.auth import Kind, Signer
 from tests.builders import CATEGORIES, PURPOSES, Organisation, World, eventually
@@ -379,5 +380,7 @@ async def staged(world: World) -> Stage:
         "sender": world.sender, "receiver": house, "coordinator": world.coordinator,
         "administrator": Organisation("", "Administrator", world.admin),
     }  # fmt: skip
-    client = await world.stack.enter_async_context(httpx.AsyncClient(base_url=world.made.url, timeout=15))
+    client = await world.stack.enter_async_context(
+        httpx.AsyncClient(base_url=world.made.url, timeout=15, verify=trusted())
+    )
     return Stage(world, client, people, objects, stranger)

@@ -90,6 +90,8 @@ DOORS = (
     _door("/intake/pages/drafts", *_SEND, whose="person"),
     _door("/intake/pages/consent", *_SEND, whose="person", objects={"draft": "talk"}),
     _door("/intake/pages/handoffs", *_SEND),
+    _door("/intake/pages/handoffs/{}/now", *_SEND, kind="part"),
+    _door("/intake/pages/stop", *_SEND),
     _door("/intake/pages/screenings", *_SEND, objects={"screening": "session_of_screening", "entry": "screened"}),
     _door("/intake/pages/packets", "receiver", guarded="ticket"),
     _door("/intake/pages/rules", "administrator", "intake:rules", "referral:admin", whose="installation"),

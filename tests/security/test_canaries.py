@@ -12,7 +12,7 @@ import asyncio
 import base64
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from spean.bus import Partition, Record, TopicSpec
 from spean.crypto import seal
 from spean.provision import Roles, service_dsns
 from spean.service import topics
-from spean.telemetry import ALLOWED as ALLOWED_ATTRIBUTES
+from spean.telemetry.words import NAMES
 from tests.builders import Organisation, World, eventually, network_in
+from tests.collector import Collector, collecting
 from tests.conftest import without_kafka
 from tests.security.canaries import WORDS, Search, person, texts, token, word
 from tests.security.watched import SPANS
@@ -299,6 +300,8 @@ async def _look_while_it_runs(run: Run, search: Search, watcher: Partner) -> Non
         search.look("errors", one)
     for mail in run.box.mails:
         search.look("mails", mail)
+    async with httpx.AsyncClient(base_url=run.inside) as client:
+        search.look("numbers", (await client.get("/metrics")).content)
     assert await _look_at_the_bus(run, search) > 20
     for name in _databases(run.settings.bus):
         assert await search.look_in_database(name, run.database(name)) > 0
@@ -307,7 +310,8 @@ async def _look_while_it_runs(run: Run, search: Search, watcher: Partner) -> Non
 
 def _look_at_what_is_left(run: Run, search: Search) -> None:
     search.look("output", run.output)
-    search.look("spans", (run.folder / SPANS).read_bytes())
+    search.look("spans", run.collector.traces_raw)
+    search.look("metrics", run.collector.metrics_raw)
     search.look("postgres log", (run.settings.data / "postgres.log").read_bytes())
     assert search.look_in_files("files of data", run.settings.data) > 2**20
     assert search.look_in_files("keys", run.settings.keys) > 0
@@ -315,15 +319,13 @@ def _look_at_what_is_left(run: Run, search: Search) -> None:
 
 def _spans_are_ours(run: Run) -> None:
     """No library traces by itself, and what our spans carry is on the list."""
-    decoder, text, names = json.JSONDecoder(), (run.folder / SPANS).read_text(encoding="utf-8"), set()
-    while text := text.lstrip():
-        span, end = decoder.raw_decode(text)
-        text = text[end:]
-        assert set(span["attributes"]) <= ALLOWED_ATTRIBUTES, span["name"]
-        assert span["events"] == [], span["name"]
-        names.add(span["name"].split()[0])
-    assert {"http", "tx", "ask", "relay", "consume", "clock"} <= names
-    assert names <= {"http", "tx", "ask", "relay", "consume", "clock", "planted"}
+    assert (run.folder / SPANS).read_bytes() == b""
+    for one in run.collector.spans:
+        assert set(one.attributes) <= set(NAMES.values()), one.name
+        assert (one.events, one.status) == (0, ""), one.name
+    names = {one.name.split()[0] for one in run.collector.spans}
+    ours = {"http", "tx", "ask", "relay", "send", "consume", "process", "clock", "answer", "deliver"}
+    assert ours <= names <= {*ours, "planted"}
 
 
 @pytest.fixture
@@ -337,6 +339,12 @@ async def own_kafka() -> AsyncIterator[str]:
         await kafka.stop()
 
 
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
 @pytest.fixture(params=["postgres", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.long])])
 def bus(request: pytest.FixtureRequest) -> str:
     """The bus inside PostgreSQL (no address), and a Kafka."""
@@ -344,12 +352,12 @@ def bus(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.timeout(240)
-async def test_nothing_about_a_person_is_anywhere_else(workspace: Path, bus: str) -> None:
+async def test_nothing_about_a_person_is_anywhere_else(workspace: Path, bus: str, collector: Collector) -> None:
     folder = workspace / f"canaries-{'kafka' if bus else 'postgres'}"
     folder.mkdir(mode=0o755)
     first, second = person(1), person(101)
     planted = texts(first) | texts(second)
-    async with watched(folder, bus, PROOF) as run, network_in(run.made, run.settings) as world:
+    async with watched(folder, bus, PROOF, collector) as run, network_in(run.made, run.settings) as world:
         house = await world.house("House")
         await world.admin.post("/notify/addresses", {"organisation": house.id, "email": "inbox@sample.example"})
         line = await _the_line(run, world, house, first)
@@ -367,10 +375,12 @@ async def test_nothing_about_a_person_is_anywhere_else(workspace: Path, bus: str
     assert {leak for leak in leaks if leak[0] != "files of data" or leak[1] not in {NOTICE, EXCLUDED}} == set()
     assert {("intake.consent", NOTICE), ("intake.exclusion", EXCLUDED)} <= search.found
     scratch = {f"{name}.scratch_{name}" for name in _databases(bus)}
-    kinds = {"stream", "errors", "mails", "output", "spans", "postgres log", "files of data"}
+    kinds = {"stream", "errors", "mails", "output", "spans", "metrics", "postgres log", "files of data"}
     on_the_bus = {f"scratch {part}" for part in ("key", "headers", "value")}
     assert {place for place, canary in search.found if canary == PROOF} >= scratch | kinds | on_the_bus
     _spans_are_ours(run)
+    way = ["clock delivery", "deliver mail"]
+    assert any(one[0] == "http" and one[-2:] == way for one in run.collector.ways_to("deliver mail"))
 
 
 async def _mailed(run: Run) -> bool:

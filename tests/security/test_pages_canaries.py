@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import pytest
 
 from services.cli.installation import BUS_DATABASE
-from spean import telemetry
+from spean.telemetry.logs import Foreign, JsonLines
 from tests.builders import eventually
 from tests.security.canaries import Search, person, texts, word
 from tests.security.page_forms import starts, walk
@@ -29,8 +29,8 @@ def logged() -> Iterator[io.StringIO]:
     """Everything that the process would log at DEBUG, as it would write it."""
     text, root = io.StringIO(), logging.getLogger()
     handler = logging.StreamHandler(text)
-    handler.setFormatter(telemetry._JsonLines())
-    handler.addFilter(telemetry._Foreign())
+    handler.setFormatter(JsonLines())
+    handler.addFilter(Foreign())
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)

@@ -26,6 +26,7 @@ from spean.bus.connect import connect
 from spean.db import Database
 from spean.provision import AddressedCluster, Roles, service_dsns
 from spean.settings import Settings
+from tests.collector import Collector
 from tests.commands import ROOT
 
 
@@ -49,6 +50,8 @@ class Run:
     settings: Settings
     box: Box
     smtp_port: int
+    collector: Collector
+    inside: str
     output: bytes = b""
     errors: list[bytes] = field(default_factory=list)
 
@@ -71,13 +74,17 @@ class Run:
 
 
 @asynccontextmanager
-async def watched(folder: Path, bus: str, proof: str) -> AsyncIterator[Run]:
-    """A watched installation with a mail server of its own; its output is there when it has ended."""
+async def watched(folder: Path, bus: str, proof: str, collector: Collector) -> AsyncIterator[Run]:
+    """A watched installation with a mail server of its own, which tells `collector`; its output is there when it has ended."""
     box = Box()
     mail = Controller(box, hostname="127.0.0.1", port=_free_port())
     mail.start()
-    environment = {"SPEAN_SMTP": f"smtp://127.0.0.1:{mail.port}", "SPEAN_BUS": bus, "PYTHONPATH": str(ROOT)}
+    inside = f"127.0.0.1:{_free_port()}"
     log = folder / "stderr.log"
+    environment = {
+        "SPEAN_SMTP": f"smtp://127.0.0.1:{mail.port}", "SPEAN_BUS": bus, "PYTHONPATH": str(ROOT),
+        "SPEAN_OTLP": collector.url, "SPEAN_INSIDE": inside,
+    }  # fmt: skip
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-X", "dev", "-m", "tests.security.watched", str(folder), proof,
@@ -93,7 +100,7 @@ async def watched(folder: Path, bus: str, proof: str) -> AsyncIterator[Run]:
         db = await Database.open(*dsns, api_size=1, worker_size=1)
         services: Any = {"referral": SimpleNamespace(db=db)}
         made = Installation(settings, cluster, None, services, said["url"], None)  # type: ignore[arg-type]
-        run = Run(folder, made, settings, box, mail.port)
+        run = Run(folder, made, settings, box, mail.port, collector, f"http://{inside}")
         try:
             yield run
         finally:
