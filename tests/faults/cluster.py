@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -14,15 +15,18 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
+from deploy.kafka.local import LocalKafka
 from services.cli import installation
 from services.cli.installation import Installation
 from spean import embedded
 from spean.embedded import Running
 from spean.settings import Settings
 from tests.builders import eventually
+from tests.faults.wires import Wire
 
 # Processes that start at once on a busy machine.
 READY_S = 120.0
@@ -38,6 +42,9 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "clock-1": ("clock",), "clock-2": ("clock",),
 }  # fmt: skip
 RELAYS = ("relay-1", "relay-2")
+# Of each pair, one reaches its database and its brokers through wires that can be cut.
+WIRED = ("relay-1", "consume-1")
+SOCKET = ".s.PGSQL.5432"
 
 
 def free_port() -> int:
@@ -74,12 +81,18 @@ def _down(process: Process) -> bool:
 
 @dataclass
 class Cluster:
-    """`members` are our own child processes; every signal goes to one of them by its process number."""
+    """`members` are our own child processes; every signal goes to one of them by its process number. Whoever is spawned
+    next runs the code of `tree`, with `more` in its environment. `kafka`: where the bus is not in PostgreSQL. `wires`: to
+    the database and, on Kafka, to each broker."""
 
     folder: Path
     settings: Settings
     postgres: Running
     members: dict[str, Process] = field(default_factory=dict)
+    tree: Path = ROOT
+    more: dict[str, str] = field(default_factory=dict)
+    kafka: LocalKafka | None = None
+    wires: dict[str, list[Wire]] = field(default_factory=dict)
 
     @property
     def pause(self) -> Path:
@@ -90,14 +103,15 @@ class Cluster:
         settings = self.settings
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SPEAN_")},
-            "SPEAN_DATA": str(settings.data), "SPEAN_KEYS": str(settings.keys), "SPEAN_POSTGRES": settings.postgres,
+            "SPEAN_DATA": str(settings.data), "SPEAN_KEYS": str(settings.keys), **self._addresses(name),
             "SPEAN_URL": settings.url, "SPEAN_PAUSE": str(self.pause),
             # Only the door listens where everybody knocks.
             "SPEAN_PORT": settings.url.rpartition(":")[2] if "api" in MEMBERS[name] else "0",
+            **self.more,
         }  # fmt: skip
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *_command(name), cwd=ROOT, env=environment, stdout=PIPE, stderr=log
+                sys.executable, "-m", *_command(name), cwd=self.tree, env=environment, stdout=PIPE, stderr=log
             )
         self.members[name] = process
         assert process.stdout is not None
@@ -106,6 +120,23 @@ class Cluster:
         except TimeoutError:
             said = b""
         assert said.startswith(b"serving"), f"{name} did not start; its log ends with {self._last_words(name)}"
+
+    def _addresses(self, name: str) -> dict[str, str]:
+        """Of the database and the bus, as this member reaches them."""
+        postgres, bus = self.settings.postgres, self.settings.bus
+        if name in WIRED:
+            straight, around = self.postgres.server.socket_folder, self.folder / "wire"
+            postgres = postgres.replace(quote(str(straight), safe=""), quote(str(around), safe=""))
+            ports = [wire.port for wire in self.wires.get("broker", ())]
+            bus = "kafka://" + ",".join(f"127.0.0.1:{port}" for port in ports) if ports else bus
+        return {"SPEAN_POSTGRES": postgres, "SPEAN_BUS": bus}
+
+    async def lay_wires(self) -> None:
+        straight = self.postgres.server.socket_folder / SOCKET
+        self.wires["database"] = [await Wire.between_sockets(self.folder / "wire" / SOCKET, straight)]
+        if self.kafka is not None:
+            ports = zip(self.kafka.told, self.kafka.detours, strict=True)
+            self.wires["broker"] = [await Wire.between_ports(*each) for each in ports]
 
     def _last_words(self, name: str) -> list[str]:
         return (self.folder / f"{name}.log").read_text().splitlines()[-3:]
@@ -117,12 +148,27 @@ class Cluster:
             await self.spawn("api")
         await asyncio.gather(*(self.spawn(name) for name in missing if name != "api"))
 
+    async def start_ended(self) -> None:
+        """Start again whoever has ended by itself, as a supervisor does: brokers first."""
+        if self.kafka is not None:
+            for node, process in enumerate(self.kafka.nodes):
+                if process.returncode is not None:
+                    await self.kafka.spawn_node(node)
+        for name in [name for name, process in self.members.items() if process.returncode is not None]:
+            await self.spawn(name)
+
     async def kill(self, name: str) -> None:
         """SIGKILL, and gone."""
         process = self.members.pop(name)
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+    async def end(self, name: str) -> None:
+        """Tell it to stop, and wait until it has."""
+        process = self.members.pop(name)
+        process.terminate()
+        await asyncio.wait_for(process.wait(), READY_S)
 
     def freeze(self, name: str) -> None:
         self.members[name].send_signal(signal.SIGSTOP)
@@ -160,6 +206,8 @@ class Cluster:
             except TimeoutError:
                 await self.kill(name)
         self.members.clear()
+        for wire in itertools.chain(*self.wires.values()):
+            await wire.close()
         await self.postgres.stop()
 
 
@@ -169,15 +217,16 @@ async def _postgres(folder: Path) -> Running:
 
 
 @asynccontextmanager
-async def split(folder: Path) -> AsyncIterator[tuple[Cluster, Installation]]:
+async def split(folder: Path, kafka: LocalKafka | None = None) -> AsyncIterator[tuple[Cluster, Installation]]:
     """A split installation, and a view of it from here (its databases, its bus, its address; nothing runs here)."""
     running = await _postgres(folder)
     try:
         settings = Settings(
             data=folder / "data", keys=folder / "keys", postgres=running.server.dsn("postgres"), port=0,
-            url=f"http://127.0.0.1:{free_port()}",
+            url=f"http://127.0.0.1:{free_port()}", bus="" if kafka is None else kafka.address,
         )  # fmt: skip
-        cluster = Cluster(folder, settings, running)
+        cluster = Cluster(folder, settings, running, kafka=kafka)
+        await cluster.lay_wires()
     except BaseException:
         await running.stop()
         raise

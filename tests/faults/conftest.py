@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.builders import network_in
+from tests.faults.brokers import ON_POSTGRES
 from tests.faults.cluster import split
+from tests.faults.disk import small_disk
 from tests.faults.load import Journal
 from tests.faults.probe import Probe
 from tests.faults.schedule import Ground, Report, suffer
@@ -20,9 +22,12 @@ SHORT = ["kill relay between send and move", "kill consume-1", "kill clock-1", "
 
 @pytest.fixture(scope="package")
 async def ground(workspace: Path) -> AsyncIterator[Ground]:
-    async with split(workspace / "split") as (cluster, made), network_in(made, cluster.settings) as world:
-        journal = Journal()
-        yield Ground(cluster, made, journal, await Probe.ready(world, journal))
+    folder = workspace / "split"
+    folder.mkdir(mode=0o755)
+    with small_disk(folder) as disk:
+        async with split(folder) as (cluster, made), network_in(made, cluster.settings) as world:
+            journal = Journal()
+            yield Ground(cluster, made, journal, await Probe.ready(world, journal), {**ON_POSTGRES, **disk})
 
 
 @pytest.fixture(scope="package")

@@ -21,7 +21,7 @@ from tests.builders import CATEGORIES, PURPOSES, Organisation, World
 # Longer than any outage that the schedules make, with the services' own waiting on top.
 PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.25
-PLAN_S = 150.0
+PLAN_S = 400.0
 # How often each story is played: the hand-off goes through, ends early or late, or is left where it is.
 PLANS = {
     "through": 8, "cancel-early": 1, "cancel-late": 1, "cancel-race": 1, "stop-early": 1, "stop-late": 1, "service-ends": 2, "stay": 1,
@@ -175,13 +175,13 @@ class Load:
             case "cancel-race":
                 await self._cross(handoff)
             case "stop-early":
-                await self._withdraw(party[0], "sharing")
+                await self.withdraw(party[0], "sharing")
                 await self.state(handoff, "unroutable", "on-hold", "answered", *FINAL)
             case "stop-late":
-                await self._withdraw(party[-1], "sharing")
+                await self.withdraw(party[-1], "sharing")
                 await self._arrive(handoff, leave=True)
             case "service-ends":
-                await self._withdraw(party[0], "service")
+                await self.withdraw(party[0], "service")
                 await self.state(handoff, *FINAL)
             case "wait":
                 await self._sender.command("depart", handoff, f"/referral/referrals/{handoff}/departed")
@@ -226,7 +226,7 @@ class Load:
     async def cancel(self, handoff: str) -> None:
         await self._sender.command("cancel", handoff, f"/intake/handoffs/{handoff}/cancel")
 
-    async def _withdraw(self, entry: str, what: str) -> None:
+    async def withdraw(self, entry: str, what: str) -> None:
         await self._sender.command(f"withdraw-{what}", entry, f"/intake/entries/{entry}/withdraw", {"what": what})
         self.journal.stopped[entry] = datetime.now(UTC)
         # Nothing is shared of a person who wants no service: that is a record of its own.

@@ -71,10 +71,10 @@ def log_is_in_order(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
 
 def log_has_no_holes(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
     offsets: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for one in seen.log:
+    for one in (*seen.log, *seen.marks):
         offsets[one.topic, one.partition].append(one.offset)
     for place, (start, end) in seen.bounds.items():
-        if offsets[place] != list(range(start, end)):
+        if sorted(offsets[place]) != list(range(start, end)):
             yield f"{place} does not hold {start} to {end}"
 
 
@@ -94,7 +94,8 @@ def all_taken_in(seen: Snapshot, _: Journal, services: Services) -> Iterator[str
 
 def at_the_end(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
     """Each reader stands behind the last record, and remembers which one that was."""
-    last = {(one.topic, one.partition): one for one in seen.log}
+    records = sorted((*seen.log, *seen.marks), key=lambda one: one.offset)
+    last = {(one.topic, one.partition): one for one in records}
     for name, service in services.items():
         positions = {(row["topic"], row["partition"]): row for row in seen.of(name, "position")}
         for place, (_start, end) in seen.bounds.items():

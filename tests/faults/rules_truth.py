@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from uuid import UUID
 
+from schemas.registry import PREFIX
+from schemas.versions import newest
 from services.notify.dashboards.handlers import APPLY
 from spean.service import Service
 from tests.faults.load import Journal
@@ -106,11 +108,12 @@ def views_are_true(seen: Snapshot, _: Journal, __: Services) -> Iterator[str]:
 
 
 def told_once(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
-    """Each event is in the tail once, and whatever somebody is told of has led to one delivery."""
+    """Each event is in the tail once, in whichever version it was taken in, and whatever somebody is told of has led to one
+    delivery."""
     events = {one.event.id: one.event for one in seen.log if one.topic in services["notify"].reads}
-    shorts = Counter(event.type.removeprefix("org.spean.") for event in events.values())
+    shorts = Counter(newest(event.type).removeprefix(PREFIX) for event in events.values())
     wanted = Counter({short: count for short, count in shorts.items() if short in APPLY})
-    tail = Counter(row["type"] for row in seen.of("notify", "tail"))
+    tail = Counter(newest(PREFIX + row["type"]).removeprefix(PREFIX) for row in seen.of("notify", "tail"))
     for short in wanted.keys() | tail.keys():
         if wanted[short] != tail[short]:
             yield f"{short} happened {wanted[short]} times and is in the tail {tail[short]} times"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
 from services.cli.installation import Installation
-from spean.outbox import RELAY_LOCK, append_all
+from spean.bus import Bus
+from spean.outbox import RELAY_LOCK, append_all, current_life
 from spean.service import PARTITIONS
 from tests.builders import network_in
 from tests.faults import checker, snapshot
@@ -26,8 +30,9 @@ from tests.faults.load import WINDOWS, Journal, Load
 from tests.faults.probe import Probe
 from tests.faults.snapshot import Sources
 
-# Longer than every limit after which a frozen process loses its sessions, leases and locks.
-FROZEN_S = 5.0
+# Longer than every limit after which a frozen process loses its sessions, leases and locks; on Kafka its group is more
+# patient.
+FROZEN_S, FROZEN_ON_KAFKA_S = 5.0, 9.0
 HOUSES = 4
 # Events of each service that an old relay says again: about half of those of a short run.
 AGAIN = 300
@@ -37,10 +42,11 @@ SHOWN = 20
 
 class Recovery(NamedTuple):
     """Seconds for what an operator (or a supervisor) does: starting again what died; and then until the line carried the
-    probe's hand-offs through."""
+    probe's hand-offs through. `lasted_s`: how much of that the fault itself went on."""
 
     start_s: float
     line_s: float
+    lasted_s: float = 0.0
 
 
 Fault = Callable[[Cluster, Probe], Awaitable[Recovery]]
@@ -50,7 +56,7 @@ async def killed(name: str, cluster: Cluster, probe: Probe) -> Recovery:
     """One process dies; where it has a twin the line must not wait for its return."""
     await cluster.kill(name)
     if name == "api":
-        return await _started(cluster.spawn(name), probe)
+        return await started(cluster.spawn(name), probe)
     took = await probe.seconds()
     await cluster.spawn(name)
     return Recovery(0, took)
@@ -59,13 +65,13 @@ async def killed(name: str, cluster: Cluster, probe: Probe) -> Recovery:
 async def frozen(name: str, cluster: Cluster, probe: Probe) -> Recovery:
     """One process stops for a while, with everything that it holds, and goes on as if nothing had been."""
     cluster.freeze(name)
-    return await _until_thawed(name, cluster, probe)
+    return await lasting(frozen_s(cluster), lambda: cluster.thaw(name), probe)
 
 
 async def postgres_killed(cluster: Cluster, probe: Probe) -> Recovery:
     """The database dies under everybody; nobody else is started anew."""
     await cluster.kill_postgres()
-    return await _started(cluster.start_postgres(), probe)
+    return await started(cluster.start_postgres(), probe)
 
 
 async def all_killed(cluster: Cluster, probe: Probe) -> Recovery:
@@ -77,7 +83,7 @@ async def all_killed(cluster: Cluster, probe: Probe) -> Recovery:
         await cluster.start_postgres()
         await cluster.spawn_all()
 
-    return await _started(start(), probe)
+    return await started(start(), probe)
 
 
 async def relay_killed_between_send_and_move(cluster: Cluster, probe: Probe) -> Recovery:
@@ -90,7 +96,8 @@ async def relay_killed_between_send_and_move(cluster: Cluster, probe: Probe) -> 
 
 async def relay_frozen_between_send_and_move(cluster: Cluster, probe: Probe) -> Recovery:
     """The same, but it wakes up later, when the other relay has sent the batch again and gone on."""
-    return await _until_thawed(await cluster.paused(signal.SIGSTOP, RELAYS), cluster, probe)
+    name = await cluster.paused(signal.SIGSTOP, RELAYS)
+    return await lasting(frozen_s(cluster), lambda: cluster.thaw(name), probe)
 
 
 async def locks_lost(cluster: Cluster, probe: Probe) -> Recovery:
@@ -113,9 +120,10 @@ async def said_again(_: Cluster, probe: Probe) -> Recovery:
     for service in probe.world.made.services.values():
         async with service.db.transaction("faults.said") as tx:
             rows = await tx.conn.fetch("select * from said where sequence in (2, 3) order by number limit $1", AGAIN)
+            life = await current_life(tx.conn)
         producer = await service.bus.producer(service.source)
         if rows:
-            await append_all(producer, rows, service.source, PARTITIONS)
+            await append_all(producer, rows, service.source, PARTITIONS, life)
         await producer.close()
     return Recovery(0, await probe.seconds())
 
@@ -132,20 +140,24 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-async def _started(start: Awaitable[object], probe: Probe) -> Recovery:
+async def started(start: Awaitable[object], probe: Probe) -> Recovery:
     began = time.monotonic()
     await start
     return Recovery(time.monotonic() - began, await probe.seconds())
 
 
-async def _until_thawed(name: str, cluster: Cluster, probe: Probe) -> Recovery:
-    """Probe while a process is frozen; it goes on after its time, whether or not the line could do without it."""
+def frozen_s(cluster: Cluster) -> float:
+    return FROZEN_S if cluster.kafka is None else FROZEN_ON_KAFKA_S
+
+
+async def lasting(seconds: float, end: Callable[[], object], probe: Probe) -> Recovery:
+    """Probe while a fault goes on; it ends after its time, whether or not the line could do without."""
     probing = asyncio.create_task(probe.seconds())
     try:
-        await passed(FROZEN_S)
+        await passed(seconds)
     finally:
-        cluster.thaw(name)
-    return Recovery(0, await probing)
+        end()
+    return Recovery(0, await probing, seconds)
 
 
 @dataclass
@@ -156,6 +168,12 @@ class Ground:
     made: Installation
     journal: Journal
     probe: Probe
+    faults: Mapping[str, Fault] = field(default_factory=lambda: FAULTS)
+
+    @property
+    def bus(self) -> Bus | None:
+        """Where the log is not in PostgreSQL."""
+        return self.made.bus if self.cluster.kafka is not None else None
 
 
 @dataclass
@@ -163,6 +181,9 @@ class Report:
     """What a run did and found. Times in seconds; `recovered` by fault, in the order of the schedule. `again`: events
     that this run has put on the log more than once."""
 
+    bus: str = "postgres"
+    seed: int = 0
+    people: int = 0
     findings: list[Finding] = field(default_factory=list)
     recovered: list[tuple[str, Recovery]] = field(default_factory=list)
     usual_s: float = 0.0
@@ -179,7 +200,9 @@ class Report:
             f"quiet after {self.quiet_s:.1f} s; {len(self.findings)} findings",
             f"  {self.usual_s:6.2f} s  through the line, nothing broken",
             *(
-                f"  {took.line_s:6.2f} s  {name}" + f" (started in {took.start_s:.1f} s)" * bool(took.start_s)
+                f"  {took.line_s:6.2f} s  {name}"
+                + f" (started in {took.start_s:.1f} s)" * bool(took.start_s)
+                + f" (went on for {took.lasted_s:.0f} s)" * bool(took.lasted_s)
                 for name, took in self.recovered
             ),
             *(f"  {count} × {rule}" for rule, count in Counter(one.rule for one in self.findings).items()),
@@ -187,15 +210,21 @@ class Report:
         ]
         return "\n".join(lines)
 
+    def kept(self) -> None:
+        """One line more in the file that SPEAN_FAULTS names, if any (`tests.faults.figures` reads it)."""
+        if path := os.environ.get("SPEAN_FAULTS"):
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**asdict(self), "findings": len(self.findings)}) + "\n")
+
 
 async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, at_once: int,
-                 for_s: float = math.inf) -> Report:  # fmt: skip
+                 for_s: float = math.inf, tell: Callable[[str], object] = lambda _: None) -> Report:  # fmt: skip
     """Play up to `people` stories while these faults happen one after the other, none of them begun after `for_s`
-    seconds; then judge everything."""
+    seconds; then judge everything. `tell` hears of each."""
     await ground.cluster.spawn_all()
-    report, enough, began = Report(), asyncio.Event(), time.monotonic()
-    before = len(ground.journal.handoffs)
-    async with snapshot.opened(ground.made.cluster) as sources:
+    report, enough, began = Report("kafka" if ground.bus else "postgres", seed), asyncio.Event(), time.monotonic()
+    before, known = len(ground.journal.handoffs), len(ground.journal.entries)
+    async with snapshot.opened(ground.made.cluster, ground.bus) as sources:
         events, records = await _said(sources)
     async with network_in(ground.made, ground.cluster.settings, windows=WINDOWS) as world:
         for number in range(HOUSES):
@@ -207,17 +236,21 @@ async def suffer(ground: Ground, faults: list[str], *, seed: int, people: int, a
             for name in faults:
                 if time.monotonic() - began > for_s:
                     break
-                report.recovered.append((name, await FAULTS[name](ground.cluster, ground.probe)))
+                tell(name)
+                report.recovered.append((name, await ground.faults[name](ground.cluster, ground.probe)))
+                tell(f"  {report.recovered[-1][1]}")
             enough.set()
             await playing
     report.took_s = time.monotonic() - began
-    async with snapshot.opened(ground.made.cluster) as sources:
+    async with snapshot.opened(ground.made.cluster, ground.bus) as sources:
         report.quiet_s = await checker.quiet(sources, ground.made.services)
         seen = await snapshot.read(sources)
     report.findings = checker.judge(seen, ground.journal, ground.made.services)
     report.handoffs = len(ground.journal.handoffs) - before
     report.events = len({one.event.id for one in seen.log}) - events
     report.again = len(seen.log) - records - report.events
+    report.people = len(ground.journal.entries) - known
+    report.kept()
     return report
 
 
@@ -227,7 +260,7 @@ async def _said(sources: Sources) -> tuple[int, int]:
     return len({one.event.id for one in log}), len(log)
 
 
-def drawn(seed: int, rounds: int) -> list[str]:
+def drawn(seed: int, rounds: int, faults: Iterable[str] = FAULTS) -> list[str]:
     """A random schedule: every fault once in each round, in another order."""
-    dice = random.Random(seed)  # noqa: S311
-    return [name for _ in range(rounds) for name in dice.sample(list(FAULTS), k=len(FAULTS))]
+    dice, names = random.Random(seed), list(faults)  # noqa: S311
+    return [name for _ in range(rounds) for name in dice.sample(names, k=len(names))]

@@ -13,6 +13,7 @@ import asyncpg
 
 from spean.bus import Bounds, Bus, Partition, Record
 from spean.event import Event, parse
+from spean.lives import BEGAN
 from spean.provision import Cluster
 from spean.service import topics
 from spean.settings import Settings
@@ -43,10 +44,12 @@ class Logged:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`rows[database][table]`; the log in the order of its offsets, and its bounds; when it was read (database's time)."""
+    """`rows[database][table]`; the log in the order of its offsets, and its bounds; when it was read (database's time).
+    `marks`: markers of lives, which are no events."""
 
     rows: Mapping[str, Mapping[str, list[Row]]]
     log: list[Logged]
+    marks: list[Logged]
     bounds: Mapping[Partition, Bounds]
     at: datetime
 
@@ -91,13 +94,30 @@ def _logged(place: Partition, offset: int, record: Record) -> Logged:
     return Logged(place.topic, place.number, offset, parse(record))
 
 
+async def _make_room(cluster: Cluster) -> None:
+    """After a fault the pools of all those processes may hold every connection but the few that are kept for a superuser:
+    end those that are idle."""
+    conn = await asyncpg.connect(cluster.dsn("postgres"), timeout=30)
+    try:
+        await conn.execute(
+            """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where state = 'idle' and application_name = 'spean' and
+                  (select count(*) > current_setting('max_connections')::int - 20 from pg_stat_activity)
+            """
+        )
+    finally:
+        await conn.close()
+
+
 @asynccontextmanager
 async def opened(cluster: Cluster, bus: Bus | None = None) -> AsyncIterator[Sources]:
     """`bus`: where the log is not in this PostgreSQL."""
+    await _make_room(cluster)
     async with AsyncExitStack() as stack:
         conns = {}
         for database in (*TABLES, *([BUS] if bus is None else [])):
-            conns[database] = await asyncpg.connect(cluster.dsn(database), timeout=10, command_timeout=30)
+            conns[database] = await asyncpg.connect(cluster.dsn(database), timeout=30, command_timeout=60)
             stack.push_async_callback(conns[database].close)
         yield Sources(conns, bus)
 
@@ -109,7 +129,9 @@ async def read(sources: Sources) -> Snapshot:
         conn = sources.conns[database]
         rows[database] = {table: await conn.fetch(f'select * from "{table}"') for table in tables}
     at = await sources.conns["referral"].fetchval("select clock_timestamp()")
-    return Snapshot(rows, await sources.log(), await sources.bounds(), at)
+    records = await sources.log()
+    log, marks = ([one for one in records if (one.event.type == BEGAN) is marked] for marked in (False, True))
+    return Snapshot(rows, log, marks, await sources.bounds(), at)
 
 
 async def restless(sources: Sources, reads: Mapping[str, Sequence[str]]) -> str | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.schedule import FAULTS, Ground, Report, drawn, suffer
+from tests.faults.brokers import ON_POSTGRES
+from tests.faults.disk import FULL
+from tests.faults.schedule import Ground, Report, drawn, suffer
 
 # A line that takes longer than this, once what died was started again, has not recovered by itself. On an idle machine
-# the longest is the lease of a frozen reader (4 s) with what had waited; a busy one takes several times that.
-RECOVERED_S = 45.0
+# the longest is the lease of a frozen reader (4 s) with what had waited, on Kafka the change of a partition's leader (some
+# 10 s); a busy one takes several times that.
+RECOVERED_S = 120.0
 
 
 def assert_sound(report: Report) -> None:
@@ -25,18 +28,20 @@ async def test_one_of_each_role_dies_under_load(short_run: Report) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*ON_POSTGRES, FULL])
 async def test_a_fault_under_load(ground: Ground, fault: str) -> None:
+    if fault not in ground.faults:
+        pytest.skip("NOT TESTED WITH A FULL DISK: that takes Linux and an account that may mount")
     report = await suffer(ground, [fault], seed=len(fault), people=12, at_once=4)
     assert_sound(report)
     assert report.handoffs >= 6
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [7])
 async def test_a_random_schedule_of_faults_under_load(ground: Ground, seed: int) -> None:
-    report = await suffer(ground, drawn(seed, 5), seed=seed, people=600, at_once=6, for_s=180)
+    report = await suffer(ground, drawn(seed, 5, ground.faults), seed=seed, people=900, at_once=6, for_s=300)
     assert_sound(report)
     assert report.handoffs >= 60
     assert len(report.recovered) >= 6
