@@ -12,9 +12,12 @@ help:
 	@echo "make clean       delete data and keys (asks first)"
 	@echo "make test        set up and run the tests (15 minutes on 2 cores)"
 	@echo "make test-long   faults, many seeds, model tests"
+	@echo "make soak        faults of every kind for hours (SPEAN_SOAK_MINUTES, SPEAN_SOAK_BUS=kafka)"
 	@echo "make screenshots a picture of every page in every language, to look at"
 	@echo "make first-time  from nothing to an accepted referral by clicking, counted"
 	@echo "make weights     how many bytes each page is on the line"
+	@echo "make bench       measure everything beside its floor (15 minutes): docs/benchmarks.md"
+	@echo "make cluster     what docker-compose.yml starts, on the loopback and without Docker (Ctrl-C stops)"
 	@echo "make lint        read the source without running it"
 	@echo "make deps        system packages for tests on a real Kafka and in a browser"
 
@@ -48,6 +51,12 @@ first-time: .venv/dev
 weights: .venv/dev
 	@$(PY) -m tests.browser.weights
 
+bench: .venv/dev
+	@$(PY) -m bench
+
+cluster: .venv/dev
+	@$(PY) -m deploy.cluster
+
 deps:
 	@sh deploy/system.sh --now
 
@@ -60,7 +69,10 @@ test-long: .venv/dev
 	@sh deploy/system.sh
 	@$(PY) -m pytest -m long -rs
 
+soak: .venv/dev
+	@$(PY) -m tests.faults.soak
+
 lint: .venv/dev
 	@sh deploy/check.sh
 
-.PHONY: help up demo doctor clean kafka screenshots first-time weights deps test test-long lint
+.PHONY: help up demo doctor clean kafka screenshots first-time weights bench cluster deps test test-long soak lint

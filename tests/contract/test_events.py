@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, NonNegativeInt, PositiveInt, create_model
 from pydantic.fields import FieldInfo
 
 import services
-from schemas import contracts, events, registry, vocabulary
+from schemas import contracts, events, registry, versions, vocabulary
 from schemas.events import EventData
 from schemas.vocabulary import Area, Country
 from services.cli.installation import Installation
@@ -37,6 +37,9 @@ HANDLED = {
     registry.REFERRAL: referral.HANDLERS,
     registry.NOTIFY: notify.HANDLERS,
 }
+
+# What is said by those who decide, and known to those who handle.
+NEWEST = registry.TYPES.keys() - versions.NEWER.keys()
 
 # --- what a field may be ------------------------------------------------------------------------------------------
 
@@ -109,6 +112,7 @@ def test_a_list_of_codes_that_says_something_of_a_person_is_in_no_event() -> Non
         "ErasureAnswer",
         "EscalationReason",
         "OrganisationType",
+        "WaitsFor",
     }
     assert {one.__name__ for one in used} == work
 
@@ -140,7 +144,8 @@ def said() -> dict[str, set[str]]:
 
 
 def test_every_type_is_said_by_the_writer_of_its_topic_and_by_nobody_else() -> None:
-    assert {type_: {registry.TOPIC_OF[type_].writer} for type_ in registry.TYPES} == said()
+    """In its newest version: an older one is made of it, where it is held back."""
+    assert {type_: {registry.TOPIC_OF[type_].writer} for type_ in NEWEST} == said()
 
 
 @pytest.mark.parametrize("service", HANDLED)
@@ -152,7 +157,7 @@ def test_a_service_handles_only_events_that_it_is_listed_to_read(service: str) -
 def test_every_event_has_a_reader() -> None:
     """An event without readers is not published."""
     read = {type_ for handled in HANDLED.values() for type_ in handled}
-    assert registry.TYPES.keys() - read == set()
+    assert read == NEWEST, "handlers know the newest version only; what is older is raised before they see it"
 
 
 async def test_services_read_the_topics_that_list_them(installed: tuple[Installation, Settings]) -> None:

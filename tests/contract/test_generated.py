@@ -28,6 +28,7 @@ def kept_before(folder: Path, change: Any) -> dict[str, bytes]:
         for path, text in contracts.files(name, 1, made, folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+    (folder / contracts.ROUTES).write_text(json.dumps(contracts.routes(), indent=2) + "\n", encoding="utf-8")
     return {path.name: path.read_bytes() for path in (folder / NAME).iterdir()}
 
 
@@ -62,6 +63,15 @@ def test_a_compatible_change_becomes_the_next_revision(tmp_path: Path) -> None:
 def test_an_incompatible_change_is_refused_and_named(tmp_path: Path) -> None:
     kept_before(tmp_path, lambda fields: fields["places"].update(exclusiveMinimum=5))
     with pytest.raises(schemas.Incompatible, match=rf"{NAME}: revision 2 after 1: old reader, new writer: places"):
+        schemas.new_revisions(tmp_path)
+
+
+def test_an_event_does_not_move_to_another_topic(tmp_path: Path) -> None:
+    kept_before(tmp_path, lambda fields: None)
+    routes = contracts.routes()
+    routes["events"]["offer.sent.v1"] = "spean.place"
+    (tmp_path / contracts.ROUTES).write_text(json.dumps(routes), encoding="utf-8")
+    with pytest.raises(schemas.Incompatible, match=r"offer.sent.v1: spean.place became spean.referral"):
         schemas.new_revisions(tmp_path)
 
 
