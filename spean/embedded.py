@@ -45,7 +45,7 @@ _POLL_S, _FAST_STOP_S, _QUIT_S = 0.02, 30.0, 15.0
 # The text of an ERROR may quote a value ("invalid input syntax for type uuid: …"). As a threshold, `log` lies above ERROR
 # and below FATAL, so what goes wrong inside a statement is told to its client only.
 _SETTINGS = """
-listen_addresses= port=5432 unix_socket_permissions=0700 max_connections=120 shared_buffers=64MB jit=off
+listen_addresses= port=5432 unix_socket_permissions=0700 max_connections=200 shared_buffers=64MB jit=off
 wal_level=replica max_wal_size=512MB timezone=UTC log_timezone=UTC logging_collector=off log_checkpoints=off
 log_min_messages=log log_min_error_statement=panic log_error_verbosity=terse log_statement=none
 log_parameter_max_length=0 log_parameter_max_length_on_error=0 autovacuum_naptime=10s

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from spean.bus import Bounds, Bus, Partition, Record, Stored
+from spean.bus import Bounds, Bus, BusUnavailable, Partition, Record, Stored
 from spean.db import Database, Tx
 from spean.event import Event, Malformed, parse
 from spean.ids import event_id
@@ -87,15 +87,15 @@ async def known(tx: Tx, topics: Sequence[str], partitions: int) -> Known:
     life: int = await tx.conn.fetchval("select epoch from life")
     rows = await tx.conn.fetch(
         """
-        select t.name as topic, number, greatest(
-            (select max(s."offset") from said s where s.aggregatetype = t.name and s."partition" = number),
-            (select m."offset" from marked m where m.topic = t.name and m."partition" = number)) as last
-        from unnest($1::text[]) as t (name), generate_series(0, $2 - 1) as number
+        select p.topic, p.nr, greatest(
+            (select max(s."offset") from said s where s.aggregatetype = p.topic and s."partition" = p.nr),
+            (select m."offset" from marked m where m.topic = p.topic and m."partition" = p.nr)) as last
+        from (select topic, nr from unnest($1::text[]) as topic, generate_series(0, $2 - 1) as nr) p
         """,
         list(topics), partitions,
     )  # fmt: skip
     return Known(
-        life, {Partition(row["topic"], row["number"]): 0 if row["last"] is None else row["last"] + 1 for row in rows}
+        life, {Partition(row["topic"], row["nr"]): 0 if row["last"] is None else row["last"] + 1 for row in rows}
     )
 
 
@@ -135,7 +135,7 @@ async def _says_more(db: Database, bus: Bus, partition: Partition, mine: Known, 
     while at < bounds.end:
         page = await bus.read(partition, at, limit=READ_RECORDS)
         if not page:
-            return False
+            raise BusUnavailable(f"{partition.topic}/{partition.number} gives nothing at {at}, and ends at {bounds.end}")
         at = page[-1].offset + 1
         newest, said = heard(page, mine.life)
         async with db.transaction("lives.look") as tx:

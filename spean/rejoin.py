@@ -40,8 +40,9 @@ Take = Callable[[Tx, Event, Causes], Awaitable[None]]
 
 @dataclass(slots=True)
 class Taken:
-    """What was taken over: others' events that come again (`causes`), the events of our own in their order, those of them that the rows here did not fit (`unclear`: a person has
-    to look), and aggregates of which something that waited was thrown away."""
+    """What was taken over: others' events that come again (`causes`), the events of our own in their order, those of them
+    that the rows here did not fit (`unclear`: a person has to look), and aggregates of which something that waited was
+    thrown away."""
 
     life: int
     causes: Causes
@@ -154,7 +155,8 @@ async def _read(bus: Bus, partition: Partition, begin: int, end: int) -> list[St
     while begin < end:
         page = await bus.read(partition, begin, limit=min(lives.READ_RECORDS, end - begin))
         if not page:
-            break
+            # Not the end: to go on would be to forget what stands there.
+            raise BusUnavailable(f"{partition.topic}/{partition.number} gives nothing at {begin}, and ends at {end}")
         found += page
         begin = page[-1].offset + 1
     return found

@@ -200,8 +200,8 @@ async def test_an_invited_worker_sets_up_signs_in_with_a_code_and_begins(world: 
     password and the app's next code do."""
     way, name = Way("en", 360, scripts=True), f"dara.{uuid4().hex[:8]}"
     async with at_work(world, browser, way, world.coordinator, StaffRole.ADMINISTRATOR) as admin:
-        await admin.open("/referral/pages/people")
-        await admin.follow("/people/new")
+        await admin.open(f"/referral/pages/people?organisation={world.sender.id}")
+        await admin.follow(f"/people/new?organisation={world.sender.id}")
         await admin.choose("organisation", world.sender.id)
         await admin.write("name", "Dara")
         await admin.write("sign_in_name", name)

@@ -34,7 +34,7 @@ async def test_somebody_new_is_registered_and_invited(world: World) -> None:
         assert link is not None
         async with walker(world, None) as stranger:
             assert (await stranger.get(link.group(0))).headings[0] == "Welcome, Sophea Chan"
-        page = await someone.get(PEOPLE)
+        page = await someone.get(f"{PEOPLE}?organisation={world.sender.id}")
         assert name.casefold() in page.text
         page = await someone.click(page, "History")
         assert "a link to set up was made" in page.text

@@ -100,6 +100,14 @@ def it(either_line: Line, writer: Kit) -> Writer:
     return Writer(either_line, writer)
 
 
+async def test_a_database_knows_how_far_it_has_said_in_each_partition(it: Writer) -> None:
+    await it.say(*(uuid4() for _ in range(4 * PARTITIONS)))
+    await it.send()
+    async with it.kit.db.transaction("test.known") as tx:
+        mine = await lives.known(tx, [it.line.topic], PARTITIONS)
+    assert mine.ends == {at: bounds.end for at, bounds in (await it.line.bus.bounds(it.line.topic)).items()}
+
+
 async def test_a_restored_database_takes_over_and_its_numbers_go_on_in_a_new_life(it: Writer, reader: Kit) -> None:
     late, sent, unsent = uuid4(), uuid4(), uuid4()
     await it.say(late)

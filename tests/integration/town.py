@@ -119,12 +119,12 @@ class Town(World):
         return found
 
     async def said(self, id_: str, type_: str) -> int:
-        """How often the network has said this about a referral, a place or an organisation."""
+        """How often the network has said this, in any version, about a referral, a place or an organisation."""
         async with self.records() as tx:
             number: int = await tx.conn.fetchval(
                 "select count(*) from (select type from outbox where aggregateid = $1 union all "
-                "select type from said where aggregateid = $1) t where type = $2",
-                UUID(id_), f"org.spean.{type_}.v1",
+                "select type from said where aggregateid = $1) t where type like $2",
+                UUID(id_), f"org.spean.{type_}.v%",
             )  # fmt: skip
             return number
 

@@ -86,8 +86,8 @@ async def add_rules(officer: Walker) -> Screen:
     """Every rule is read before it counts."""
     page = await officer.get(USUAL)
     page = await officer.get(query(page.form("/usual")))
-    assert "Border post → First house" in page.text
-    assert "First house → Border post" in page.text
+    assert "Each of these Border post may tell each of these First house this" in page.text
+    assert "Each of these First house may tell each of these Border post this" in page.text
     assert page.headings[0] == "Read 26 rules, then add them"
     page = await officer.send(page.form("/usual"))
     assert "Rules added." in page.text

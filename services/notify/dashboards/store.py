@@ -108,7 +108,8 @@ async def save_erasure(tx: Tx, referral: UUID, offer: UUID, state: str, answer_b
     await tx.conn.execute(
         """
         insert into erasure_view (offer, referral, state, answer_by) values ($1, $2, $3, $4)
-        on conflict (offer) do update set state = excluded.state
+        on conflict (offer) do update
+            set state = excluded.state, answer_by = coalesce(excluded.answer_by, erasure_view.answer_by)
         """,
         offer, referral, state, answer_by,
     )  # fmt: skip
