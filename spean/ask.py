@@ -17,6 +17,8 @@ from spean import auth, telemetry
 from spean.auth import Signer
 
 LIMIT_S = 2.0
+# Questions to one holder at once: each holder has its own, so that one that never answers takes none of another's.
+AT_ONCE = 50
 A = TypeVar("A", bound=BaseModel)
 
 
@@ -25,11 +27,12 @@ class HolderSilent(Exception):
 
 
 class Holders:
-    """The registry of holders (name → address) and a connection pool for asking them."""
+    """The registry of holders (name → address) and, for each, a connection pool for asking it."""
 
     def __init__(self, addresses: Mapping[str, str], signer: Signer) -> None:
         self._addresses, self._signer = addresses, signer
-        self._client = httpx.AsyncClient(timeout=LIMIT_S, limits=httpx.Limits(max_connections=50))
+        limits, context = httpx.Limits(max_connections=AT_ONCE), httpx.create_ssl_context()
+        self._clients = {name: httpx.AsyncClient(timeout=LIMIT_S, limits=limits, verify=context) for name in addresses}
 
     @property
     def names(self) -> list[str]:
@@ -51,7 +54,7 @@ class Holders:
                 token = self._signer.sign(auth.Kind.QUESTION, f"holder:{holder}", auth.QUESTION_TOKEN_S, _claims())
                 # The client's own limit is for each step of a request: an answer that drips would never reach it.
                 async with asyncio.timeout(LIMIT_S):
-                    reply = await self._client.post(
+                    reply = await self._clients[holder].post(
                         url,
                         content=question.model_dump_json(),
                         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
@@ -63,7 +66,8 @@ class Holders:
             raise HolderSilent from None
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
 
 def _claims() -> dict[str, str]:

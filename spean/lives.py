@@ -135,7 +135,9 @@ async def _says_more(db: Database, bus: Bus, partition: Partition, mine: Known, 
     while at < bounds.end:
         page = await bus.read(partition, at, limit=READ_RECORDS)
         if not page:
-            raise BusUnavailable(f"{partition.topic}/{partition.number} gives nothing at {at}, and ends at {bounds.end}")
+            raise BusUnavailable(
+                f"{partition.topic}/{partition.number} gives nothing at {at}, and ends at {bounds.end}"
+            )
         at = page[-1].offset + 1
         newest, said = heard(page, mine.life)
         async with db.transaction("lives.look") as tx:

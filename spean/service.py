@@ -43,6 +43,12 @@ class Parts:
         """Every holder on the bus and its address."""
         return self.settings.holders or {self.settings.holder: f"{self.url}/intake"}
 
+    def audience_of(self, holder: str) -> str:
+        """Whom an access token for this holder is for. A holder elsewhere than the network, one of several, has an audience of
+        its own: what it is shown opens nothing at another's door."""
+        own = self.holders.get(holder) == f"{self.url}/intake"
+        return "intake" if own or len(self.holders) == 1 else f"intake:{holder}"
+
 
 @dataclass(slots=True)
 class Service:

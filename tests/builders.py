@@ -147,6 +147,16 @@ async def organisation(admin: Partner, stack: AsyncExitStack, url: str, name: st
     return Organisation(str(made["id"]), name, partner)
 
 
+async def second_system(world: World, employer: Organisation, scopes: list[str]) -> Partner:
+    """Another system of an organisation, with scopes of its own."""
+    key = OKPKey.generate_key("Ed25519", auto_kid=True)
+    client = f"second-{uuid4().hex[:8]}"
+    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    body = {"id": client, "organisation": employer.id, "public_key": public, "scopes": scopes}
+    await world.admin.post("/referral/clients", body)
+    return await world.stack.enter_async_context(Partner(world.made.url, client, key))
+
+
 @asynccontextmanager
 async def world(settings: Settings, **network: Any) -> AsyncIterator[World]:
     """A running installation with a network that has a sender and a coordinator."""

@@ -58,11 +58,13 @@ def trusted() -> ssl.SSLContext:
 
 
 class Partner:
-    """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have. `patience_s`: for
-    how many seconds a service that is busy is asked again; 0: never."""
+    """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have. `resource`: the
+    address of a holder that its tokens are for, and nobody else. `patience_s`: for how many seconds a service that is busy
+    is asked again; 0: never."""
 
-    def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "", *, patience_s: float = 0) -> None:
-        self.url, self.client_id, self._key, self._scope = url, client_id, key, scope
+    def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "", *, resource: str = "",
+                 patience_s: float = 0) -> None:  # fmt: skip
+        self.url, self.client_id, self._key, self._scope, self._resource = url, client_id, key, scope, resource
         self.patience_s = patience_s
         self._http = httpx.AsyncClient(base_url=url, timeout=15, verify=trusted())
         self._token, self._until = "", 0.0
@@ -86,7 +88,7 @@ class Partner:
         form = {
             "grant_type": "client_credentials", "client_assertion_type": _ASSERTION_TYPE,
             "client_assertion": jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, ["Ed25519"]),
-            "scope": self._scope,
+            "scope": self._scope, **({"resource": self._resource} if self._resource else {}),
         }  # fmt: skip
         granted = _checked(await self._http.post("/referral/oauth/token", data=form)).json()
         self._token, self._until = granted["access_token"], time.monotonic() + granted["expires_in"] - _EARLY_S

@@ -23,8 +23,8 @@ from services.intake.consent import handlers as consent
 from services.intake.consent import pages as consent_pages
 from services.intake.consent import stopping_pages
 from services.intake.disclosure import api as disclosure_api
+from services.intake.disclosure import audit, visits
 from services.intake.disclosure import pages as disclosure_pages
-from services.intake.disclosure import visits
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts import pages as drafts_pages
@@ -63,7 +63,7 @@ def api() -> FastAPI:
     app = make_app(NAME, "The holder: entries, consent, the gate, hand-offs.")
     for router in (
         cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
-        rules_api.router, screening_api.router,
+        rules_api.router, audit.router, screening_api.router,
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
@@ -138,7 +138,8 @@ async def build(parts: Parts) -> Service:
             return await handoff_store.is_suspended(tx, org)
 
     app = api()
-    app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
+    audience = parts.audience_of(settings.holder)
+    app.state.door = Door(db, Verifier(issuer, audience, network_keys), suspended, parts.roles.key("fingerprints"))
     sessions = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
     app.state.visitors, app.state.remembered = vouched.remembering(db, sessions), vouched.remembered(db)
     # A hand-off that is looked at by itself is no use of the session: phones are shared.

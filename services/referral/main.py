@@ -80,6 +80,7 @@ async def build(parts: Parts) -> Service:
     app.state.door = Door(db, Verifier(issuer, NAME, own_keys), suspended, parts.roles.key("fingerprints"))
     app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
     app.state.token_limits = Limits()
+    app.state.audiences = {address: parts.audience_of(holder) for holder, address in parts.holders.items()}
     app.state.desk = Desk.opened(db, parts.roles, parts.url, local=parts.settings.local)
     # An inbox that moves by itself counts as use: one that signs itself out at night would miss the request.
     app.state.visitors = find_visitor(db)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -60,10 +60,13 @@ class Snapshot:
 @dataclass(frozen=True)
 class Sources:
     """A superuser's connection to each database (row-level security does not apply to it). The log is read in its own
-    database where there is one, and through the bus where there is none (`bus`)."""
+    database where there is one, and through the bus where there is none (`bus`). `ahead`: how far the services' clocks
+    have been moved."""
 
     conns: Mapping[str, Conn]
     bus: Bus | None
+    tables: Mapping[str, Sequence[str]] = field(default_factory=lambda: TABLES)
+    ahead: timedelta = timedelta(0)
 
     async def bounds(self) -> dict[Partition, Bounds]:
         if self.bus is None:
@@ -125,13 +128,13 @@ async def opened(cluster: Cluster, bus: Bus | None = None) -> AsyncIterator[Sour
 async def read(sources: Sources) -> Snapshot:
     """What is there now. Each table is read by itself: the installation should be quiet."""
     rows: dict[str, dict[str, list[Row]]] = {}
-    for database, tables in TABLES.items():
+    for database, tables in sources.tables.items():
         conn = sources.conns[database]
         rows[database] = {table: await conn.fetch(f'select * from "{table}"') for table in tables}
     at = await sources.conns["referral"].fetchval("select clock_timestamp()")
     records = await sources.log()
     log, marks = ([one for one in records if (one.event.type == BEGAN) is marked] for marked in (False, True))
-    return Snapshot(rows, log, marks, await sources.bounds(), at)
+    return Snapshot(rows, log, marks, await sources.bounds(), at + sources.ahead)
 
 
 async def restless(sources: Sources, reads: Mapping[str, Sequence[str]]) -> str | None:
@@ -139,7 +142,7 @@ async def restless(sources: Sources, reads: Mapping[str, Sequence[str]]) -> str 
     topics by service."""
     for service in reads:
         unsent = await sources.conns[service].fetchval("select count(*) from outbox")
-        due = await sources.conns[service].fetchval("select count(*) from due where at <= now()")
+        due = await sources.conns[service].fetchval("select count(*) from due where at <= now() + $1", sources.ahead)
         if unsent or due:
             return f"{service}: {unsent} unsent, {due} due"
     bounds = await sources.bounds()

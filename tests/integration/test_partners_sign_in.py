@@ -128,6 +128,7 @@ async def test_an_unknown_client_hears_the_same_as_one_with_a_wrong_key(town: To
     [
         {"grant_type": "password"}, {"grant_type": None}, {"client_assertion_type": "magic"},
         {"client_assertion_type": None}, {"grant_type": ["client_credentials", "client_credentials"]},
+        {"resource": "https://nobodys.example/intake"},
     ],
     ids=str,
 )  # fmt: skip

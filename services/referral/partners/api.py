@@ -355,6 +355,7 @@ async def register_place(body: PlaceBody, command: Admin) -> Response:
         "properties": {
             "grant_type": {"const": GRANT}, "client_assertion_type": {"const": ASSERTION_TYPE},
             "client_assertion": {"type": "string"}, "scope": {"type": "string"},
+            "resource": {"type": "string", "description": "a holder's address: a token for this holder alone (RFC 8707)"},
         },
     }}}},
 })  # fmt: skip
@@ -362,7 +363,9 @@ async def token(request: Request) -> Response:
     """Exchange a signed assertion (RFC 7523, one use) for an access token of five minutes. Takes no Idempotency-Key: an
     assertion works once by itself. Errors also have the member `error` of RFC 6749; a system gets 120 tokens a minute."""
     state = request.app.state
-    return await tokens.answer(request, state.door.db, state.signer, state.token_url, state.token_limits)
+    return await tokens.answer(
+        request, state.door.db, state.signer, state.token_url, state.token_limits, state.audiences
+    )
 
 
 @router.get("/.well-known/jwks.json", tags=["sign-in"], response_model=KeysView)

@@ -197,10 +197,10 @@ def claimed_client(assertion: str) -> str:
 
 
 async def sign_in(
-    tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str], audience: str
+    tx: Tx, signer: Signer, assertion: str, wanted: frozenset[str], audience: str, only: str | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """Exchange a private_key_jwt assertion for the client's id and an access token (RFC 6749 body). Raises Refusal
-    `bad-client`, `scope`."""
+    """Exchange a private_key_jwt assertion for the client's id and an access token (RFC 6749 body), for every service of its
+    scopes or `only` for one. Raises Refusal `bad-client`, `scope`."""
     client = await store.active_client(tx, claimed_client(assertion))
     if client is None:
         raise Refusal("bad-client")
@@ -223,7 +223,7 @@ async def sign_in(
         "sub": client.id, "org": str(client.organisation), "scope": " ".join(sorted(scopes)), "networks": networks,
         "facts": facts.model_dump(mode="json"),
     }  # fmt: skip
-    audiences = sorted({scope.partition(":")[0] for scope in scopes})
+    audiences = [only] if only else sorted({scope.partition(":")[0] for scope in scopes})
     token = signer.sign(auth.Kind.ACCESS, audiences, auth.ACCESS_TOKEN_S, claims)
     return client.id, {
         "access_token": token,

@@ -37,23 +37,29 @@ class Limits:
 
 
 class _Said(Exception):
-    """What is sent is no request for a token; `error` as in RFC 6749, section 5.2."""
+    """What is sent is no request for a token; `error` as in RFC 6749, section 5.2, or RFC 8707."""
 
     def __init__(self, error: str) -> None:
         super().__init__(error)
         self.error = error
 
 
-async def answer(request: Request, db: Database, signer: Signer, audience: str, limits: Limits) -> Response:
-    """A token, or a problem document that also has the member `error`. Raises DatabaseProblem."""
+async def answer(
+    request: Request, db: Database, signer: Signer, audience: str, limits: Limits, holders: Mapping[str, str]
+) -> Response:
+    """A token, or a problem document that also has the member `error`. `holders`: by address, whom a token for that holder
+    alone is for. Raises DatabaseProblem."""
     try:
         form = _form(await request.body())
+        if "resource" in form and form["resource"] not in holders:
+            raise _Said("invalid_target")  # RFC 8707, section 2
     except _Said as said:
         return problem.response("bad-grant", more={"error": said.error})
     try:
         async with db.transaction("oauth.token") as tx:
             scopes = frozenset(form.get("scope", "").split())
-            client, granted = await handlers.sign_in(tx, signer, form["client_assertion"], scopes, audience)
+            only = holders.get(form.get("resource", ""))
+            client, granted = await handlers.sign_in(tx, signer, form["client_assertion"], scopes, audience, only)
             left = limits.tokens.take(client)
             if not left.allowed:
                 # Rolled back: the assertion was not used, and is good for the next try.
