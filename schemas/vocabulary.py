@@ -325,7 +325,7 @@ class EscalationReason(Open):
 SCOPES: Mapping[str, str] = MappingProxyType(
     {
         "intake:send": "write entries, record what people decide, request and follow hand-offs",
-        "intake:rules": "review need-to-know, agreements and corridors",
+        "intake:rules": "review need-to-know, agreements and corridors; ask who was told what of your own cases",
         "referral:send": "say that a person has set out",
         "referral:receive": "answer offers, record arrival and outcome, keep the number of places",
         "referral:coordinate": "act on what was escalated to you",

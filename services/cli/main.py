@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from schemas.versions import BrokenChain
 from services.cli import (
+    audit,
     backup,
     clean,
     dead_letters,
@@ -62,6 +63,7 @@ app.command("sign-in-link")(people.sign_in_link)
 app.command("administrator")(people.administrator)
 app.command("watch")(watch.watch)
 app.command("trace")(trace.trace)
+app.command("audit")(audit.audit)
 app.command("retry")(dead_letters.retry)
 app.command("replay")(replay.replay)
 app.command("backup")(backup.backup)

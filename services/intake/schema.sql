@@ -79,6 +79,26 @@ CREATE TABLE public.asked (
 
 ALTER TABLE ONLY public.asked FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.audited (
+    number bigint NOT NULL,
+    "case" uuid NOT NULL,
+    org uuid NOT NULL,
+    asked_by text NOT NULL,
+    about timestamp with time zone NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.audited FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.audited ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audited_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public."case" (
     id uuid NOT NULL,
     entry uuid NOT NULL,
@@ -195,6 +215,8 @@ CREATE TABLE public.disclosure (
     content text DEFAULT ''::text NOT NULL,
     times bigint DEFAULT 1 NOT NULL,
     last_at timestamp with time zone NOT NULL,
+    service_version integer,
+    facts jsonb,
     CONSTRAINT disclosure_check CHECK ((last_at >= at)),
     CONSTRAINT disclosure_times_check CHECK ((times > 0))
 );
@@ -424,6 +446,8 @@ CREATE TABLE public.packet (
     erasure text,
     erasure_by timestamp with time zone,
     version integer DEFAULT 1 NOT NULL,
+    erasure_asked_at timestamp with time zone,
+    erasure_answered_at timestamp with time zone,
     CONSTRAINT packet_erasure_check CHECK ((erasure = ANY (ARRAY['requested'::text, 'erased'::text, 'restricted'::text, 'retained_by_law'::text, 'nothing_held'::text])))
 );
 
@@ -586,6 +610,9 @@ ALTER TABLE ONLY public.answered
 ALTER TABLE ONLY public.asked
     ADD CONSTRAINT asked_pkey PRIMARY KEY (handoff, organisation);
 
+ALTER TABLE ONLY public.audited
+    ADD CONSTRAINT audited_pkey PRIMARY KEY (number);
+
 ALTER TABLE ONLY public."case"
     ADD CONSTRAINT case_entry_key UNIQUE (entry);
 
@@ -708,6 +735,8 @@ ALTER TABLE ONLY public.vouched
 
 CREATE INDEX agreement_sender_recipient_idx ON public.agreement USING btree (sender, recipient);
 
+CREATE INDEX audited_case_number_idx ON public.audited USING btree ("case", number);
+
 CREATE INDEX consent_entry_decision_version_idx ON public.consent USING btree (entry, decision, version DESC);
 
 CREATE INDEX disclosure_entry_handoff_recipient_stage_purpose_number_idx ON public.disclosure USING btree (entry, handoff, recipient, stage, purpose, number);
@@ -748,6 +777,9 @@ CREATE TRIGGER keeps_waits_for BEFORE INSERT OR UPDATE OF state, waits_for ON pu
 
 ALTER TABLE ONLY public.asked
     ADD CONSTRAINT asked_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.audited
+    ADD CONSTRAINT audited_case_fkey FOREIGN KEY ("case") REFERENCES public."case"(id);
 
 ALTER TABLE ONLY public."case"
     ADD CONSTRAINT case_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
@@ -798,6 +830,8 @@ ALTER TABLE public.agreement ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.asked ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.audited ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public."case" ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.consent ENABLE ROW LEVEL SECURITY;
@@ -831,6 +865,8 @@ CREATE POLICY own ON public.asked TO spean_api USING ((EXISTS ( SELECT 1
   WHERE (h.id = asked.handoff)))) WITH CHECK ((EXISTS ( SELECT 1
    FROM public.handoff h
   WHERE (h.id = asked.handoff))));
+
+CREATE POLICY own ON public.audited TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public."case" TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
@@ -895,6 +931,8 @@ ALTER TABLE public.screening_finding ENABLE ROW LEVEL SECURITY;
 CREATE POLICY service ON public.agreement TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.asked TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.audited TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public."case" TO spean_worker USING (true) WITH CHECK (true);
 
@@ -979,6 +1017,12 @@ GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.asked TO spean_worker;
 GRANT SELECT ON TABLE public.asked TO spean_api;
+
+GRANT SELECT,INSERT ON TABLE public.audited TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.audited TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.audited_number_seq TO spean_api;
+GRANT USAGE ON SEQUENCE public.audited_number_seq TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public."case" TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public."case" TO spean_api;
@@ -1099,6 +1143,8 @@ GRANT UPDATE(erasure) ON TABLE public.packet TO spean_api;
 GRANT UPDATE(erasure_by) ON TABLE public.packet TO spean_api;
 
 GRANT UPDATE(version) ON TABLE public.packet TO spean_api;
+
+GRANT UPDATE(erasure_asked_at) ON TABLE public.packet TO spean_api;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.packet_session TO spean_worker;
 

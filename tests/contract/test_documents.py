@@ -71,6 +71,16 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             ), name
 
 
+def test_tests_that_the_threat_model_names_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 20
+    for file, test in named:
+        found = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(async )?def {test}\(", found, re.MULTILINE), f"{file} has no {test}"
+    assert len(text.splitlines()) <= 120, "two pages"
+
+
 def test_architecture_is_one_page() -> None:
     assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 110
 

@@ -18,7 +18,7 @@ from referencing.jsonschema import DRAFT202012
 from schemas.vocabulary import SCOPES
 from services.cli import documents
 from services.cli.client import ApiProblem
-from tests.builders import Organisation, World, eventually
+from tests.builders import Organisation, World, eventually, second_system
 
 DOCUMENTS: dict[str, dict[str, Any]] = {name: json.loads(documents.openapi(name)) for name in documents.API}
 Operation = tuple[str, str, str, dict[str, Any]]
@@ -239,6 +239,9 @@ async def test_answers_are_what_the_documents_say(world: World) -> None:
     await sender.get("/intake/handoffs")
     for what in ("disclosures", "details"):
         await sender.get(f"/intake/handoffs/{handoff}/{what}")
+    officer = await second_system(world, world.sender, ["intake:rules"])
+    heard_by(judge, officer)
+    await officer.get(f"/intake/cases/{entry}/audit")
     other = await world.handoff(await world.ready_person())
     await sender.post(f"/intake/handoffs/{other}/cancel")
     await sender.post(f"/intake/entries/{entry}/withdraw", {"what": "sharing"})

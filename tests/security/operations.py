@@ -20,7 +20,7 @@ from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli.client import trusted
 from services.cli.installation import Installation
 from spean.auth import Kind, Signer
-from tests.builders import CATEGORIES, PURPOSES, Organisation, World, eventually
+from tests.builders import CATEGORIES, PURPOSES, Organisation, World, eventually, second_system
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 PARTNER_SCOPES = ("intake:send", "referral:send", "referral:receive", "referral:coordinate", "notify:watch")
@@ -259,6 +259,7 @@ RECIPES: Mapping[str, Recipe] = {
         body=_always({"from_country": "KH", "to_country": "VN", "categories": ["health"], "legal_basis": "sample"}),
     ),
     "POST /intake/rules/{kind}/{rule}/end": Recipe(**_RULES, path={"kind": "kind", "rule": "rule"}),
+    "GET /intake/cases/{case}/audit": Recipe("officer", "intake:rules", path={"case": "case"}, foreign=True),
     "GET /referral/offers": Recipe(**_RECEIVE),
     "GET /referral/offers/{offer}": Recipe(**_ACCEPTED),
     "POST /referral/offers/{offer}/accept": Recipe(**_OPEN),
@@ -351,7 +352,7 @@ async def send(stage: Stage, operation: Operation, token: str | None, *, method:
 async def staged(world: World) -> Stage:
     """Set the stage: an accepted hand-off, one with an open offer, one that nobody can take, and a stranger."""
     house = await world.house("Stage house", places=9)
-    stranger = await world.organisation("Stranger", "shelter", list(PARTNER_SCOPES))
+    stranger = await world.organisation("Stranger", "shelter", [*PARTNER_SCOPES, "intake:rules"])
     await world.admin.post(f"/referral/networks/{world.network}/members", {"organisation": stranger.id})
     entry = await world.ready_person(health_notes="asthma")
     handoff = await world.handoff(entry)
@@ -374,10 +375,11 @@ async def staged(world: World) -> Stage:
         "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
         "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],
         "screening": screening["id"], "organisation": stranger.id, "client": stranger.partner.client_id,
-        "thumbprint": stranger.partner._key.thumbprint(),
+        "thumbprint": stranger.partner._key.thumbprint(), "case": entry,
     }  # fmt: skip
+    officer = Organisation(world.sender.id, "Officer", await second_system(world, world.sender, ["intake:rules"]))
     people = {
-        "sender": world.sender, "receiver": house, "coordinator": world.coordinator,
+        "sender": world.sender, "officer": officer, "receiver": house, "coordinator": world.coordinator,
         "administrator": Organisation("", "Administrator", world.admin),
     }  # fmt: skip
     client = await world.stack.enter_async_context(

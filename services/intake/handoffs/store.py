@@ -312,7 +312,8 @@ async def set_fetched(tx: Tx, offer: UUID) -> bool:
     """A copy may be held from now on. False where one was already, and nobody has answered for it."""
     status = await tx.conn.execute(
         """
-        update packet set fetched_at = $2, erasure = null, erasure_by = null
+        update packet set fetched_at = $2, erasure = null, erasure_by = null, erasure_asked_at = null,
+            erasure_answered_at = null
         where offer = $1 and (fetched_at is null or erasure <> 'requested')
         """,
         offer, tx.now,
@@ -344,16 +345,19 @@ async def request_erasure(tx: Tx, offer: UUID, answer_by: datetime) -> bool:
     """False where one is running or was answered."""
     status = await tx.conn.execute(
         """
-        update packet set erasure = 'requested', erasure_by = $2, version = version + 1
+        update packet set erasure = 'requested', erasure_by = $2, erasure_asked_at = $3, version = version + 1
         where offer = $1 and fetched_at is not null and erasure is null
         """,
-        offer, answer_by,
+        offer, answer_by, tx.now,
     )  # fmt: skip
     return status == "UPDATE 1"
 
 
 async def answer_erasure(tx: Tx, offer: UUID, answer: ErasureAnswer) -> None:
-    await tx.conn.execute("update packet set erasure = $2, version = version + 1 where offer = $1", offer, answer)
+    await tx.conn.execute(
+        "update packet set erasure = $2, erasure_answered_at = $3, version = version + 1 where offer = $1",
+        offer, answer, tx.now,
+    )  # fmt: skip
 
 
 async def insert_detail(tx: Tx, handoff: Handoff, offer: UUID, kind: str, sealed: bytes) -> None:
