@@ -310,4 +310,4 @@ async def test_any_order_of_what_may_happen_keeps_every_rule(model_dsns: list[tu
 @pytest.mark.long
 @pytest.mark.timeout(1_500)
 async def test_any_order_at_length(model_dsns: list[tuple[str, str]]) -> None:
-    await asyncio.to_thread(_run, model_dsns, 150, 60, derandomize=False)
+    await asyncio.to_thread(_run, model_dsns, 100, 60, derandomize=False)

@@ -101,8 +101,9 @@ async def test_odd_texts_and_enormous_ones(town: Town, found: list[Found]) -> No
             filled = one.form.filled()
             answer = await sent(town, one, {**filled, name: PASTE})
             # What narrows a choice is no part of the answer, and is kept nowhere.
-            narrows = f"{name.removesuffix('_name')}_shown" in filled
-            assert narrows or not taken(answer), (one.id, name)
+            if taken(answer) and f"{name.removesuffix('_name')}_shown" in filled:
+                continue
+            assert not taken(answer), (one.id, name)
             assert answer.status_code in {200, 403, 404, 409, 410, 422, 429}, (one.id, name, answer.status_code)
 
 
