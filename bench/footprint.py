@@ -13,7 +13,7 @@ import psutil
 
 from bench.figures import Figure
 from bench.ground import REPEATS, ROOT, process
-from bench.stage import free_port
+from deploy.ports import free_port
 
 SETTLE_S = 5.0
 _MB = 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from uuid import UUID, uuid4
 
 from bench import bare_app, wire
 from bench.ground import SHORT, WRITER, Ground, process, until
+from deploy.ports import free_port
 from schemas.vocabulary import StaffRole
 from services.cli import bootstrap, installation
 from services.cli.client import Partner
@@ -75,13 +75,6 @@ class Stage:
         rows = await conn.fetch("select id from offer where organisation = $1 and state in ('sent', 'seen')", house)
         await conn.close()
         return [str(row["id"]) for row in rows]
-
-
-def free_port() -> int:
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        port: int = tried.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -14,12 +14,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from deploy import binaries, compose, rolling
 from deploy.binaries import NotBuilt
 from deploy.compose import Ours
 from deploy.kafka import local
+from deploy.ports import free_ports
 from spean import embedded
 
 ROOT = Path(__file__).parents[1]
@@ -202,15 +202,6 @@ async def _had(source: binaries.Source, what: str) -> Path | None:
         return None
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-
-
 def _behind_caddy(cluster: Cluster) -> str:
     """The proxy's own file, at this machine's addresses."""
     text = (ROOT / "deploy" / "Caddyfile").read_text(encoding="utf-8")
@@ -259,7 +250,7 @@ async def started(folder: Path) -> AsyncIterator[Cluster]:
         everybody = compose.ours(composed)
         serving = _roles(everybody, proxied=caddy is not None)
         wanted = [f"{one.name}:{port}" for one in serving for port in (8420, 8421)] + ["proxy:8443", "prometheus:9090"]
-        ports = dict(zip(wanted, _free_ports(len(wanted)), strict=True))
+        ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
         url = f"https://{DOOR}:{ports['proxy:8443']}" if caddy else f"http://{HOST}:{ports['doors:8420']}"
         cluster = Cluster(folder, running.server, kafka, url, ports, serving, caddy)
         stack.push_async_callback(cluster.stop)

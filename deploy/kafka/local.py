@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import uuid
@@ -22,6 +21,8 @@ from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from deploy.ports import free_ports
 
 VERSION = "4.3.1"
 HOST = "127.0.0.1"
@@ -194,7 +195,7 @@ async def start(folder: Path, nodes: int, secure: Secure | None = None, *, detou
     if (lacking := missing()) is not None:
         raise LocalKafkaError(lacking)
     jars = await _jars()
-    ports = _free_ports(3 * nodes)
+    ports = free_ports(3 * nodes)
     clients, quorum, doors = ports[:nodes], ports[nodes : 2 * nodes], ports[2 * nodes :]
     kafka = LocalKafka("kafka://" + ",".join(f"{HOST}:{port}" for port in clients), folder)
     _write_settings(folder, clients, quorum, secure)
@@ -309,15 +310,6 @@ def _tail(log: Path) -> str:
 
 def _client_port(address: str, node: int) -> int:
     return int(address.removeprefix("kafka://").split(",")[node].rsplit(":", 1)[1])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
 
 
 async def _up(folder: Path, nodes: int) -> None:

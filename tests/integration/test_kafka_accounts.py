@@ -12,9 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from deploy.ports import free_port
 from spean.embedded import Server
 from tests.bus.authority import ACCOUNTS, PASSWORD, Authority, secured_kafka
-from tests.commands import START_S, Place, free_port, place_in, ready
+from tests.commands import START_S, Place, place_in, ready
 from tests.integration.test_operator import shared, whole_line  # noqa: F401 (a fixture)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.long, pytest.mark.timeout(420)]

@@ -21,13 +21,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from deploy.ports import free_port
 from services.cli import bootstrap
 from services.cli.client import ApiProblem, Partner, load_key
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS
 from spean import embedded
 from spean.embedded import Server
 from tests.builders import CATEGORIES, PURPOSES, eventually, organisation
-from tests.commands import START_S, Place, free_port, place_in, ready, up
+from tests.commands import START_S, Place, place_in, ready, up
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from deploy.ports import free_port
 from services.cli.client import ApiProblem
 from services.cli.installation import BUS_DATABASE, Installation
 from spean.bus import Bus
@@ -77,9 +77,9 @@ class Run:
 async def watched(folder: Path, bus: str, proof: str, collector: Collector) -> AsyncIterator[Run]:
     """A watched installation with a mail server of its own, which tells `collector`; its output is there when it has ended."""
     box = Box()
-    mail = Controller(box, hostname="127.0.0.1", port=_free_port())
+    mail = Controller(box, hostname="127.0.0.1", port=free_port())
     mail.start()
-    inside = f"127.0.0.1:{_free_port()}"
+    inside = f"127.0.0.1:{free_port()}"
     log = folder / "stderr.log"
     environment = {
         "SPEAN_SMTP": f"smtp://127.0.0.1:{mail.port}", "SPEAN_BUS": bus, "PYTHONPATH": str(ROOT),
@@ -114,12 +114,6 @@ async def watched(folder: Path, bus: str, proof: str, collector: Collector) -> A
             process.kill()
             await process.wait()
         mail.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @asynccontextmanager
