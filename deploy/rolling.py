@@ -1,4 +1,5 @@
-"""Every process of ours is ended and started anew, an instance of a role at a time, while demos are played; then what was lost is counted."""
+"""Every process of ours is ended and started anew, an instance of a role at a time, while demos are played; then what was lost
+is counted."""
 
 from __future__ import annotations
 
