@@ -67,7 +67,9 @@ test: .venv/dev
 
 test-long: .venv/dev
 	@sh deploy/system.sh
-	@$(PY) -m pytest -m long -rs
+	@rm -f .faults.jsonl
+	@SPEAN_FAULTS=$(CURDIR)/.faults.jsonl $(PY) -m pytest -m long -rs
+	@$(PY) -m tests.faults.figures .faults.jsonl
 
 soak: .venv/dev
 	@$(PY) -m tests.faults.soak

@@ -140,7 +140,8 @@ async def _take(db: Database, position: Position, aggregates: list[UUID]) -> tup
             to = Position(position.next + len(keys), keys[-1].aggregate)
             assert await order.advance(tx, Partition(TOPIC, 0), position.next, to)
             places = await order.lock_places(tx, keys)
-            await order.save_places(tx, {key: Place(1, at.sequence + 1) for key, at in places.items()})
+            moved = {key: Place(1, at.sequence + 1) for key, at in places.now.items()}
+            await order.save_places(tx, places._replace(now=moved))
         position = to
     return position, (time.monotonic() - began) * 1e3
 

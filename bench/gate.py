@@ -16,20 +16,14 @@ from schemas.vocabulary import (
     OrganisationStatus,
     OrganisationType,
     Purpose,
+    Served,
     ServiceGroup,
+    ServiceType,
 )
 from services.intake.cases.fields import CATEGORY_OF
-from services.intake.disclosure.domain import (
-    Agreement,
-    Ask,
-    Consent,
-    Exclusion,
-    NeedToKnow,
-    Person,
-    RecipientClass,
-    Rules,
-    disclose,
-)
+from services.intake.disclosure.domain import Consent, Exclusion, Person, disclose
+from services.intake.disclosure.recipients import RecipientClass
+from services.intake.disclosure.rulebook import Agreement, Ask, NeedToKnow, Rules
 
 TIMES = 2_000 if SHORT else 10_000
 # As many rules as a network of a hundred organisations has.
@@ -56,16 +50,17 @@ def _question() -> tuple[Ask, Person, Rules]:
     def consent(decision: ConsentDecision) -> Consent:
         return Consent(
             decision, ConsentState.GIVEN, 1, everything, purposes, frozenset(),
-            (RecipientClass(type=OrganisationType.SHELTER),), datetime(2026, 1, 1, tzinfo=UTC), None, guardian=False,
+            (RecipientClass(OrganisationType.SHELTER, serves=frozenset({Served.WOMEN})),), datetime(2026, 1, 1, tzinfo=UTC), None, guardian=False,
         )  # fmt: skip
 
     facts = OrganisationFacts(
         organisation=house, type=OrganisationType.SHELTER, country="KH", law_enforcement=False,
-        status=OrganisationStatus.ACTIVE,
+        status=OrganisationStatus.ACTIVE, serves=(Served.GIRLS, Served.WOMEN),
     )  # fmt: skip
     person = Person(
         minor=False, service=consent(ConsentDecision.SERVICE), sharing=consent(ConsentDecision.SHARE_REFERRAL),
         exclusions=(Exclusion("law_enforcement", "any"),), sharing_shut=False, service_shut=False,
+        others=(consent(ConsentDecision.MEDICAL), consent(ConsentDecision.FORENSIC_EXAM)),
     )  # fmt: skip
     rules = Rules(
         tuple(
@@ -77,5 +72,7 @@ def _question() -> tuple[Ask, Person, Rules]:
         tuple(Agreement(UUID(int=2000 + at), sender, UUID(int=2 + at), everything, purposes) for at in range(RULES)),
         (),
     )
-    ask = Ask(sender, network, facts, "packet", Purpose.REFERRAL, ServiceGroup.SHELTER, "KH", now)
+    ask = Ask(
+        sender, network, facts, "packet", Purpose.REFERRAL, ServiceGroup.SHELTER, "KH", now, ServiceType.FORENSIC_EXAM
+    )
     return ask, person, rules

@@ -1,7 +1,9 @@
 """What being watched costs: asking for a service with telemetry on and off, in turns, in one process that keeps running.
 
-`python -m bench.watching` prints the pairs; docs/telemetry.md says what came of it. The doors run alone, or with everything
-else of the three services in the same process; a collector that takes everything runs in a process of its own.
+`python -m bench.watching` prints the pairs; docs/telemetry.md says what came of it. The doors run alone (`api`), or with
+everything else of the three services in the same process (`all`), and then each hand-off goes on to a house that is offered
+it; a collector that takes everything runs in a process of its own. What a process does also while nothing is asked for is
+measured apart and taken off.
 """
 
 from __future__ import annotations
@@ -23,24 +25,33 @@ from uuid import uuid4
 
 from bench import wire
 from services.cli import bootstrap
-from services.cli.installation import Installation, installed, running
+from services.cli.installation import BUILD, Installation, installed, running
 from services.cli.watching import watched
 from spean.db import Database
 from spean.provision import AddressedCluster, Roles, service_dsns
-from spean.service import ROLES, Role
+from spean.service import ROLES, Role, use_of
 from spean.settings import Settings
 from tests.builders import World, network_in
+from tests.faults import checker, snapshot
 
 PEOPLE, PAIRS = 160, 8
 # What was begun in one round ends before the next one is counted.
 SETTLE_S = 1.5
+# So long nothing is asked for: what is done then is done whether there is work or not.
+IDLE_S = 5.0
 COUNT = "count\n"
+# The usual ones: no offer runs out while it is measured.
+WINDOWS: dict[str, Any] = {}
+PLACES = 1_000
 SERVICES = ("emergency_bed", "assessment_shelter", "medium_term_shelter", "group_home")
 
 
 class Round(NamedTuple):
+    """Hand-offs a second; processor time for each, in ms; and in ms a second where nothing is asked for (not in the former)."""
+
     per_s: float
     processor_ms: float
+    idle_ms_s: float
 
 
 def sink() -> None:
@@ -79,7 +90,14 @@ async def serve(folder: Path, roles: tuple[Role, ...]) -> None:
                 told = settings.model_copy(update={"otlp": line.strip()})
                 await on.enter_async_context(watched(told, made.services, roles, "1", None))
                 await asyncio.sleep(SETTLE_S)
-            print(time.process_time(), flush=True)
+            before = time.process_time()
+            if line != COUNT:
+                await asyncio.sleep(IDLE_S)
+            used = time.process_time()
+            print(
+                json.dumps({"at_s": time.monotonic(), "used_s": used, "idle_ms_s": (used - before) / IDLE_S * 1000}),
+                flush=True,
+            )
         await on.aclose()
 
 
@@ -108,7 +126,7 @@ async def _world(folder: Path, said: dict[str, str]) -> AsyncIterator[World]:
     services: Any = {"referral": SimpleNamespace(db=db)}
     made = Installation(settings, cluster, None, services, said["url"], None)  # type: ignore[arg-type]
     try:
-        async with network_in(made, settings) as world:
+        async with network_in(made, settings, windows=WINDOWS) as world:
             yield world
     finally:
         await db.close()
@@ -122,6 +140,9 @@ async def measure(roles: str) -> list[tuple[Round, Round]]:
         async with _process("sink") as collector, _process("serve", name, roles) as server:
             otlp, said = await _line(collector), json.loads(await _line(server))
             async with _world(folder, said) as world:
+                if roles == "all":
+                    for number, service in enumerate(SERVICES):
+                        await world.house(f"House {number}", PLACES, service=service)
                 people = [await world.ready_person() for _ in range(PEOPLE)]
                 bodies = [
                     {"network": world.network, "service_type": service, "urgency": "emergency", "area": "KH-1", "members": [one]}
@@ -133,20 +154,28 @@ async def measure(roles: str) -> list[tuple[Round, Round]]:
                 for number in range(PAIRS):
                     # Who comes first changes, so that what grows meanwhile weighs on both.
                     order = (False, True) if number % 2 else (True, False)
-                    rates = {on: await _post(world, server, otlp if on else "", rounds.pop()) for on in order}
+                    rates = {on: await _post(world, server, roles, otlp if on else "", rounds.pop()) for on in order}
                     found.append((rates[False], rates[True]))
             assert server.stdin
             server.stdin.close()
     return found
 
 
-async def _turn(server: Process, said: str) -> float:
+async def _turn(server: Process, said: str) -> dict[str, float]:
     assert server.stdin
     server.stdin.write(said.encode())
-    return float(await _line(server))
+    found: dict[str, float] = json.loads(await _line(server))
+    return found
 
 
-async def _post(world: World, server: Process, otlp: str, bodies: list[dict[str, Any]]) -> Round:
+async def _quiet(world: World) -> None:
+    """Wait until everything that was begun has had all its effects."""
+    reads: Any = {name: SimpleNamespace(reads=sorted(use_of(name, "main", ["main"]).reads)) for name in BUILD}
+    async with snapshot.opened(world.made.cluster) as sources:
+        await checker.quiet(sources, reads)
+
+
+async def _post(world: World, server: Process, roles: str, otlp: str, bodies: list[dict[str, Any]]) -> Round:
     before = await _turn(server, f"{otlp}\n")
     token = await world.sender.partner.token()
     ready = [
@@ -154,8 +183,15 @@ async def _post(world: World, server: Process, otlp: str, bodies: list[dict[str,
                      Authorization=f"Bearer {token}", Idempotency_Key=str(uuid4()))
         for body in bodies
     ]  # fmt: skip
+    began = time.monotonic()
     poured = await wire.pour(world.made.url, ready, 201, at_once=4)
-    return Round(poured.per_s, (await _turn(server, COUNT) - before) / len(bodies) * 1000)
+    per_s = poured.per_s
+    if roles == "all":
+        await _quiet(world)
+        per_s = len(bodies) / (time.monotonic() - began)
+    after, idle = await _turn(server, COUNT), before["idle_ms_s"]
+    for_itself = idle * (after["at_s"] - before["at_s"])
+    return Round(per_s, ((after["used_s"] - before["used_s"]) * 1000 - for_itself) / len(bodies), idle)
 
 
 def main() -> None:
@@ -164,7 +200,7 @@ def main() -> None:
     elif sys.argv[1:2] == ["serve"]:
         asyncio.run(serve(Path(sys.argv[2]), ("api",) if sys.argv[3] == "api" else ROLES))
     else:
-        for roles in ("api", "all"):
+        for roles in sys.argv[1:] or ("api", "all"):
             pairs = asyncio.run(measure(roles))
             print(f"roles {roles}, {len(pairs)} pairs, without and with telemetry:")
             for name in Round._fields:

@@ -1,6 +1,6 @@
 """Every event of the main line, one frozen model per version. An event describes the work, never the person.
 
-Fields may only be: an opaque id, a code from `schemas.vocabulary`, a count, a time, a flag, a country or a province
+Fields may only be: an opaque id, a code from `schemas.vocabulary`, a count, a time, a flag, a country, a province or a holder
 (`tests/contract` walks every model and refuses anything else). What a model says is what its listed readers need
 (`schemas.registry`); the referral id is the envelope's `subject`, so it is not said again here.
 """
@@ -17,6 +17,7 @@ from schemas.vocabulary import (
     ErasureAnswer,
     EscalationReason,
     HandoffChange,
+    HolderName,
     OrganisationType,
     ReasonFamily,
     ServiceGroup,
@@ -62,7 +63,10 @@ class HandoffReopenedV1(EventData):
 
 
 class DisclosureStoppedV1(EventData):
-    """The gate changed for this referral: whoever holds an open offer may not be allowed any more. Carries no scope."""
+    """The gate changed for this referral: whoever has this offer may not be allowed any more; without `offer`, whoever has
+    an open one. Carries no scope."""
+
+    offer: UUID | None = None
 
 
 class PacketReleasedV1(EventData):
@@ -108,7 +112,8 @@ class ErasureOverdueV1(EventData):
 
 
 class ReferralReceivedV1(EventData):
-    """The network has the request. `deadline` is when service should be there; past it the coordinator is told."""
+    """The network has the request. `deadline` is when service should be there; past it the coordinator is told. Nobody but
+    `holder` speaks for the sender's side of it."""
 
     network: UUID
     coordinator: UUID
@@ -118,6 +123,7 @@ class ReferralReceivedV1(EventData):
     places: PositiveInt
     requested_at: AwareDatetime
     deadline: AwareDatetime
+    holder: HolderName | None = None
 
 
 class ReferralUnroutableV1(EventData):
@@ -229,7 +235,7 @@ class OfferDeclinedV1(EventData):
 
 
 class OfferExpiredV1(EventData):
-    """No answer in time."""
+    """No answer in time, also where its holder was silent and no yes could be taken: the next is asked once it answers."""
 
     offer: UUID
 
@@ -283,7 +289,7 @@ class DeliveryFailedV1(EventData):
 
 
 class DeliveryParkedV1(EventData):
-    """No more tries; a person has to look."""
+    """No more tries; a person has to look. Not said where there is no address: the coordinator's page counts those."""
 
     organisation: UUID
     tries: PositiveInt

@@ -19,6 +19,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "deadline": "when service should be there; past it a coordinator is told",
         "free": "places that can be promised now",
         "group": "kind of service, as coarse as the bus may see it",
+        "holder": "the one holder that speaks for the sender's side of it",
         "law_enforcement": "whether it is police or the like",
         "need_by": "the sender's own limit; it beats the deadline that follows from the urgency",
         "network": "set of organisations that refer to each other",

@@ -6,7 +6,7 @@ within a version. Answers say what may be read now; nothing in them may be store
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated
@@ -24,6 +24,7 @@ from schemas.vocabulary import (
     OrganisationStatus,
     OrganisationType,
     Outcome,
+    Served,
     ServiceGroup,
     ServiceType,
     Sex,
@@ -32,6 +33,8 @@ from schemas.vocabulary import (
 
 # Candidates per question and offers per page; the asker filters before it asks.
 MAX_BATCH = 50
+# Completed years at which a person decides alone (CRC article 1; a country's law may set an earlier age as dated data).
+ADULT_YEARS = 18
 
 
 class Question(BaseModel):
@@ -43,13 +46,15 @@ class Answer(BaseModel):
 
 
 class OrganisationFacts(Question):
-    """What the network vouches for about the asking organisation."""
+    """What the network vouches for about the asking organisation. `serves`: whom any of its places takes in; None where
+    that is not known."""
 
     organisation: UUID
     type: OrganisationType
     country: Country
     law_enforcement: bool
     status: OrganisationStatus
+    serves: tuple[Served, ...] | None = None
 
 
 class Eligibility(Question):
@@ -59,6 +64,22 @@ class Eligibility(Question):
     min_age: NonNegativeInt = 0
     max_age: NonNegativeInt = 150
     needs: tuple[Need, ...] = ()
+
+
+def served_by(places: Iterable[Eligibility]) -> tuple[Served, ...]:
+    """Whom any of these places takes in."""
+    groups = (
+        (Served.GIRLS, Sex.FEMALE, True), (Served.BOYS, Sex.MALE, True),
+        (Served.WOMEN, Sex.FEMALE, False), (Served.MEN, Sex.MALE, False),
+    )  # fmt: skip
+    rules = list(places)
+    return tuple(
+        group for group, sex, minor in groups
+        if any(
+            (not one.sexes or sex in one.sexes) and (one.min_age < ADULT_YEARS if minor else one.max_age >= ADULT_YEARS)
+            for one in rules
+        )
+    )  # fmt: skip
 
 
 class Candidate(Question):
@@ -72,8 +93,11 @@ class Candidate(Question):
 
 
 class NextCandidateQuestion(Question):
+    """`offer`: the id that the offer to whoever is chosen will have, so that a stop can name it before it was sent."""
+
     referral: UUID
     candidates: Annotated[tuple[Candidate, ...], Field(max_length=MAX_BATCH)]
+    offer: UUID | None = None
 
 
 class NextCandidateAnswer(Answer):

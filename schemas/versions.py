@@ -8,6 +8,7 @@ as it is told to (`SPEAN_SAY_AS`), until every reader knows the newest. The whol
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ def _values(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[An
     kinds: dict[str, list[Any]] = {
         "uuid": ["00000000-0000-4000-8000-000000000001"], "date-time": ["2026-01-01T00:00:00Z"],
         "boolean": [True, False], "integer": [1, 1_000], "null": [None],
-        # A province, a country: the only texts that an event may hold.
-        "string": ["KH-1" if str(field.get("pattern", "")).startswith("^[A-Z]{2}-") else "KH"],
+        # The only texts that an event may hold: a province, a holder, a country.
+        "string": [text for text in ("KH-1", "main", "KH") if re.search(str(field.get("pattern")), text)],
     }  # fmt: skip
     return kinds[str(field.get("format", field["type"]))]

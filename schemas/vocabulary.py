@@ -16,6 +16,8 @@ from pydantic import StringConstraints
 # ISO 3166-1 alpha-2, and ISO 3166-2 (a province, never nearer).
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Area = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$")]
+# What a holder is called: its topic is named so (`spean.handoff.<holder>`), and its events come from it.
+HolderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 # ISO 639-3.
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 
@@ -243,14 +245,39 @@ class ConsentDecision(StrEnum):
 
     SERVICE = "service"
     SHARE_REFERRAL = "share_referral"
+    CONTACT = "contact"
+    FAMILY_CONTACT = "family_contact"
+    TRACING = "tracing"
+    IDENTIFICATION = "identification"
+    POLICE = "police"
+    CONSULAR = "consular"
+    LEGAL = "legal"
+    MEDICAL = "medical"
+    FORENSIC_EXAM = "forensic_exam"
+    EVIDENCE_STORAGE = "evidence_storage"
+    EVIDENCE_RELEASE = "evidence_release"
+    CROSS_BORDER_RETURN = "cross_border_return"
+    INTERPRETER = "interpreter"
+    CALL_RECORDING = "call_recording"
+    RESEARCH = "research"
+    STATISTICS = "statistics"
 
 
 class ConsentState(StrEnum):
-    """ISO/IEC TS 27560 states that the main line needs; a new state is a new record."""
+    """ISO/IEC TS 27560 states; a new state is a new record. Expired is said by the clock, invalidated where it is found that
+    a consent never was one (forced, misunderstood, given by somebody who may not)."""
 
+    REQUESTED = "requested"
     GIVEN = "given"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    RE_CONFIRMED = "re-confirmed"
+    INVALIDATED = "invalidated"
+
+
+# In these a decision is a yes, as long as its dates allow it.
+YES = frozenset({ConsentState.GIVEN, ConsentState.RE_CONFIRMED})
 
 
 class Purpose(StrEnum):
@@ -282,6 +309,16 @@ class AgeBand(StrEnum):
     ADOLESCENT = "adolescent"
     ADULT = "adult"
     OLDER = "older"
+
+
+class Served(Open):
+    """Whom an organisation takes in, as a person may agree to it: under 18 or not, female or male."""
+
+    GIRLS = "girls"
+    BOYS = "boys"
+    WOMEN = "women"
+    MEN = "men"
+    UNKNOWN = "unknown"
 
 
 class Sex(StrEnum):

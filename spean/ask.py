@@ -6,6 +6,7 @@ The address comes from the registry of holders, never from an event or a `datare
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from spean import auth, telemetry
 from spean.auth import Signer
 
 LIMIT_S = 2.0
+# The rest of its minute is for the way, and for clocks that differ.
+SHOWN_AGAIN_S = 20.0
 # Questions to one holder at once: each holder has its own, so that one that never answers takes none of another's.
 AT_ONCE = 50
 A = TypeVar("A", bound=BaseModel)
@@ -31,6 +34,8 @@ class Holders:
 
     def __init__(self, addresses: Mapping[str, str], signer: Signer) -> None:
         self._addresses, self._signer = addresses, signer
+        # Holder → a signature, and until when it is shown again.
+        self._signed: dict[str, tuple[str, float]] = {}
         limits, context = httpx.Limits(max_connections=AT_ONCE), httpx.create_ssl_context()
         self._clients = {name: httpx.AsyncClient(timeout=LIMIT_S, limits=limits, verify=context) for name in addresses}
 
@@ -51,7 +56,7 @@ class Holders:
         url = f"{self.address(holder)}/questions/{path}"
         try:
             with telemetry.step(f"ask {path}", SpanKind.CLIENT, holder=holder):
-                token = self._signer.sign(auth.Kind.QUESTION, f"holder:{holder}", auth.QUESTION_TOKEN_S, _claims())
+                token = self._token(holder)
                 # The client's own limit is for each step of a request: an answer that drips would never reach it.
                 async with asyncio.timeout(LIMIT_S):
                     reply = await self._clients[holder].post(
@@ -65,12 +70,23 @@ class Holders:
             telemetry.add("spean.questions.unanswered", holder=holder)
             raise HolderSilent from None
 
+    def _token(self, holder: str) -> str:
+        """That it is the network who asks this holder, now. Says nothing of the question, so one does for the questions of
+        some seconds; within a trace it names the trace, and is made for each."""
+        within = telemetry.carried(telemetry.traceparent())
+        if within:
+            return self._sign(holder, {"traceparent": within})
+        token, until = self._signed.get(holder, ("", 0.0))
+        now = time.time()
+        if not 0 < until - now <= SHOWN_AGAIN_S:  # also where the clock was put, either way
+            token = self._sign(holder, {})
+            self._signed[holder] = token, now + SHOWN_AGAIN_S
+        return token
+
+    def _sign(self, holder: str, more: Mapping[str, str]) -> str:
+        claims = {"scope": "question", "sub": "referral", **more}
+        return self._signer.sign(auth.Kind.QUESTION, f"holder:{holder}", auth.QUESTION_TOKEN_S, claims)
+
     async def close(self) -> None:
         for client in self._clients.values():
             await client.aclose()
-
-
-def _claims() -> dict[str, str]:
-    """What is signed: that it is the network who asks, and within which trace."""
-    within = telemetry.carried(telemetry.traceparent())
-    return {"scope": "question", "sub": "referral", **({"traceparent": within} if within else {})}

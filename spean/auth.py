@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +38,8 @@ LEEWAY_S = 5
 # An unknown key id makes us look again, at most this often; keys are looked up anew when they are this old.
 LOOK_AGAIN_S = 5.0
 KEYS_S = 300.0
+# Tokens whose signature is remembered, for each verifier.
+SIGNED_MOST = 1_000
 _CLIENT_ID = re.compile(r"[a-z0-9-]{1,80}")
 
 
@@ -46,6 +50,10 @@ class Kind(StrEnum):
     QUESTION = "question+jwt"
     TICKET = "ticket+jwt"
     SESSION = "session+jwt"
+
+
+# Whoever has one shows it with every request of some minutes; the others are for one.
+_SHOWN_AGAIN = frozenset({Kind.ACCESS, Kind.QUESTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,13 @@ def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str, kind
 
     Raises Refusal `bad-token`, whatever is wrong with it.
     """
-    rules = jwt.JWTClaimsRegistry(
+    claims = _signed(token, keys, kind)
+    _hold_now(claims, _rules(issuer, audience))
+    return claims
+
+
+def _rules(issuer: str, audience: str) -> jwt.JWTClaimsRegistry:
+    return jwt.JWTClaimsRegistry(
         leeway=LEEWAY_S,
         iss={"essential": True, "value": issuer},
         aud={"essential": True, "value": audience},
@@ -97,9 +111,12 @@ def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str, kind
         iat={"essential": True},
         jti={"essential": True},
     )
+
+
+def _signed(token: str, keys: KeySet | OKPKey, kind: Kind | None) -> dict[str, Any]:
+    """What one of these keys has signed: true of this token for as long as the keys count. Raises Refusal `bad-token`."""
     try:
         decoded = jwt.decode(token, keys, ALGORITHMS)
-        rules.validate(decoded.claims)
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         raise Refusal("bad-token") from None
     named = decoded.header.get("typ")
@@ -108,27 +125,55 @@ def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str, kind
     return dict(decoded.claims)
 
 
+def _hold_now(claims: dict[str, Any], rules: jwt.JWTClaimsRegistry) -> None:
+    """For whom, from whom and until when: looked at each time a token is shown. Raises Refusal `bad-token`."""
+    try:
+        rules.validate(claims)
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+        raise Refusal("bad-token") from None
+
+
 class Verifier:
     """Checks tokens of one issuer, of one kind, for one audience; fetches the issuer's public keys when it meets a new
-    key id. A stranger cannot make it fetch more often than every `LOOK_AGAIN_S`."""
+    key id. A stranger cannot make it fetch more often than every `LOOK_AGAIN_S`.
+
+    A token that is shown again and again has its signature checked once, for as long as the keys are the same; everything
+    else is looked at each time.
+    """
 
     def __init__(
         self, issuer: str, audience: str, fetch: Callable[[], Awaitable[dict[str, Any]]], kind: Kind = Kind.ACCESS
     ) -> None:
-        self._issuer, self._audience, self._fetch, self._kind = issuer, audience, fetch, kind
+        self._fetch, self._kind = fetch, kind
+        self._rules = _rules(issuer, audience)
         self._keys: KeySet | None = None
+        # Digest of a token → what was signed; those shown last.
+        self._signed: OrderedDict[bytes, dict[str, Any]] = OrderedDict()
         self._looked = 0.0
         self._looking = asyncio.Lock()
 
     async def claims(self, token: str) -> dict[str, Any]:
         """Raises Refusal `bad-token`, or `busy` when the issuer's keys have never been had."""
-        named = _key_id(token)
-        known = self._keys is not None and named in {key.kid for key in self._keys.keys}
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        known = digest in self._signed
+        if not known:
+            named = _key_id(token)
+            known = self._keys is not None and named in {key.kid for key in self._keys.keys}
         if not known or time.monotonic() - self._looked > KEYS_S:
             await self._look()
         if self._keys is None:
             raise Refusal("busy")
-        return check(token, self._keys, issuer=self._issuer, audience=self._audience, kind=self._kind)
+        claims = self._signed.get(digest)
+        if claims is None:
+            claims = _signed(token, self._keys, self._kind)
+            if self._kind in _SHOWN_AGAIN:
+                self._signed[digest] = claims
+                if len(self._signed) > SIGNED_MOST:
+                    self._signed.popitem(last=False)
+        else:
+            self._signed.move_to_end(digest)
+        _hold_now(claims, self._rules)
+        return dict(claims)
 
     async def _look(self) -> None:
         """Fetch the keys; who waited for somebody else's look takes its result. Keys that we have stay when the issuer
@@ -140,6 +185,7 @@ class Verifier:
                 return
             try:
                 self._keys = KeySet.import_key_set(await self._fetch())  # type: ignore[arg-type]
+                self._signed.clear()  # by a key that may not be among them any more
             except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError) as error:
                 log.warning("issuer's keys not had", extra={"error_class": type(error).__name__})
             finally:

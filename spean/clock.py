@@ -50,15 +50,19 @@ async def clear_due(tx: Tx, kind: str, subject: UUID) -> None:
 
 
 async def claim(tx: Tx, kinds: list[str], rows: int, seconds: int) -> list[asyncpg.Record]:
+    """Rows that are due and nobody's, for `seconds`. A claim that ends later than any may was made before the database's
+    clock was set back: it would last as long as that clock was wrong."""
     return await tx.conn.fetch(
         """
         update due set claimed_until = now() + make_interval(secs => $4), tries = tries + 1
         where (kind, subject) in (
-            select kind, subject from due where at <= $2 and claimed_until <= now() and kind = any($1)
+            select kind, subject from due
+            where at <= $2 and kind = any($1)
+              and (claimed_until <= now() or claimed_until > now() + make_interval(secs => $5))
             order by at limit $3 for update skip locked)
         returning kind, subject, at, tries, traceparent
         """,
-        kinds, tx.now, rows, seconds,
+        kinds, tx.now, rows, seconds, RETRY_MOST_S,
     )  # fmt: skip
 
 

@@ -6,35 +6,49 @@ Three rules (`docs/decisions/0003-order.md`):
 - per writer and aggregate the last (epoch, sequence) is kept: what has passed is dropped, a gap parks the key;
 - an event that fails is parked with all that follows it for its key. Other keys flow.
 Consumers never ask anybody: what needs an answer becomes a due row for the clock.
+
+While one batch is taken in, the next is read. Here is who reads what, and from where; what becomes of a batch in its
+transaction is in `spean.taking`, giving events to handlers in `spean.handling`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
-from opentelemetry.trace import SpanKind
-
-from schemas.registry import TYPES, ReadProblem, Unreadable
-from schemas.versions import newest
-from spean import lives, order, telemetry
-from spean.bus import Bounds, Bus, BusError, BusUnavailable, OutOfRange, Partition, Record, Stored, Subscription
-from spean.db import Database, DatabaseProblem, Tx, plain_errors
-from spean.event import Event, Malformed, parse, written_by
+from schemas.registry import TYPES, ReadProblem
+from spean import lives, order, taking, telemetry
+from spean.bus import Bounds, Bus, BusError, BusUnavailable, OutOfRange, Partition, Record, Subscription
+from spean.db import Database, DatabaseProblem
+from spean.handling import (
+    Alone,
+    AsOne,
+    Attempt,
+    Failed,
+    GivenUp,
+    Handler,
+    Handlers,
+    Poison,
+    Together,
+    class_of,
+    handle,
+    retry,
+)
 from spean.loops import back_off
-from spean.order import Key, Place, Position, place_of
-from spean.problem import Refusal
+from spean.order import Position
+from spean.taking import Read
 
+__all__ = ["Consumer", "Handler", "Handlers", "Poison", "Together", "handle", "retry"]
 log = logging.getLogger(__name__)
-Handler = Callable[[Tx, Event], Awaitable[None]]
-# Gives one event to its handler; the class of what went wrong, or None.
-Attempt = Callable[[Tx, Event], Awaitable[str | None]]
+Batches = dict[Partition, list[Read]]
 
 BATCH_RECORDS = 500
+# As many records in one answer: more are likely to wait, and are read while these are taken in.
+MORE_WAITS = BATCH_RECORDS // 2
 POLL_S = 1.0
 # Positions are shown to the bus (for lag) this often; a tenth of what an autoscaler looks at.
 SHOW_EVERY_S = 1.0
@@ -49,27 +63,15 @@ NOT_KNOWN = (ReadProblem.UNKNOWN_TYPE.value, ReadProblem.UNKNOWN_VERSION.value)
 TRIES_MOST = 8
 
 
-class Poison(Exception):
-    """An event that can never take effect here; `reason` is a class, never content."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class _Moved(Exception):
     """The position is not where this consumer thought: somebody else has taken the batch."""
-
-
-class _Failed(Exception):
-    """Something in a batch has failed: one record at a time."""
 
 
 class Consumer:
     """One group's member: reads `topics`, gives each event to `handlers[type]` inside the effect's transaction."""
 
     def __init__(self, db: Database, bus: Bus, group: str, member: str, topics: Sequence[str],
-                 handlers: Mapping[str, Handler]) -> None:  # fmt: skip
+                 handlers: Handlers) -> None:  # fmt: skip
         self._db, self._bus, self._group, self._member = db, bus, group, member
         self._topics, self._handlers = topics, handlers
         self._positions: dict[Partition, Position] = {}
@@ -78,6 +80,7 @@ class Consumer:
         self._shown_at = self._looked_at = 0.0
         self._shown: dict[Partition, int] = {}
         self._behind: dict[Partition, int] = {}
+        self._ahead: asyncio.Task[Batches | None] | None = None
 
     async def run(self) -> None:
         """Until cancelled. Anything transient starts again from the positions in the database."""
@@ -92,6 +95,7 @@ class Consumer:
                         await self._step(subscription)
                         failures = 0
                 finally:
+                    await self._stop_reading()
                     await subscription.close()
             except (BusError, DatabaseProblem) as error:
                 why = {"error_class": type(error).__name__, "reason": str(error)}
@@ -100,29 +104,70 @@ class Consumer:
                 failures += 1
 
     async def _step(self, subscription: Subscription) -> None:
-        assigned = subscription.assigned()
-        for partition in self._positions.keys() - assigned:
-            del self._positions[partition]
-        now = asyncio.get_running_loop().time()
-        new = [each for each in assigned - self._positions.keys() if now >= self._blocked.get(each, 0.0)]
-        if new:
-            await self._find_places(subscription, new)
-        try:
-            batches = await subscription.poll(timeout_s=POLL_S, max_records=BATCH_RECORDS)
-        except OutOfRange:
+        batches = await self._next(subscription)
+        if batches is None:
             self._positions.clear()
             return
+        if sum(map(len, batches.values())) >= MORE_WAITS and not self._has_to_look():
+            self._ahead = asyncio.create_task(self._read(subscription))
         for partition, batch in batches.items():
             position = self._positions.get(partition)
-            if position is None or batch[0].offset != position.next:
+            if position is None or batch[0].stored.offset != position.next:
                 self._positions.pop(partition, None)
                 continue
             try:
                 await self._take(partition, batch)
             except _Moved:
                 self._positions.pop(partition, None)
-        await self._show(subscription)
-        await self._look_for_stall()
+        if self._ahead is None:
+            await self._show(subscription)
+            await self._look_for_stall()
+
+    async def _next(self, subscription: Subscription) -> Batches | None:
+        """What was read ahead and is still this member's, or what is read now. None where a position is not in the log."""
+        ahead = self._ahead
+        try:
+            # A subscription is not for two at once: what reads ahead has ended before anything else is asked of it.
+            read = {} if ahead is None else await ahead
+        finally:
+            self._ahead = None
+        if read is None:
+            return None
+        kept = await self._look_what_is_mine(subscription, read)
+        return await self._read(subscription) if ahead is None else kept
+
+    async def _look_what_is_mine(self, subscription: Subscription, read: Batches) -> Batches:
+        """Forget what is another's now and find the places of what is new. Returns what was `read` ahead without what is
+        read again from there."""
+        assigned = subscription.assigned()
+        for partition in self._positions.keys() - assigned:
+            del self._positions[partition]
+        kept = {partition: batch for partition, batch in read.items() if partition in self._positions}
+        now = asyncio.get_running_loop().time()
+        new = [each for each in assigned - self._positions.keys() if now >= self._blocked.get(each, 0.0)]
+        if new:
+            await self._find_places(subscription, new)
+        return kept
+
+    async def _read(self, subscription: Subscription) -> Batches | None:
+        try:
+            batches = await subscription.poll(timeout_s=POLL_S, max_records=BATCH_RECORDS)
+        except OutOfRange:
+            return None
+        return {partition: [taking.read(stored) for stored in batch] for partition, batch in batches.items()}
+
+    async def _stop_reading(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.wait({ahead})
+            with suppress(asyncio.CancelledError, BusError):
+                ahead.result()
+
+    def _has_to_look(self) -> bool:
+        """At the subscription or at the bus, which has to wait until nothing is read ahead."""
+        now = asyncio.get_running_loop().time()
+        return now >= min(self._shown_at + SHOW_EVERY_S, self._looked_at + STALL_S)
 
     async def _show(self, subscription: Subscription) -> None:
         """Tell the bus how far this group is. Nothing ever reads it back to decide."""
@@ -202,171 +247,47 @@ class Consumer:
         found = await self._bus.read(partition, position.next - 1, limit=1)
         return bool(found) and _id_of(found[0].record) == position.last_id
 
-    async def _take(self, partition: Partition, batch: Sequence[Stored]) -> None:
+    async def _take(self, partition: Partition, batch: Sequence[Read]) -> None:
         """The whole batch in one transaction; where anything in it fails, one record at a time."""
         try:
-            await self._take_in(partition, batch, self._together)
-        except _Failed:
+            await self._take_in(partition, batch, AsOne(self._handlers))
+        except Failed:
             log.info("batch taken one by one", extra={"topic": partition.topic, "count": len(batch)})
         except DatabaseProblem as problem:
             if problem.server:
                 raise
         else:
             return
-        for stored in batch:
-            await self._take_one(partition, stored)
+        for one in batch:
+            await self._take_one(partition, one)
 
-    async def _take_one(self, partition: Partition, stored: Stored) -> None:
+    async def _take_one(self, partition: Partition, one: Read) -> None:
         """What fails is parked. What is transient is tried again, by its next delivery, but not for ever."""
-        place = partition, stored.offset
+        place = partition, one.stored.offset
         try:
-            await self._take_in(partition, [stored], self._alone)
+            await self._take_in(partition, [one], Alone(self._handlers))
         except DatabaseProblem as problem:
             self._tries[place] += not problem.server
             if problem.server or self._tries[place] < TRIES_MOST:
                 raise
-            reason = _class_of(problem)
-
-            async def give_up(_: Tx, __: Event) -> str:
-                return reason
-
-            await self._take_in(partition, [stored], give_up)
+            await self._take_in(partition, [one], GivenUp(class_of(problem)))
         self._tries.pop(place, None)
 
-    async def _take_in(self, partition: Partition, batch: Sequence[Stored], attempt: Attempt) -> None:
+    async def _take_in(self, partition: Partition, batch: Sequence[Read], attempt: Attempt) -> None:
         """Records that begin at the position, in one transaction with it. Raises _Moved, DatabaseProblem, and what
         `attempt` raises."""
         with telemetry.span("consume", topic=partition.topic, partition=partition.number, count=len(batch)):
             async with self._db.transaction("consumer.take") as tx:
-                life, heard = lives.heard(batch, self._positions[partition].life)
-                position = Position(batch[-1].offset + 1, _id_of(batch[-1].record), life)
-                if not await order.advance(tx, partition, self._positions[partition].next, position):
+                before, last = self._positions[partition], batch[-1].stored
+                life, heard = lives.heard((one.stored for one in batch), before.life)
+                position = Position(last.offset + 1, _id_of(last.record), life)
+                if not await order.advance(tx, partition, before.next, position):
                     raise _Moved
-                events = [(stored, event) for stored in heard if (event := await _readable(tx, stored)) is not None]
-                keys = {Key(event.source, event.subject) for _, event in events}
-                places = await order.lock_places(tx, keys)
-                waiting = await order.first_parked(tx, keys)
-                became = [
-                    (event, await self._place(tx, stored, event, places, waiting, attempt)) for stored, event in events
-                ]
-                await order.save_places(tx, places)
+                kept = {stored.offset for stored in heard}
+                reads = (one for one in batch if one.stored.offset in kept)
+                became = await taking.take(tx, reads, attempt, self._handlers)
         self._positions[partition] = position
-        for event, outcome in became:
-            service, topic = self._db.name, partition.topic
-            telemetry.add("messaging.client.consumed.messages", service=service, topic=topic, outcome=outcome)
-            if outcome == "taken":
-                telemetry.record("spean.event.delay", (tx.now - event.time).total_seconds(), service=service)
-
-    async def _place(self, tx: Tx, stored: Stored, event: Event, places: dict[Key, Place], waiting: dict[Key, Place],
-                     attempt: Attempt) -> str:  # fmt: skip
-        """Drop it, let it take effect (and what it let wait), or park it. `waiting` is each key's first parked event. Returns
-        `passed`, `taken` or `parked`."""
-        key, here = Key(event.source, event.subject), Place(event.epoch, event.sequence)
-        first = waiting.get(key)
-        verdict = place_of(places[key], here)
-        if verdict == "passed":
-            return verdict
-        reason: str | None = verdict
-        if first is not None and here >= first:
-            reason = "behind"
-        elif verdict == "next":
-            reason = await attempt(tx, event)
-        if reason is None:
-            places[key] = here
-            if first is not None:
-                places[key], left = await drain(tx, key, here, self._handlers)
-                waiting.pop(key)
-                waiting.update({} if left is None else {key: left})
-            return "taken"
-        await order.park(tx, stored, event, reason)
-        if first is None or here < first:
-            waiting[key] = here
-            _tell(stored, reason)
-        return "parked"
-
-    async def _together(self, tx: Tx, event: Event) -> None:
-        if await handle(tx, event, self._handlers) is not None:
-            raise _Failed
-
-    async def _alone(self, tx: Tx, event: Event) -> str | None:
-        return await handle_alone(tx, event, self._handlers)
-
-
-async def handle(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> str | None:
-    """Give one event to its handler. Returns the class of what went wrong for good (the transaction is then of no use
-    any more), or None. Raises DatabaseProblem for what may pass."""
-    try:
-        with plain_errors("consumer.handle"):
-            await _apply(tx, event, handlers)
-    except DatabaseProblem as problem:
-        if problem.transient:
-            raise
-        return _class_of(problem)
-    except Poison as poison:
-        return poison.reason
-    except Refusal as refusal:
-        return f"refused-{refusal.code}"
-    except Exception as error:  # noqa: BLE001 (first of the two loops: a handler's fault must not stop other keys)
-        return type(error).__name__
-    return None
-
-
-async def handle_alone(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> str | None:
-    """The same in a savepoint: what went wrong leaves nothing behind, and the transaction goes on."""
-    with plain_errors("consumer.savepoint"):
-        savepoint = tx.conn.transaction()
-        await savepoint.start()
-        reason = await handle(tx, event, handlers)
-        await (savepoint.commit() if reason is None else savepoint.rollback())
-    return reason
-
-
-async def _apply(tx: Tx, event: Event, handlers: Mapping[str, Handler]) -> None:
-    """A type that the contracts know and this service does not handle has no effect; an older version is handled as the
-    newest. Raises Poison for one that cannot be read, and whatever the handler raises."""
-    tx.correlation, tx.causation = event.correlationid, event.id
-    try:
-        if (handler := handlers.get(newest(event.type))) is not None:
-            about = {"event": event.id, "event_type": event.type, "operation": "process"}
-            within = telemetry.carried(event.traceparent)
-            with telemetry.span(f"process {event.type}", SpanKind.CONSUMER, parent=within, **about):
-                await handler(tx, event.newest())
-        elif event.type not in TYPES:
-            event.data()
-    except Unreadable as unreadable:
-        raise Poison(unreadable.problem.value) from None
-
-
-async def drain(tx: Tx, key: Key, place: Place, handlers: Mapping[str, Handler]) -> tuple[Place, Place | None]:
-    """Give a key's parked events to their handlers, in order, up to the first gap or failure, which is noted. Returns
-    the new last place, and that of the first event that still waits. Raises DatabaseProblem for what may pass."""
-    for row in await order.parked_of(tx, key):
-        here = Place(row["epoch"], row["sequence"])
-        verdict = place_of(place, here)
-        if verdict != "passed":
-            record = Record(str(key.aggregate).encode(), json.loads(row["headers"]), row["value"])
-            reason = await handle_alone(tx, parse(record), handlers) if verdict == "next" else verdict
-            if reason is not None:
-                await order.set_reason(tx, row["number"], reason)
-                return place, here
-            place = here
-        await order.unpark(tx, row["number"])
-    return place, None
-
-
-async def retry(db: Database, key: Key, handlers: Mapping[str, Handler]) -> str | None:
-    """Try a parked key again, in one transaction. Returns why its first event still waits; None when all have taken
-    effect. A record that is nobody's stays as it is. Raises DatabaseProblem."""
-    async with db.transaction("consumer.retry") as tx:
-        if key.source != order.NOBODY:
-            places = await order.lock_places(tx, [key])
-            places[key], _ = await drain(tx, key, places[key], handlers)
-            await order.save_places(tx, places)
-        return await order.why_parked(tx, key)
-
-
-def _class_of(problem: DatabaseProblem) -> str:
-    return f"sqlstate-{problem.sqlstate}"
+        taking.count(self._db.name, partition.topic, tx, became)
 
 
 def _id_of(record: Record) -> UUID | None:
@@ -374,27 +295,3 @@ def _id_of(record: Record) -> UUID | None:
         return UUID(record.headers["ce_id"])
     except (KeyError, ValueError):
         return None
-
-
-async def _readable(tx: Tx, stored: Stored) -> Event | None:
-    """The event, or None for a record that is none or that its topic's writer cannot have written: such a record belongs
-    to no key, so it is parked alone and holds up nobody."""
-    try:
-        event = parse(stored.record)
-    except Malformed:
-        await _park_alone(tx, stored, "malformed")
-        return None
-    if not written_by(stored.partition.topic, event):
-        await _park_alone(tx, stored, ReadProblem.WRONG_TOPIC.value)
-        return None
-    return event
-
-
-async def _park_alone(tx: Tx, stored: Stored, reason: str) -> None:
-    await order.park_alone(tx, stored, reason)
-    _tell(stored, reason)
-
-
-def _tell(stored: Stored, reason: str) -> None:
-    at = {"topic": stored.partition.topic, "partition": stored.partition.number, "offset": stored.offset}
-    log.error("event parked", extra={**at, "reason": reason})

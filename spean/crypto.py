@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -29,10 +30,26 @@ def new_key() -> bytes:
     return AESGCM.generate_key(bit_length=KEY_BYTES * 8)
 
 
+def new_keys(count: int) -> list[bytes]:
+    """So many of them, read at once."""
+    random = os.urandom(KEY_BYTES * count)
+    return [random[at : at + KEY_BYTES] for at in range(0, len(random), KEY_BYTES)]
+
+
 def seal(key: bytes, plain: bytes, context: str) -> bytes:
     """AES-256-GCM: nonce (12 bytes) + ciphertext + tag (16). `context` says where it belongs; it opens nowhere else."""
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plain, context.encode())
+    return sealer(key)(plain, context)
+
+
+def sealer(key: bytes) -> Callable[[bytes, str], bytes]:
+    """`seal` for a key that seals much: it is made ready once."""
+    encrypt = AESGCM(key).encrypt
+
+    def sealed(plain: bytes, context: str) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + encrypt(nonce, plain, context.encode())
+
+    return sealed
 
 
 def unseal(key: bytes, sealed: bytes, context: str) -> bytes:

@@ -83,6 +83,8 @@ class Tx:
     said: bool = field(default=False)
     # What is taken over from the log was said already: nothing is said again meanwhile (`spean.rejoin`).
     muted: bool = False
+    # Is the lock its own that was asked for as it began? Not where none was.
+    alone: bool = False
 
     async def one(self, statement: str, *values: object) -> asyncpg.Record:
         """The only row. Raises Refusal `not-found` where there is none (also where row-level security hides it)."""
@@ -94,7 +96,10 @@ class Tx:
     async def catch_up(self) -> None:
         """For who has waited for a lock: what stood when this transaction began may have ended meanwhile. From here on
         `now` is this moment; it never goes back."""
-        moment: datetime = await self.conn.fetchval("select clock_timestamp()")
+        self.caught_up(await self.conn.fetchval("select clock_timestamp()"))
+
+    def caught_up(self, moment: datetime) -> None:
+        """The same, for who has read the server's clock already, after the lock was had."""
         self.now = max(self.now, moment + self.shift)
 
 
@@ -140,25 +145,37 @@ class Database:
         org: UUID | None = None,
         correlation: UUID | None = None,
         causation: UUID | None = None,
+        alone: str | None = None,
     ) -> AsyncIterator[Tx]:
         """A transaction as the organisation `org` (role api, sees its own rows) or, without one, as the service itself
-        (role worker). Commits on leaving, rolls back on any error. Raises DatabaseProblem.
+        (role worker). Commits on leaving, rolls back on any error. `alone`: a name; one transaction at a time has
+        `Tx.alone` for it, and nobody waits. Raises DatabaseProblem.
         """
-        role: Role = "worker" if org is None else "api"
+        async with self._session(name, "worker" if org is None else "api") as conn:
+            async with conn.transaction():
+                now, is_alone = await begin(conn, org, alone)
+                tx = Tx(
+                    conn, now + self.shift, org, correlation or event_id(), causation, self.holder, self.shift,
+                    self.held_back, alone=is_alone,
+                )  # fmt: skip
+                yield tx
+            if tx.said:
+                self.appended.set()
+
+    @asynccontextmanager
+    async def statement(self, name: str) -> AsyncIterator[Connection]:
+        """A session for a single statement as the service itself, which is its own transaction. Raises DatabaseProblem."""
+        async with self._session(name, "worker") as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def _session(self, name: str, role: Role) -> AsyncIterator[Connection]:
         with _plain(name), telemetry.step(f"tx {name}", SpanKind.CLIENT, database="postgresql", pool=role):
             began = time.monotonic()
             async with self._pools[role].acquire() as conn:
                 waited_s = time.monotonic() - began
                 telemetry.record("db.client.connection.wait_time", waited_s, service=self.name, pool=role)
-                async with conn.transaction():
-                    now = await begin(conn, org)
-                    tx = Tx(
-                        conn, now + self.shift, org, correlation or event_id(), causation, self.holder, self.shift,
-                        self.held_back,
-                    )  # fmt: skip
-                    yield tx
-                if tx.said:
-                    self.appended.set()
+                yield conn
 
     async def worker_connection(self) -> Connection:
         """A session of its own for a loop that holds a lock; give it back with `release`. Raises DatabaseProblem."""
@@ -168,18 +185,31 @@ class Database:
     async def release(self, conn: Connection, *, broken: bool = False) -> None:
         """Give a session back to the pool, or end it (`broken`). Raises DatabaseProblem."""
         with _plain("release"):
-            if broken:
-                with contextlib.suppress(asyncpg.InterfaceError):  # it was lost, and the pool knows already
-                    conn.terminate()
-            await self._pools["worker"].release(conn)  # type: ignore[arg-type]
+            try:
+                if broken:
+                    with contextlib.suppress(asyncpg.InterfaceError):  # it was lost, and the pool knows already
+                        conn.terminate()
+                elif not conn.is_closed():
+                    await conn.reset()
+            finally:
+                await self._pools["worker"].release(conn)  # type: ignore[arg-type]
 
 
-async def begin(conn: Connection, org: UUID | None) -> datetime:
-    """Set the organisation for this transaction and read its time."""
-    row = await conn.fetchrow("select set_config('app.org', $1, true), now() as now", "" if org is None else str(org))
+_BEGIN = "select set_config('app.org', $1, true), now() as now"
+_ALONE = f"{_BEGIN}, pg_try_advisory_xact_lock(hashtextextended($2::text, 0)) as alone"
+
+
+async def begin(conn: Connection, org: UUID | None, alone: str | None = None) -> tuple[datetime, bool]:
+    """Set the organisation for this transaction, read its time, and try the lock of that name: is it ours?"""
+    as_org = "" if org is None else str(org)
+    row = await (conn.fetchrow(_BEGIN, as_org) if alone is None else conn.fetchrow(_ALONE, as_org, alone))
     assert row is not None  # noqa: S101 (a select without from has one row)
-    now: datetime = row["now"]
-    return now
+    return row["now"], alone is not None and row["alone"]
+
+
+async def as_it_was(_: Connection) -> None:
+    """Nothing to put right in a session that is given back: what a transaction sets or locks ends with it, and who had a
+    session for longer (`worker_connection`) has it reset. asyncpg's own way costs a round trip for each transaction."""
 
 
 async def _pool(dsn: str, size: int, *, kept: int) -> asyncpg.Pool[asyncpg.Record]:
@@ -189,6 +219,7 @@ async def _pool(dsn: str, size: int, *, kept: int) -> asyncpg.Pool[asyncpg.Recor
         max_size=size,
         timeout=CONNECT_S,
         command_timeout=ANSWER_S,
+        reset=as_it_was,
         server_settings={
             "application_name": "spean",
             "timezone": "UTC",

@@ -154,14 +154,15 @@ class _Place:
 
 
 async def start(
-    folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60, more: str = ""
-) -> Running:
+    folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60, more: str = "",
+    environment: dict[str, str] | None = None,
+) -> Running:  # fmt: skip
     """Start the server of `folder`, or adopt the one that runs there, and become its owner.
 
     The folder is made and filled at the first start. `password_file` holds the superuser's password, lies outside the
     data and is made (0600) at the first start; with data but without it, the data cannot be opened. `fast_unsafe` gives
-    up durability and is for tests. `more`: settings (name=value, apart by spaces) that win over ours. `timeout_s` seconds bound the wait for a server (not the making of its files); then,
-    and wherever there is no server to be had, EmbeddedError.
+    up durability and is for tests. `more`: settings (name=value, apart by spaces) that win over ours; `environment`: more
+    variables. `timeout_s` bounds the wait for a server (not the making of its files); then, and where none is to be had, EmbeddedError.
     """
     deadline, child = time.monotonic() + timeout_s, None
     try:
@@ -175,7 +176,7 @@ async def start(
                     new.rename(place.server.data)
                     _sync(place.folder)
                 settings = f"{_SETTINGS} {_UNSAFE if fast_unsafe else ''} {more}".split()
-                child = await _launch(place, installation, settings, deadline)
+                child = await _launch(place, installation, settings, environment or {}, deadline)
                 process = _Process(child.pid)
             return Running(replace(place.server, pid=process.pid), child is None, process, child, lock.pop_all())
     except OSError as error:
@@ -371,7 +372,8 @@ async def _adopt(place: _Place, deadline: float, *, fsync: bool) -> _Process | N
     return None
 
 
-async def _launch(place: _Place, installation: Path, settings: list[str], deadline: float) -> subprocess.Popen[bytes]:
+async def _launch(place: _Place, installation: Path, settings: list[str], more: dict[str, str],
+                  deadline: float) -> subprocess.Popen[bytes]:  # fmt: skip
     """Start the server and wait until it answers as ours."""
     path, data = place.folder / "postgres.log", place.server.data
     settings = [*settings, f"unix_socket_directories={place.server.socket_folder}"]
@@ -381,7 +383,7 @@ async def _launch(place: _Place, installation: Path, settings: list[str], deadli
             log.truncate(0)
         before = os.fstat(log.fileno()).st_size
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
-        child = subprocess.Popen(command, cwd=data, env=_ENVIRONMENT, **options, **place.become)  # noqa: ASYNC220, S603
+        child = subprocess.Popen(command, cwd=data, env=_ENVIRONMENT | more, **options, **place.become)  # noqa: ASYNC220, S603
     try:
         while True:
             if _pid_file(data) == (child.pid, True) and await _ask(place.server) is not None:

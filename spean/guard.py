@@ -176,6 +176,8 @@ def check_json(body: bytes) -> None:
         ]
     except (ValueError, RecursionError):
         raise problem.Refusal("unreadable") from None
+    if b"\\u" not in body:
+        return  # only an escape brings in what is no text: bytes that are UTF-8 hold no surrogate, and JSON no bare NUL
     while waiting:
         one = waiting.pop()
         if isinstance(one, str) and _UNFIT.search(one):

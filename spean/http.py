@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Header, Request, Response, Security
@@ -34,6 +34,7 @@ from spean.openapi import DocumentedAPI, operation_id
 from spean.problem import Refusal
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # More than a person reads; without a limit a small body would be answered by megabytes.
 ERRORS_MOST = 50
@@ -137,20 +138,31 @@ class Command:
         """The answer given before, for commands that must ask somebody first."""
         if self._key is None:
             return None
-        async with self.db.transaction("command.answered", org=self.caller.org) as tx:
+        async with self.db.transaction("command.answered", org=self.caller.org, alone=self._lock) as tx:
             kept = await idempotency.find(tx, self._key, self._fingerprint)
         return None if kept is None else _response(kept)
 
+    async def before(self, name: str, look: Callable[[Tx], Awaitable[T]]) -> Response | T:
+        """The answer given before, as `answered`; where there is none, what `look` finds, in the same transaction."""
+        async with self.db.transaction(name, org=self.caller.org, alone=self._lock) as tx:
+            if self._key is not None and (kept := await idempotency.find(tx, self._key, self._fingerprint)):
+                return _response(kept)
+            return await look(tx)
+
     async def run(self, name: str, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
         """Carry `work` out in a transaction of this name, as the caller's organisation. Raises what `work` raises."""
-        async with self.db.transaction(name, org=self.caller.org) as tx:
+        async with self.db.transaction(name, org=self.caller.org, alone=self._lock) as tx:
             return await self._once(tx, work)
 
     async def run_as_service(self, name: str, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
         """The same with the service's own rights, for what belongs to no single organisation."""
-        async with self.db.transaction(name) as tx:
+        async with self.db.transaction(name, alone=self._lock) as tx:
             tx.org = self.caller.org
             return await self._once(tx, work)
+
+    @property
+    def _lock(self) -> str | None:
+        return None if self._key is None else idempotency.lock_of(self.caller.org, self._key)
 
     async def _once(self, tx: Tx, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
         if self._key is not None and (kept := await idempotency.find(tx, self._key, self._fingerprint)):

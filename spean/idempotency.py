@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from spean.db import Tx
 from spean.problem import Refusal
@@ -17,12 +18,15 @@ class Kept:
     body: str
 
 
+def lock_of(org: UUID, key: str) -> str:
+    """What the transaction of a command has to be alone with (`Database.transaction`)."""
+    return f"{org}{key}"
+
+
 async def find(tx: Tx, key: str, fingerprint: bytes) -> Kept | None:
-    """The answer given before. Raises Refusal `key-running` while another request works on it, `key-reused` when the
-    key was used for a different request."""
-    if not await tx.conn.fetchval(
-        "select pg_try_advisory_xact_lock(hashtextextended($1::text || $2, 0))", str(tx.org), key
-    ):
+    """The answer given before, in a transaction that is alone with `lock_of` or refused. Raises Refusal `key-running`
+    while another request works on it, `key-reused` when the key was used for a different request."""
+    if not tx.alone:
         raise Refusal("key-running")
     row = await tx.conn.fetchrow(
         "select fingerprint, status, etag, body from idempotency where org = $1 and key = $2", tx.org, key

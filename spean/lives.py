@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from spean.bus import Bounds, Bus, BusUnavailable, Partition, Record, Stored
 from spean.db import Database, Tx
-from spean.event import Event, Malformed, parse
+from spean.event import LIFE, Event, Malformed, parse
 from spean.ids import event_id
 
 log = logging.getLogger(__name__)
 # Type of the marker: a record for the kit of every reader, no event of the catalogue.
 BEGAN = "org.spean.life.began.v1"
-_LIFE = "ce_life"
 READ_RECORDS = 500
 # Of what carries no life.
 NOW = 2**31 - 1
@@ -42,7 +41,7 @@ class Known:
 
 def in_life(record: Record, life: int) -> Record:
     """The record as said in this life of its writer."""
-    return replace(record, headers={**record.headers, _LIFE: str(life)})
+    return Record(record.key, {**record.headers, LIFE: str(life)}, record.value)
 
 
 def marker(source: str, life: int, now: datetime) -> Record:
@@ -62,7 +61,7 @@ def is_marker(record: Record) -> bool:
 def life_of(record: Record) -> int:
     """In which life of its writer a record was said; records from before there were lives, and what cannot be read,
     count as said now."""
-    text = record.headers.get(_LIFE, "")
+    text = record.headers.get(LIFE, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else NOW
 
 

@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import asyncpg
 
 from spean.bus import Partition, Stored
-from spean.db import Tx
+from spean.db import DatabaseProblem, Tx
 from spean.event import Event
 
 
@@ -39,6 +39,14 @@ class Position(NamedTuple):
     life: int = 0
 
 
+class Places(NamedTuple):
+    """Of each key the last place `now`, and where it was before (`known`) when it had been heard of."""
+
+    now: dict[Key, Place]
+    known: dict[Key, Place]
+
+
+NOWHERE = Place(0, 0)
 # Whose order a record belongs to that no writer of its topic can have written: nobody's.
 NOBODY = "unknown"
 # Of a record that is no event, enough of the headers is kept to see where it came from.
@@ -87,38 +95,43 @@ async def advance(tx: Tx, partition: Partition, expected: int, to: Position) -> 
     return status == "UPDATE 1"
 
 
-async def lock_places(tx: Tx, keys: Iterable[Key]) -> dict[Key, Place]:
-    """Lock the last place of each key, in one order for all consumers; a key never heard of is at (0, 0)."""
-    ordered = sorted(set(keys))
-    sources, aggregates = [key.source for key in ordered], [key.aggregate for key in ordered]
-    await tx.conn.execute(
-        """
-        insert into last (source, aggregate, epoch, sequence)
-        select s, a, 0, 0 from unnest($1::text[], $2::uuid[]) as t(s, a) on conflict do nothing
-        """,
-        sources, aggregates,
-    )  # fmt: skip
+async def lock_places(tx: Tx, keys: Iterable[Key]) -> Places:
+    """Lock the last place of each key, in one order for all consumers; a key never heard of is nowhere, and what is saved
+    of it is its lock."""
+    wanted = list(set(keys))
     rows = await tx.conn.fetch(
         """
         select source, aggregate, epoch, sequence from last
         join unnest($1::text[], $2::uuid[]) as t(s, a) on source = s and aggregate = a
         order by source, aggregate for update of last
         """,
-        sources, aggregates,
+        [key.source for key in wanted], [key.aggregate for key in wanted],
     )  # fmt: skip
-    return {Key(row["source"], row["aggregate"]): Place(row["epoch"], row["sequence"]) for row in rows}
+    known = {Key(row["source"], row["aggregate"]): Place(row["epoch"], row["sequence"]) for row in rows}
+    return Places({key: known.get(key, NOWHERE) for key in wanted}, known)
 
 
-async def save_places(tx: Tx, places: dict[Key, Place]) -> None:
-    await tx.conn.execute(
+async def save_places(tx: Tx, places: Places) -> None:
+    """Raises DatabaseProblem, as one that may pass, where somebody else has taken the first event of a key meanwhile."""
+    changed = [(key, place, key in places.known) for key, place in places.now.items() if places.known.get(key) != place]
+    begun: int = await tx.conn.fetchval(
         """
-        update last set epoch = t.e, sequence = t.n
-        from unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[]) as t(s, a, e, n)
-        where source = t.s and aggregate = t.a
+        with given as (select * from unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[], $5::bool[]) as t(s, a, e, n, known)),
+        moved as (
+            update last set epoch = given.e, sequence = given.n from given
+            where given.known and source = given.s and aggregate = given.a
+        ), begun as (
+            insert into last (source, aggregate, epoch, sequence)
+            select s, a, e, n from given where not known order by s, a on conflict do nothing returning 1
+        )
+        select count(*) from begun
         """,
-        [key.source for key in places], [key.aggregate for key in places],
-        [place.epoch for place in places.values()], [place.sequence for place in places.values()],
+        [key.source for key, _, _ in changed], [key.aggregate for key, _, _ in changed],
+        [place.epoch for _, place, _ in changed], [place.sequence for _, place, _ in changed],
+        [known for _, _, known in changed],
     )  # fmt: skip
+    if begun < sum(not known for _, _, known in changed):
+        raise DatabaseProblem("consumer.places", "40001")
 
 
 async def first_parked(tx: Tx, keys: Iterable[Key]) -> dict[Key, Place]:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -22,11 +22,10 @@ from schemas import registry, versions
 from schemas.events import EventData
 from schemas.registry import Topic
 from spean import telemetry
-from spean.bus import MAX_VALUE_BYTES, Bus, BusError, Partition, Producer, partition_of
+from spean.bus import MAX_VALUE_BYTES, Bus, BusError, Partition, Producer, Record, partition_of
 from spean.db import Connection, Database, DatabaseProblem, Tx, plain_errors
-from spean.event import Event
+from spean.event import Event, envelope
 from spean.ids import event_id
-from spean.lives import in_life
 from spean.loops import back_off
 
 log = logging.getLogger(__name__)
@@ -98,14 +97,30 @@ def event_of(row: asyncpg.Record, source: str) -> Event:
     )
 
 
+def record_of(row: asyncpg.Record, source: str, life: int, traceparent: str | None) -> Record:
+    """What the bus gets of such a row: the same event, in this trace. At once, as there may be many of them."""
+    return envelope(
+        row["id"], row["type"], source, row["aggregateid"], row["epoch"], row["sequence"], row["time"],
+        row["correlationid"], row["causationid"], traceparent, row["payload"].encode(), life,
+    )  # fmt: skip
+
+
 async def current_life(conn: Connection) -> int:
     """The life of this database (`spean.lives`)."""
     found: int = await conn.fetchval("select epoch from life")
     return found
 
 
-async def unsent(conn: Connection, limit: int) -> list[asyncpg.Record]:
-    return await conn.fetch("select * from outbox order by number limit $1", limit)
+async def unsent(conn: Connection, limit: int, but: Sequence[int] = ()) -> list[asyncpg.Record]:
+    """The first rows that are not on the bus, in order, without those on their way there: the numbers `but`, ascending (so
+    that each row is looked up among them in a few steps, whatever the plan)."""
+    return await conn.fetch(
+        """
+        select * from outbox where number is distinct from ($2::bigint[])[width_bucket(number, $2::bigint[])]
+        order by number limit $1
+        """,
+        limit, but,
+    )  # fmt: skip
 
 
 async def waiting(tx: Tx) -> tuple[int, datetime | None]:
@@ -122,17 +137,18 @@ async def waiting(tx: Tx) -> tuple[int, datetime | None]:
 
 
 async def move_to_said(conn: Connection, sent: Sequence[Sent]) -> None:
+    """In one statement: no row is ever in both, or in neither."""
     await conn.execute(
         """
-        with sent as (select * from unnest($1::bigint[], $2::int[], $3::bigint[]) as t(number, "partition", "offset")),
-             gone as (delete from outbox using sent where outbox.number = sent.number returning outbox.*)
+        with gone as (delete from outbox using unnest($1::bigint[]) as sent(number) where outbox.number = sent.number
+                      returning outbox.*)
         insert into said (number, id, aggregatetype, aggregateid, type, payload, epoch, sequence, time, correlationid,
                           causationid, traceparent, "partition", "offset")
-        select gone.number, id, aggregatetype, aggregateid, type, payload, epoch, sequence, time, correlationid,
-               causationid, traceparent, sent."partition", sent."offset"
-        from gone join sent using (number)
+        select number, id, aggregatetype, aggregateid, type, payload, epoch, sequence, time, correlationid, causationid,
+               traceparent, ($2::int[])[width_bucket(number, $1::bigint[])], ($3::bigint[])[width_bucket(number, $1::bigint[])]
+        from gone
         """,
-        *zip(*sent, strict=True),
+        *zip(*sorted(sent), strict=True),  # a number's place among others is found in those that ascend
     )  # fmt: skip
 
 
@@ -173,17 +189,18 @@ class Relay:
                 if not await conn.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
                     broken = False
                     return False
-                await conn.execute(f"set idle_session_timeout = {SESSION_LIMIT_MS}")
+                # Moves need not be on the disk at once: what a crash of the server forgets of them is said again.
+                await conn.execute(f"set idle_session_timeout = {SESSION_LIMIT_MS}; set synchronous_commit = off")
                 self._life = await current_life(conn)
-                producer = await _while_shown(conn, self._bus.producer(self._source))
+                async with _meanwhile(self._bus.producer(self._source)) as opening:
+                    producer = await _while_shown(conn, opening)
                 idle_s = IDLE_FIRST_S
                 while True:
                     self._db.appended.clear()
-                    sent, self.trouble = await self._send_once(conn, producer), ""
-                    if sent:
-                        self._failures = 0
+                    if await self._send(conn, producer):
                         idle_s = IDLE_FIRST_S
                         continue
+                    self.trouble = ""
                     await self._wait(idle_s)
                     idle_s = min(idle_s * 2, IDLE_MOST_S)
         finally:
@@ -195,18 +212,30 @@ class Relay:
 
     async def _wait(self, limit_s: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._db.appended.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._db.appended.wait()
 
-    async def _send_once(self, conn: Connection, producer: Producer) -> bool:
-        rows = await unsent(conn, BATCH_ROWS)
-        if not rows:
-            return False
-        with telemetry.span("relay send", count=len(rows)):
-            sent = await _while_shown(conn, append_all(producer, rows, self._source, self._partitions, self._life))
+    async def _send(self, conn: Connection, producer: Producer) -> bool:
+        """Send what is unsent. While the bus takes a batch, the session moves the one before and reads the one behind.
+        False when there was nothing."""
+        rows, sent = await unsent(conn, BATCH_ROWS), list[Sent]()
+        anything = bool(rows)
+        while rows:
+            append = append_all(producer, rows, self._source, self._partitions, self._life)
+            with telemetry.span("relay send", count=len(rows)):
+                before, ahead = sent, list[asyncpg.Record]()
+                async with _meanwhile(append) as appending:
+                    if before:
+                        await move_to_said(conn, before)
+                    if len(rows) == BATCH_ROWS:
+                        ahead = await unsent(conn, BATCH_ROWS, [row["number"] for row in rows])
+                    sent = await _while_shown(conn, appending)
+            for topic, count in Counter(row["aggregatetype"] for row in rows).items():
+                telemetry.add("messaging.client.sent.messages", count, service=self._db.name, topic=topic)
+            rows, self._failures, self.trouble = ahead, 0, ""
+        if sent:
             await move_to_said(conn, sent)
-        for topic, count in Counter(row["aggregatetype"] for row in rows).items():
-            telemetry.add("messaging.client.sent.messages", count, service=self._db.name, topic=topic)
-        return True
+        return anything
 
 
 async def append_all(
@@ -221,8 +250,8 @@ async def append_all(
 
     async def append(partition: Partition, part: Sequence[asyncpg.Record]) -> list[Sent]:
         with telemetry.sending(partition.topic, [row["traceparent"] for row in part]) as traces:
-            events = [replace(event_of(row, source), traceparent=of) for row, of in zip(part, traces, strict=True)]
-            first = await producer.append(partition, [in_life(event.record(), life) for event in events])
+            records = [record_of(row, source, life, of) for row, of in zip(part, traces, strict=True)]
+            first = await producer.append(partition, records)
         return [Sent(row["number"], partition.number, first + index) for index, row in enumerate(part)]
 
     # All are waited for, whatever happens to one: nothing may still be on its way when the next batch begins.
@@ -235,14 +264,22 @@ async def append_all(
     return sent
 
 
-async def _while_shown(conn: Connection, work: Coroutine[Any, Any, T]) -> T:
-    """Do `work`, and show on the session meanwhile that this process lives: the bus may take longer to answer than a
-    frozen process may keep the lock."""
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Something that goes on beside the block, and is not left behind when the block ends otherwise."""
     task = asyncio.create_task(work)
     try:
-        while not (await asyncio.wait({task}, timeout=SHOW_LIFE_S))[0]:
-            await conn.execute("select")
-        return task.result()
+        yield task
     finally:
         task.cancel()
         await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # seen: what the block ends with is told
+
+
+async def _while_shown(conn: Connection, task: asyncio.Task[T]) -> T:
+    """Wait, and show on the session meanwhile that this process lives: the bus may take longer to answer than a frozen
+    process may keep the lock."""
+    while not (await asyncio.wait({task}, timeout=SHOW_LIFE_S))[0]:
+        await conn.execute("select")
+    return task.result()

@@ -77,8 +77,49 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     ),
     "sharing-consent": (HTTPStatus.CONFLICT, "The person has not agreed to share what this needs."),
     "guardian": (HTTPStatus.CONFLICT, "A person under 18 needs a guardian's consent beside their own agreement."),
+    "guardian-suspected": (
+        HTTPStatus.CONFLICT,
+        "Somebody who may have recruited or exploited the person cannot agree for them: find another guardian, or let two "
+        "people assess the best interests of the person.",
+    ),
+    "guardian-self": (HTTPStatus.CONFLICT, "Nobody is their own guardian: it takes somebody else."),
+    "determination": (
+        HTTPStatus.CONFLICT,
+        "For a person under 18 this service needs the determination of a panel of at least three people.",
+    ),
+    "not-a-minor": (HTTPStatus.CONFLICT, "This is for people under 18: an adult decides alone."),
+    "person-stopped": (
+        HTTPStatus.CONFLICT,
+        "The person has said stop. Only a legal obligation that is justified anew goes beyond that.",
+    ),
+    "same-person": (HTTPStatus.CONFLICT, "Somebody else has to look at this: you have proposed or decided it already."),
+    "decision-missing": (
+        HTTPStatus.CONFLICT,
+        "This service needs a decision of the person's own (`rule` names it): talk it through and record it.",
+    ),
+    "family-unchecked": (
+        HTTPStatus.CONFLICT,
+        "Family contact is off until a second person has checked its risk.",
+    ),
     "case-closed": (HTTPStatus.CONFLICT, "The case is closed: open it again before asking for a service."),
     "party": (HTTPStatus.CONFLICT, "Every member of the party needs an open case of your organisation."),
+    "consent-contradictory": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This cannot be meant: a yes to nothing, or one recipient both named and excluded; `errors` says which.",
+    ),
+    "recipient-unknown": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "No agreement names this organisation, so nothing could go there: look at its id.",
+    ),
+    "notice-unknown": (HTTPStatus.UNPROCESSABLE_ENTITY, "There is no notice of this version and language."),
+    "notice-language": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The notice is in another language; where there is none in the person's, an interpreter speaks the English one.",
+    ),
+    "notice-expired": (
+        HTTPStatus.CONFLICT,
+        "This notice is out of force: read the one that replaced it, then ask again.",
+    ),
     "consent-dates": (HTTPStatus.UNPROCESSABLE_ENTITY, "A consent ends after it begins, and begins no later than now."),
     "need-by-past": (HTTPStatus.UNPROCESSABLE_ENTITY, "The time by which it is needed has passed already."),
     "unknown-area": (HTTPStatus.UNPROCESSABLE_ENTITY, "This is no ISO 3166-2 province of a country that we know."),

@@ -53,6 +53,16 @@ class Collector:
                 for scope in resource.scope_metrics:
                     self.numbers.update({one.name: list(_points(one)) for one in scope.metrics})
 
+    def trace_along(self, *ways: list[str]) -> list[Told]:
+        """The trace that goes all of these ways (`ways_to`), in the order in which its spans began; none: an empty list."""
+        traces: dict[str, list[Told]] = {}
+        for one in self.spans:
+            traces.setdefault(one.trace, []).append(one)
+        for trace in traces.values():
+            if all(way in Collector(spans=trace).ways_to(way[-1]) for way in ways):
+                return sorted(trace, key=lambda one: one.started)
+        return []
+
     def trace_of(self, name: str) -> list[Told]:
         """The trace that the last span of this name belongs to, in the order in which its spans began."""
         trace = next((one.trace for one in reversed(self.spans) if one.name == name), None)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import uuid
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -189,9 +189,13 @@ class LocalKafka:
                 await self.kill(node)
 
 
-async def start(folder: Path, nodes: int, secure: Secure | None = None, *, detours: Sequence[int] = ()) -> LocalKafka:
+async def start(
+    folder: Path, nodes: int, secure: Secure | None = None, *, detours: Sequence[int] = (),
+    prepared: Callable[[Path], Awaitable[None]] | None = None,
+) -> LocalKafka:  # fmt: skip
     """A new cluster of `nodes` with its data in `folder` (made, must be empty). `detours`: a port per node that its second
-    door tells clients to come to (not with `secure`). Raises LocalKafkaError."""
+    door tells clients to come to (not with `secure`). `prepared` may add to the settings (`node-0.properties` …) before
+    they are read. Raises LocalKafkaError."""
     if (lacking := missing()) is not None:
         raise LocalKafkaError(lacking)
     jars = await _jars()
@@ -205,6 +209,8 @@ async def start(folder: Path, nodes: int, secure: Secure | None = None, *, detou
             names = ("client_port", "quorum_port", "detour_port", "told_port")
             with (folder / f"node-{node}.properties").open("a") as settings:
                 settings.write(DETOUR.format(host=HOST, **dict(zip(names, its, strict=True))))
+    if prepared is not None:
+        await prepared(folder)
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     accounts = {} if secure is None else secure.accounts
     await asyncio.gather(*(_format(jars, folder, node, cluster, accounts) for node in range(nodes)))

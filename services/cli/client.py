@@ -105,6 +105,8 @@ class Partner:
                     all_headers["Idempotency-Key"] = key
                 return _checked(await self._http.request(method, path, json=body, headers=all_headers))
             except ApiProblem as problem:
+                if problem.code == "bad-token" and token is None:
+                    self._until = 0.0  # ended early (a key, or somebody's clock, was set right): another one next time
                 if problem.code not in _MAY_PASS or time.monotonic() > until:
                     raise
             await asyncio.sleep(_AGAIN_S)

@@ -27,6 +27,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from schemas import versions
+from schemas.registry import PREFIX
 from services.cli import bootstrap
 from services.cli.installation import BUILD
 from spean import embedded
@@ -77,7 +79,8 @@ def doctor(
     except WrongSettings as error:
         findings.append(Finding("settings", "wrong", str(error), "correct the variable, then ask again"))
     else:
-        findings += [Finding("settings", "ok", "readable"), *_folders(settings), *asyncio.run(_moving(settings))]
+        findings += [Finding("settings", "ok", "readable"), *_held_back(settings), *_folders(settings)]
+        findings += asyncio.run(_moving(settings))
     if as_json:
         for finding in findings:
             print(json.dumps(asdict(finding), ensure_ascii=False))
@@ -130,6 +133,16 @@ def _differing(lock: str) -> list[str]:
         if here != version:
             wrong.append(f"{name} {here} instead of {version}")
     return wrong
+
+
+def _held_back(settings: Settings) -> Iterator[Finding]:
+    """A switch for the days of an upgrade, which nothing else would remind of."""
+    for type_ in sorted(versions.held_back(settings.say_as)):
+        older, newer = (name.removeprefix(PREFIX) for name in (type_, versions.newest(type_)))
+        yield Finding(
+            "versions", "warn", f"SPEAN_SAY_AS: {older} is said instead of {newer}",
+            f"wanted only until every process that reads it knows {newer}: take it away then, and start once more",
+        )  # fmt: skip
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:

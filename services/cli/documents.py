@@ -164,6 +164,12 @@ def _events_of(topic: Topic) -> Iterator[str]:
 
 def _questions() -> Iterator[str]:
     yield "*referral* asks a holder at `/questions/<name>`; every answer is for that moment only."
+    yield from (
+        "",
+        "While a holder is silent nothing is disclosed, and nothing is accepted (`holder-silent`: try again); a decline goes",
+        "through with its family alone. An offer ends at its `answer_by` all the same, and the next is asked once the holder",
+        "answers; at the deadline a coordinator is told, which asks nobody.",
+    )
     yield from ("", "| Question | Asks | Answer |", "|---|---|---|")
     for path, (question, answer) in QUESTIONS.items():
         asked = contracts.contract(f"{path}.question.v1", question).writer

@@ -2,94 +2,78 @@
 
 from __future__ import annotations
 
-import httpx
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
-from schemas.versions import BrokenChain
-from services.cli import (
-    audit,
-    backup,
-    clean,
-    dead_letters,
-    demo,
-    doctor,
-    people,
-    replay,
-    restore,
-    schemas,
-    screen,
-    serve,
-    token,
-    topics,
-    trace,
-    up,
-    watch,
-    words,
-)
-from services.cli.asyncapi import Untold
-from services.cli.backup import NoBackup
-from services.cli.bootstrap import OtherKeys
-from services.cli.client import ApiProblem
-from services.cli.connected import NotRunning
-from services.cli.dead_letters import NotDiscarded
-from services.cli.installation import CannotListen, PartEnded
-from services.cli.people import NoLink
-from services.cli.pg_tools import ToolFailed
-from services.cli.sample import NeverFinished
-from services.cli.screen import CannotRead
-from services.cli.trace import NoSuchReferral
-from spean.bus import BusError
-from spean.db import DatabaseProblem
-from spean.embedded import EmbeddedError
-from spean.lives import Behind
-from spean.provision import BehindCode, MigrationChanged
-from spean.settings import WrongSettings
+# Name → where: a function is one command, an `app` several. A module is imported when its command is called, for most of
+# what a short command would take is imports of others; `spean --help` imports them all.
+COMMANDS: Mapping[str, str] = {
+    "up": "up:up",
+    "serve": "serve:serve",
+    "migrate": "serve:migrate",
+    "demo": "demo:demo",
+    "doctor": "doctor:doctor",
+    "clean": "clean:clean",
+    "token": "token:token",
+    "sign-in-link": "people:sign_in_link",
+    "administrator": "people:administrator",
+    "watch": "watch:watch",
+    "trace": "trace:trace",
+    "audit": "audit:audit",
+    "retry": "dead_letters:retry",
+    "replay": "replay:replay",
+    "backup": "backup:backup",
+    "restore": "restore:restore",
+    "rejoin": "restore:rejoin_command",
+    "dead-letters": "dead_letters:app",
+    "schemas": "schemas:app",
+    "screen": "screen:app",
+    "topics": "topics:app",
+    "words": "words:app",
+}
+FAILED = 1
+
+
+class _Commands(Mapping[str, Any]):
+    """`COMMANDS`, each made when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, part = COMMANDS[name].partition(":")
+        found = getattr(_own(module), part)
+        one = typer.Typer()
+        if isinstance(found, typer.Typer):
+            one.add_typer(found, name=name)
+        else:
+            one.command(name)(found)
+        return typer.main.get_group(one).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Contents(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "commands": _Commands()})
+
+
+def _own(module: str) -> Any:
+    return import_module(f"services.cli.{module}")
+
 
 # A traceback would show values of settings and of people; what is known to go wrong is told in a sentence (`run`).
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=_Contents, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Spean: a referral network with consent.",
 )  # fmt: skip
-app.command("up")(up.up)
-app.command("serve")(serve.serve)
-app.command("migrate")(serve.migrate)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.command("clean")(clean.clean)
-app.command("token")(token.token)
-app.command("sign-in-link")(people.sign_in_link)
-app.command("administrator")(people.administrator)
-app.command("watch")(watch.watch)
-app.command("trace")(trace.trace)
-app.command("audit")(audit.audit)
-app.command("retry")(dead_letters.retry)
-app.command("replay")(replay.replay)
-app.command("backup")(backup.backup)
-app.command("restore")(restore.restore)
-app.command("rejoin")(restore.rejoin_command)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(schemas.app, name="schemas")
-app.add_typer(screen.app, name="screen")
-app.add_typer(topics.app, name="topics")
-app.add_typer(words.app, name="words")
-
-FAILED = 1
-# What goes wrong outside the program: each of these is told as its own sentence.
-TOLD = (
-    BrokenChain, Untold, WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
-    OtherKeys, NeverFinished, CannotRead, ApiProblem,
-    NotRunning, NoSuchReferral, NotDiscarded, NoLink, NoBackup, ToolFailed, Behind,
-)  # fmt: skip
-# By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
-_HINTS = {
-    "08": "PostgreSQL does not answer: check SPEAN_POSTGRES, and that it is up",
-    "28": "PostgreSQL refuses the sign-in: check SPEAN_POSTGRES, and that the keys folder belongs to this database",
-    "3D": "the database is not there yet: run spean migrate",
-    "42": "this account may not do that: spean migrate needs one that may create roles and databases",
-    "57": "PostgreSQL is starting or stopping: try again in a moment",
-}
 
 
 @app.callback()
@@ -101,13 +85,10 @@ def run() -> None:
     """The command line as a program: exit code 1 with one sentence on standard error for what is known to go wrong."""
     try:
         app(prog_name="spean")
-    except DatabaseProblem as problem:
-        said = f"{_HINTS.get(problem.sqlstate[:2], 'the database refused')} ({problem})"
-    except TOLD as problem:
-        said = str(problem)
-    except httpx.TransportError as problem:
-        url = problem.request.url
-        said = f"nothing answers at {url.scheme}://{url.netloc.decode()} ({type(problem).__name__}): is Spean up? (make up)"
+    except SystemExit:
+        raise
+    except _own("told").KNOWN as problem:  # imported once something has gone wrong
+        said = _own("told").sentence(problem)
     else:
         return
     Console(stderr=True, soft_wrap=True).print(f"[red]spean:[/] {escape(said)}", highlight=False)

@@ -9,7 +9,7 @@ from uuid import UUID
 from schemas import events as e
 from services.intake import restored
 from services.intake.disclosure.handlers import Holder
-from services.intake.handoffs import domain, handlers, store
+from services.intake.handoffs import domain, handlers, store, yeses
 from spean.consumer import Handler, Poison
 from spean.db import Tx
 from spean.event import Event
@@ -21,12 +21,18 @@ async def followed(tx: Tx, event: Event) -> None:
     if not await _mine(tx, event.subject):
         return
     said = event.data()
+    if isinstance(said, e.ReferralReceivedV1) and said.holder not in {None, tx.holder}:
+        raise Poison("another-holder")  # it would ask somebody else about our people, and believe them
     verified = said.verified if isinstance(said, e.ReferralArrivedV1) else None
     if isinstance(said, e.ReferralVerifiedV1):
         verified = True
     waits_for = said.waits_for if isinstance(said, e.ReferralHeldV2) else None
     offer = getattr(said, "offer", None)
     await handlers.follow(tx, event.subject, event.type, offer, verified=verified, waits_for=waits_for)
+    if isinstance(said, e.OfferSentV1):
+        await yeses.sent(tx, event.subject, said.organisation, said.offer)
+    elif event.type in domain.OFFER_ENDS and offer is not None:
+        await yeses.over(tx, event.subject, offer)
 
 
 async def accepted(holder: Holder, tx: Tx, event: Event) -> None:

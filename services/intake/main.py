@@ -15,13 +15,16 @@ from fastapi import FastAPI
 from schemas import versions
 from schemas.registry import ORGANISATIONS, REFERRALS
 from services.intake import consumers, restored, vouched
+from services.intake.bases import api as bases_api
+from services.intake.bases import handlers as bases
+from services.intake.bases import pages as bases_pages
 from services.intake.cases import api as cases_api
 from services.intake.cases import pages as cases_pages
 from services.intake.cases import preview, steps
 from services.intake.consent import api as consent_api
+from services.intake.consent import decision_pages, never_pages, stopping_pages
 from services.intake.consent import handlers as consent
 from services.intake.consent import pages as consent_pages
-from services.intake.consent import stopping_pages
 from services.intake.disclosure import api as disclosure_api
 from services.intake.disclosure import audit, visits
 from services.intake.disclosure import pages as disclosure_pages
@@ -63,13 +66,13 @@ def api() -> FastAPI:
     app = make_app(NAME, "The holder: entries, consent, the gate, hand-offs.")
     for router in (
         cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
-        rules_api.router, audit.router, screening_api.router,
+        rules_api.router, audit.router, screening_api.router, bases_api.router,
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
         app, drafts_pages.router, steps.router, cases_pages.router, preview.router, consent_pages.router,
-        stopping_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
-        screening_pages.router, rules_pages.router, usual_pages.router,
+        stopping_pages.router, decision_pages.router, never_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
+        screening_pages.router, rules_pages.router, usual_pages.router, bases_pages.router,
     )  # fmt: skip
     return app
 
@@ -134,8 +137,8 @@ async def build(parts: Parts) -> Service:
     network_keys = partial(fetch_keys, client, issuer)
 
     async def suspended(org: UUID) -> bool:
-        async with db.transaction("caller.status") as tx:
-            return await handoff_store.is_suspended(tx, org)
+        async with db.statement("caller.status") as conn:
+            return await handoff_store.is_suspended(conn, org)
 
     app = api()
     audience = parts.audience_of(settings.holder)
@@ -165,6 +168,7 @@ async def build(parts: Parts) -> Service:
             rules.ENDS: partial(rules.ended, db, holder),
             consent.LOOK: partial(consent.look, db, holder),
             consent.KEEP: partial(consent.keep, db, holder),
+            bases.DUE: partial(bases.due, db, holder),
             drafts.OVER: partial(drafts.over, db, keys),
         },
         old=[visits.forget],

@@ -29,6 +29,16 @@ begin
     return new;
 end $$;
 
+CREATE FUNCTION public.keep_yes() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if not exists (select from yes where handoff = new.handoff and organisation = new.organisation) then
+        insert into yes (handoff, organisation) values (new.handoff, new.organisation);
+    end if;
+    return new;
+end $$;
+
 CREATE FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -70,6 +80,16 @@ CREATE TABLE public.answered (
     event uuid NOT NULL
 );
 
+CREATE TABLE public.ask_again (
+    entry uuid NOT NULL,
+    reason text NOT NULL,
+    org uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT ask_again_reason_check CHECK ((reason = ANY (ARRAY['rested'::text, 'of_age'::text])))
+);
+
+ALTER TABLE ONLY public.ask_again FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.asked (
     handoff uuid NOT NULL,
     organisation uuid NOT NULL,
@@ -92,6 +112,77 @@ ALTER TABLE ONLY public.audited FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audited ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.audited_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.basis (
+    id uuid NOT NULL,
+    entry uuid NOT NULL,
+    org uuid NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    categories text[] NOT NULL,
+    purposes text[] NOT NULL,
+    recipients jsonb NOT NULL,
+    services text[] NOT NULL,
+    generation bigint NOT NULL,
+    people integer NOT NULL,
+    proposed_by text NOT NULL,
+    proposed_at timestamp with time zone NOT NULL,
+    decide_by timestamp with time zone NOT NULL,
+    decided_at timestamp with time zone,
+    began_at timestamp with time zone,
+    valid_until timestamp with time zone NOT NULL,
+    ask_again_at timestamp with time zone,
+    told_at timestamp with time zone,
+    over_at timestamp with time zone,
+    CONSTRAINT basis_check CHECK ((decide_by > proposed_at)),
+    CONSTRAINT basis_check1 CHECK ((valid_until > proposed_at)),
+    CONSTRAINT basis_check2 CHECK (((began_at IS NULL) OR (decided_at IS NOT NULL) OR (kind = ANY (ARRAY['vital_interest'::text, 'mandatory_reporting'::text, 'court_order'::text, 'emergency_profile'::text])))),
+    CONSTRAINT basis_check3 CHECK (((state = ANY (ARRAY['refused'::text, 'lapsed'::text, 'ended'::text])) = (over_at IS NOT NULL))),
+    CONSTRAINT basis_check4 CHECK (((state <> 'in_force'::text) OR (began_at IS NOT NULL))),
+    CONSTRAINT basis_check5 CHECK (((kind <> 'best_interests_determination'::text) OR (people >= 3))),
+    CONSTRAINT basis_check6 CHECK (((kind = ANY (ARRAY['best_interests_determination'::text, 'emergency_profile'::text])) OR (people >= 2))),
+    CONSTRAINT basis_kind_check CHECK ((kind = ANY (ARRAY['best_interests_assessment'::text, 'best_interests_determination'::text, 'vital_interest'::text, 'mandatory_reporting'::text, 'court_order'::text, 'emergency_profile'::text, 'family_risk_check'::text]))),
+    CONSTRAINT basis_people_check CHECK ((people >= 1)),
+    CONSTRAINT basis_state_check CHECK ((state = ANY (ARRAY['proposed'::text, 'in_force'::text, 'refused'::text, 'lapsed'::text, 'ended'::text])))
+);
+
+ALTER TABLE ONLY public.basis FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.basis_limit (
+    kind text NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    people integer NOT NULL,
+    decide_within interval NOT NULL,
+    lasts interval NOT NULL,
+    created_by text NOT NULL,
+    CONSTRAINT basis_limit_decide_within_check CHECK ((decide_within > '00:00:00'::interval)),
+    CONSTRAINT basis_limit_lasts_check CHECK ((lasts > '00:00:00'::interval)),
+    CONSTRAINT basis_limit_people_check CHECK ((people >= 2))
+);
+
+ALTER TABLE ONLY public.basis_limit FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.basis_step (
+    number bigint NOT NULL,
+    basis uuid NOT NULL,
+    org uuid NOT NULL,
+    step text NOT NULL,
+    by text NOT NULL,
+    sealed bytea,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT basis_step_step_check CHECK ((step = ANY (ARRAY['proposed'::text, 'agreed'::text, 'refused'::text, 'lapsed'::text, 'ended'::text, 'told'::text])))
+);
+
+ALTER TABLE ONLY public.basis_step FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.basis_step ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.basis_step_number_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -131,10 +222,11 @@ CREATE TABLE public.consent (
     guardian jsonb,
     recorded_by text NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
+    taken_back jsonb,
     CONSTRAINT consent_check CHECK (((valid_until IS NULL) OR (valid_until > valid_from))),
-    CONSTRAINT consent_decision_check CHECK ((decision = ANY (ARRAY['service'::text, 'share_referral'::text]))),
+    CONSTRAINT consent_decision_check CHECK ((decision = ANY (ARRAY['service'::text, 'share_referral'::text, 'contact'::text, 'family_contact'::text, 'tracing'::text, 'identification'::text, 'police'::text, 'consular'::text, 'legal'::text, 'medical'::text, 'forensic_exam'::text, 'evidence_storage'::text, 'evidence_release'::text, 'cross_border_return'::text, 'interpreter'::text, 'call_recording'::text, 'research'::text, 'statistics'::text]))),
     CONSTRAINT consent_expressed_check CHECK ((expressed = ANY (ARRAY['spoken'::text, 'written'::text, 'thumbprint'::text]))),
-    CONSTRAINT consent_state_check CHECK ((state = ANY (ARRAY['given'::text, 'refused'::text, 'withdrawn'::text]))),
+    CONSTRAINT consent_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'given'::text, 'refused'::text, 'withdrawn'::text, 'expired'::text, 're-confirmed'::text, 'invalidated'::text]))),
     CONSTRAINT consent_version_check CHECK ((version > 0))
 );
 
@@ -272,6 +364,7 @@ CREATE TABLE public.entry (
     version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone NOT NULL,
     screening_row bigint,
+    age_at timestamp with time zone,
     CONSTRAINT entry_channel_check CHECK ((channel = ANY (ARRAY['hotline'::text, 'border_post'::text, 'case_manager'::text, 'screening'::text, 'other'::text]))),
     CONSTRAINT entry_check CHECK (((screening IS NULL) = (screening_row IS NULL))),
     CONSTRAINT entry_screening_row_check CHECK ((screening_row >= 0))
@@ -288,7 +381,9 @@ CREATE TABLE public.exclusion (
     lifted boolean DEFAULT false NOT NULL,
     recorded_by text NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
-    CONSTRAINT exclusion_kind_check CHECK ((kind = ANY (ARRAY['organisation'::text, 'organisation_type'::text, 'law_enforcement'::text])))
+    sealed bytea,
+    CONSTRAINT exclusion_kind_check CHECK ((kind = ANY (ARRAY['organisation'::text, 'organisation_type'::text, 'law_enforcement'::text, 'official'::text]))),
+    CONSTRAINT exclusion_sealed_check CHECK (((sealed IS NULL) OR (kind = 'official'::text)))
 );
 
 ALTER TABLE ONLY public.exclusion FORCE ROW LEVEL SECURITY;
@@ -598,6 +693,24 @@ CREATE TABLE public.vouched (
 
 ALTER TABLE ONLY public.vouched FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.yes (
+    number bigint NOT NULL,
+    handoff uuid NOT NULL,
+    organisation uuid NOT NULL,
+    offer uuid
+);
+
+ALTER TABLE ONLY public.yes FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.yes ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.yes_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE ONLY public.aggregate
     ADD CONSTRAINT aggregate_pkey PRIMARY KEY (id);
 
@@ -607,11 +720,23 @@ ALTER TABLE ONLY public.agreement
 ALTER TABLE ONLY public.answered
     ADD CONSTRAINT answered_pkey PRIMARY KEY (event);
 
+ALTER TABLE ONLY public.ask_again
+    ADD CONSTRAINT ask_again_pkey PRIMARY KEY (entry, reason);
+
 ALTER TABLE ONLY public.asked
     ADD CONSTRAINT asked_pkey PRIMARY KEY (handoff, organisation);
 
 ALTER TABLE ONLY public.audited
     ADD CONSTRAINT audited_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.basis_limit
+    ADD CONSTRAINT basis_limit_pkey PRIMARY KEY (kind, valid_from);
+
+ALTER TABLE ONLY public.basis
+    ADD CONSTRAINT basis_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.basis_step
+    ADD CONSTRAINT basis_step_pkey PRIMARY KEY (number);
 
 ALTER TABLE ONLY public."case"
     ADD CONSTRAINT case_entry_key UNIQUE (entry);
@@ -733,9 +858,25 @@ ALTER TABLE ONLY public.usual
 ALTER TABLE ONLY public.vouched
     ADD CONSTRAINT vouched_pkey PRIMARY KEY (digest);
 
+ALTER TABLE ONLY public.yes
+    ADD CONSTRAINT yes_handoff_organisation_offer_key UNIQUE (handoff, organisation, offer);
+
+ALTER TABLE ONLY public.yes
+    ADD CONSTRAINT yes_pkey PRIMARY KEY (number);
+
 CREATE INDEX agreement_sender_recipient_idx ON public.agreement USING btree (sender, recipient);
 
+CREATE INDEX ask_again_org_since_idx ON public.ask_again USING btree (org, since);
+
 CREATE INDEX audited_case_number_idx ON public.audited USING btree ("case", number);
+
+CREATE INDEX basis_entry_proposed_at_idx ON public.basis USING btree (entry, proposed_at);
+
+CREATE INDEX basis_org_state_decide_by_idx ON public.basis USING btree (org, state, decide_by);
+
+CREATE UNIQUE INDEX basis_step_basis_by_idx ON public.basis_step USING btree (basis, by) WHERE (step = ANY (ARRAY['proposed'::text, 'agreed'::text, 'refused'::text]));
+
+CREATE INDEX basis_step_basis_number_idx ON public.basis_step USING btree (basis, number);
 
 CREATE INDEX consent_entry_decision_version_idx ON public.consent USING btree (entry, decision, version DESC);
 
@@ -773,13 +914,26 @@ CREATE INDEX said_aggregatetype_partition_offset_idx ON public.said USING btree 
 
 CREATE INDEX screening_finding_screening_number_idx ON public.screening_finding USING btree (screening, number);
 
+CREATE INDEX yes_offer_idx ON public.yes USING btree (offer);
+
 CREATE TRIGGER keeps_waits_for BEFORE INSERT OR UPDATE OF state, waits_for ON public.handoff FOR EACH ROW EXECUTE FUNCTION public.keep_waits_for();
+
+CREATE TRIGGER keeps_yes AFTER INSERT OR UPDATE ON public.asked FOR EACH ROW EXECUTE FUNCTION public.keep_yes();
+
+ALTER TABLE ONLY public.ask_again
+    ADD CONSTRAINT ask_again_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
 
 ALTER TABLE ONLY public.asked
     ADD CONSTRAINT asked_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
 ALTER TABLE ONLY public.audited
     ADD CONSTRAINT audited_case_fkey FOREIGN KEY ("case") REFERENCES public."case"(id);
+
+ALTER TABLE ONLY public.basis
+    ADD CONSTRAINT basis_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.basis_step
+    ADD CONSTRAINT basis_step_basis_fkey FOREIGN KEY (basis) REFERENCES public.basis(id);
 
 ALTER TABLE ONLY public."case"
     ADD CONSTRAINT case_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
@@ -826,11 +980,22 @@ ALTER TABLE ONLY public.restored
 ALTER TABLE ONLY public.screening_finding
     ADD CONSTRAINT screening_finding_screening_fkey FOREIGN KEY (screening) REFERENCES public.screening(id);
 
+ALTER TABLE ONLY public.yes
+    ADD CONSTRAINT yes_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
 ALTER TABLE public.agreement ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.ask_again ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.asked ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audited ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.basis ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.basis_limit ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.basis_step ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public."case" ENABLE ROW LEVEL SECURITY;
 
@@ -860,6 +1025,8 @@ ALTER TABLE public.looked ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.need_to_know ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY own ON public.ask_again TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
 CREATE POLICY own ON public.asked TO spean_api USING ((EXISTS ( SELECT 1
    FROM public.handoff h
   WHERE (h.id = asked.handoff)))) WITH CHECK ((EXISTS ( SELECT 1
@@ -867,6 +1034,10 @@ CREATE POLICY own ON public.asked TO spean_api USING ((EXISTS ( SELECT 1
   WHERE (h.id = asked.handoff))));
 
 CREATE POLICY own ON public.audited TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.basis TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.basis_step TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public."case" TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
@@ -912,11 +1083,17 @@ CREATE POLICY own ON public.screening_finding TO spean_api USING ((org = public.
 
 CREATE POLICY own ON public.usual TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
+CREATE POLICY own ON public.yes FOR SELECT TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = yes.handoff))));
+
 ALTER TABLE public.packet ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.packet_session ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY readable ON public.agreement FOR SELECT TO spean_api USING (((sender = public.current_org()) OR (recipient = public.current_org())));
+
+CREATE POLICY readable ON public.basis_limit FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
 
 CREATE POLICY readable ON public.corridor FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
 
@@ -930,9 +1107,17 @@ ALTER TABLE public.screening_finding ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY service ON public.agreement TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.ask_again TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.asked TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.audited TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.basis TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.basis_limit TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.basis_step TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public."case" TO spean_worker USING (true) WITH CHECK (true);
 
@@ -980,6 +1165,8 @@ CREATE POLICY service ON public.usual TO spean_worker USING (true) WITH CHECK (t
 
 CREATE POLICY service ON public.vouched TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.yes TO spean_worker USING (true) WITH CHECK (true);
+
 ALTER TABLE public.suspended ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.used_ticket ENABLE ROW LEVEL SECURITY;
@@ -987,6 +1174,8 @@ ALTER TABLE public.used_ticket ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.usual ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.vouched ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.yes ENABLE ROW LEVEL SECURITY;
 
 GRANT CREATE ON SCHEMA public TO intake_owner;
 
@@ -1004,6 +1193,8 @@ GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp
 
 REVOKE ALL ON FUNCTION public.keep_waits_for() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.keep_yes() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_api;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_worker;
@@ -1015,6 +1206,12 @@ GRANT SELECT ON TABLE public.agreement TO spean_api;
 
 GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
+GRANT SELECT,INSERT ON TABLE public.ask_again TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.ask_again TO spean_worker;
+
+GRANT UPDATE(since) ON TABLE public.ask_again TO spean_api;
+GRANT UPDATE(since) ON TABLE public.ask_again TO spean_worker;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.asked TO spean_worker;
 GRANT SELECT ON TABLE public.asked TO spean_api;
 
@@ -1023,6 +1220,28 @@ GRANT SELECT,INSERT ON TABLE public.audited TO spean_worker;
 
 GRANT USAGE ON SEQUENCE public.audited_number_seq TO spean_api;
 GRANT USAGE ON SEQUENCE public.audited_number_seq TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.basis TO spean_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.basis TO spean_worker;
+
+GRANT UPDATE(state) ON TABLE public.basis TO spean_api;
+
+GRANT UPDATE(decided_at) ON TABLE public.basis TO spean_api;
+
+GRANT UPDATE(began_at) ON TABLE public.basis TO spean_api;
+
+GRANT UPDATE(told_at) ON TABLE public.basis TO spean_api;
+
+GRANT UPDATE(over_at) ON TABLE public.basis TO spean_api;
+
+GRANT SELECT ON TABLE public.basis_limit TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.basis_limit TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.basis_step TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.basis_step TO spean_worker;
+
+GRANT USAGE ON SEQUENCE public.basis_step_number_seq TO spean_api;
+GRANT USAGE ON SEQUENCE public.basis_step_number_seq TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public."case" TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public."case" TO spean_api;
@@ -1075,6 +1294,8 @@ GRANT UPDATE(sealed) ON TABLE public.entry TO spean_api;
 GRANT UPDATE(key_version) ON TABLE public.entry TO spean_api;
 
 GRANT UPDATE(version) ON TABLE public.entry TO spean_api;
+
+GRANT UPDATE(age_at) ON TABLE public.entry TO spean_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.exclusion TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.exclusion TO spean_api;
@@ -1177,3 +1398,6 @@ GRANT UPDATE(channel) ON TABLE public.usual TO spean_api;
 GRANT UPDATE(area) ON TABLE public.usual TO spean_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.vouched TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.yes TO spean_worker;
+GRANT SELECT ON TABLE public.yes TO spean_api;

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from schemas import events as e
-from schemas.registry import PREFIX
+from schemas.registry import PREFIX, TOPIC_OF
+from services.notify.dashboards import belief
 from services.notify.dashboards import handlers as dashboards
 from services.notify.dashboards import store as dashboard_store
 from services.notify.deliveries import handlers as deliveries
 from services.notify.partners import store as partners
-from spean.consumer import Handler
+from spean.consumer import Handler, Together
 from spean.db import Tx
 from spean.event import Event
 
@@ -59,8 +61,9 @@ async def reinstated(tx: Tx, event: Event) -> None:
     await partners.forget_suspended(tx, event.subject)
 
 
-HANDLERS: Mapping[str, Handler] = {
+_TAKES: Mapping[str, Handler] = {
     **{PREFIX + name: dashboards.project for name in dashboards.APPLY},
+    PREFIX + "capacity.changed.v1": Together(dashboards.project_capacities),
     PREFIX + "offer.sent.v1": offer_sent,
     PREFIX + "referral.escalated.v1": escalated,
     PREFIX + "erasure.requested.v1": erasure_requested,
@@ -68,3 +71,21 @@ HANDLERS: Mapping[str, Handler] = {
     PREFIX + "organisation.suspended.v1": suspended,
     PREFIX + "organisation.reinstated.v1": reinstated,
 }
+_HOLDERS = {name: handler for name, handler in _TAKES.items() if TOPIC_OF[name].per_holder}
+
+
+async def received(only: str | None, tx: Tx, event: Event) -> None:
+    await dashboards.project(tx, event)
+    await belief.take_early(tx, event, _HOLDERS, only)
+
+
+def handlers_for(only: str | None) -> Mapping[str, Handler]:
+    """One entry per event type. `only`: the installation's only holder; None where it has several."""
+    return {
+        **_TAKES,
+        **{name: belief.believed(handler, only) for name, handler in _HOLDERS.items()},
+        PREFIX + "referral.received.v1": partial(received, only),
+    }
+
+
+HANDLERS = handlers_for(None)

@@ -62,6 +62,7 @@ async def build(parts: Parts) -> Service:
     sessions = Verifier(issuer, NAME, network_keys, Kind.SESSION)
     app.state.visitors = exchanged_at(client, issuer, sessions, NAME)
     app.state.watchers = exchanged_at(client, issuer, sessions, NAME, watching=True)
+    only = next(iter(parts.holders)) if len(parts.holders) == 1 else None
     mail = Mail(parts.settings.smtp, parts.settings.mail_from, f"{parts.url}/referral/")
     service = Service(
         name=NAME,
@@ -73,7 +74,7 @@ async def build(parts: Parts) -> Service:
             *(HANDOFF.named(holder) for holder in parts.holders),
             *(topic.name for topic in (REFERRALS, PLACES, ORGANISATIONS, DELIVERIES)),
         ],
-        events=await passing(db, consumers.HANDLERS),
+        events=await passing(db, consumers.handlers_for(only)),
         own=restored.own(),
         due={deliveries.SEND: partial(deliveries.deliver, db, mail)},
         old=[dashboards.forget_old],

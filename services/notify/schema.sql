@@ -4,6 +4,14 @@ CREATE FUNCTION public.current_org() RETURNS uuid
     LANGUAGE sql STABLE
     AS $$ select nullif(current_setting('app.org', true), '')::uuid $$;
 
+CREATE FUNCTION public.drop_waits_for() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.waits_for := null;
+    return new;
+end $$;
+
 CREATE FUNCTION public.due_clear(p_kind text, p_subject uuid) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -19,6 +27,15 @@ CREATE FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with 
     on conflict (kind, subject) do update set at = excluded.at, claimed_until = '-infinity', tries = 0,
         traceparent = excluded.traceparent
 $$;
+
+CREATE FUNCTION public.keep_copy() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into copy_view (referral, offer, state, answer_by) values (new.referral, new.offer, new.state, new.answer_by)
+    on conflict (referral, offer) do update set state = excluded.state, answer_by = excluded.answer_by;
+    return new;
+end $$;
 
 CREATE FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -70,6 +87,15 @@ CREATE TABLE public.capacity_view (
 
 ALTER TABLE ONLY public.capacity_view FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.copy_view (
+    referral uuid NOT NULL,
+    offer uuid NOT NULL,
+    state text NOT NULL,
+    answer_by timestamp with time zone
+);
+
+ALTER TABLE ONLY public.copy_view FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.delivery (
     id uuid NOT NULL,
     event uuid NOT NULL,
@@ -118,6 +144,18 @@ CREATE TABLE public.due (
     traceparent text
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.early (
+    referral uuid NOT NULL,
+    holder text NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    headers text NOT NULL,
+    value bytea NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.early FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.erasure_view (
     offer uuid NOT NULL,
@@ -247,7 +285,10 @@ CREATE TABLE public.referral_view (
     arrived_at timestamp with time zone,
     ended_at timestamp with time zone,
     escalated_at timestamp with time zone,
-    ready_at timestamp with time zone
+    ready_at timestamp with time zone,
+    holder text,
+    waits_for text,
+    CONSTRAINT referral_view_waits_for_check CHECK ((waits_for = ANY (ARRAY['sender'::text, 'coordinator'::text])))
 );
 
 ALTER TABLE ONLY public.referral_view FORCE ROW LEVEL SECURITY;
@@ -309,6 +350,9 @@ ALTER TABLE ONLY public.answered
 ALTER TABLE ONLY public.capacity_view
     ADD CONSTRAINT capacity_view_pkey PRIMARY KEY (place);
 
+ALTER TABLE ONLY public.copy_view
+    ADD CONSTRAINT copy_view_pkey PRIMARY KEY (referral, offer);
+
 ALTER TABLE ONLY public.delivery
     ADD CONSTRAINT delivery_event_organisation_key UNIQUE (event, organisation);
 
@@ -320,6 +364,9 @@ ALTER TABLE ONLY public.discarded
 
 ALTER TABLE ONLY public.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (kind, subject);
+
+ALTER TABLE ONLY public.early
+    ADD CONSTRAINT early_pkey PRIMARY KEY (referral, holder, epoch, sequence);
 
 ALTER TABLE ONLY public.erasure_view
     ADD CONSTRAINT erasure_view_pkey PRIMARY KEY (offer);
@@ -386,6 +433,8 @@ CREATE INDEX delivery_state_created_at_idx ON public.delivery USING btree (state
 
 CREATE INDEX due_at_idx ON public.due USING btree (at);
 
+CREATE INDEX early_at_idx ON public.early USING btree (at);
+
 CREATE INDEX idempotency_at_idx ON public.idempotency USING btree (at);
 
 CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.parked USING btree (source, aggregate, epoch, sequence, "offset");
@@ -404,11 +453,19 @@ CREATE INDEX tail_at_idx ON public.tail USING btree (at);
 
 CREATE INDEX tail_coordinator_number_idx ON public.tail USING btree (coordinator, number);
 
+CREATE TRIGGER drops_waits_for BEFORE UPDATE OF state ON public.referral_view FOR EACH ROW WHEN ((new.state <> 'on-hold'::text)) EXECUTE FUNCTION public.drop_waits_for();
+
+CREATE TRIGGER keeps_copy AFTER INSERT OR UPDATE ON public.erasure_view FOR EACH ROW EXECUTE FUNCTION public.keep_copy();
+
 ALTER TABLE public.address ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.capacity_view ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.copy_view ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.delivery ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.early ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.erasure_view ENABLE ROW LEVEL SECURITY;
 
@@ -419,6 +476,10 @@ ALTER TABLE public.organisation ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON public.address TO spean_api USING ((organisation = public.current_org())) WITH CHECK ((organisation = public.current_org()));
 
 CREATE POLICY own ON public.capacity_view FOR SELECT TO spean_api USING ((coordinator = public.current_org()));
+
+CREATE POLICY own ON public.copy_view FOR SELECT TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.referral_view r
+  WHERE (r.id = copy_view.referral))));
 
 CREATE POLICY own ON public.delivery FOR SELECT TO spean_api USING ((organisation = public.current_org()));
 
@@ -442,7 +503,11 @@ CREATE POLICY service ON public.address TO spean_worker USING (true) WITH CHECK 
 
 CREATE POLICY service ON public.capacity_view TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.copy_view TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.delivery TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.early TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.erasure_view TO spean_worker USING (true) WITH CHECK (true);
 
@@ -472,6 +537,8 @@ REVOKE ALL ON FUNCTION public.current_org() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.current_org() TO spean_api;
 GRANT ALL ON FUNCTION public.current_org() TO spean_worker;
 
+REVOKE ALL ON FUNCTION public.drop_waits_for() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_api;
 GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_worker;
@@ -479,6 +546,8 @@ GRANT ALL ON FUNCTION public.due_clear(p_kind text, p_subject uuid) TO spean_wor
 REVOKE ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_api;
 GRANT ALL ON FUNCTION public.due_set(p_kind text, p_subject uuid, p_at timestamp with time zone, p_traceparent text) TO spean_worker;
+
+REVOKE ALL ON FUNCTION public.keep_copy() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.say(p_id uuid, p_topic text, p_aggregate uuid, p_type text, p_payload text, p_time timestamp with time zone, p_correlation uuid, p_causation uuid, p_traceparent text) TO spean_api;
@@ -494,6 +563,9 @@ GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.capacity_view TO spean_worker;
 GRANT SELECT ON TABLE public.capacity_view TO spean_api;
 
+GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.copy_view TO spean_worker;
+GRANT SELECT ON TABLE public.copy_view TO spean_api;
+
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.delivery TO spean_worker;
 GRANT SELECT ON TABLE public.delivery TO spean_api;
 
@@ -502,6 +574,8 @@ GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
 GRANT USAGE ON SEQUENCE public.discarded_number_seq TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.early TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,TRUNCATE,UPDATE ON TABLE public.erasure_view TO spean_worker;
 GRANT SELECT ON TABLE public.erasure_view TO spean_api;

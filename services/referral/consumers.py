@@ -31,7 +31,9 @@ async def reopened(tx: Tx, event: Event) -> None:
 
 
 async def stopped(tx: Tx, event: Event) -> None:
-    await handlers.stop_disclosure(tx, event.subject, _holder(event))
+    data = event.data()
+    assert isinstance(data, e.DisclosureStoppedV1)  # noqa: S101 (as above)
+    await handlers.stop_disclosure(tx, event.subject, _holder(event), data.offer)
 
 
 async def released(tx: Tx, event: Event) -> None:

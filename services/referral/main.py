@@ -73,8 +73,8 @@ async def build(parts: Parts) -> Service:
         return signer.public_keys()
 
     async def suspended(org: UUID) -> bool:
-        async with db.transaction("caller.status") as tx:
-            return await partners.is_suspended(tx, org)
+        async with db.statement("caller.status") as conn:
+            return await partners.is_suspended(conn, org)
 
     app = api()
     app.state.door = Door(db, Verifier(issuer, NAME, own_keys), suspended, parts.roles.key("fingerprints"))

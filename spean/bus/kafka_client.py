@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, errors
 
 from spean.bus import BusError, BusUnavailable, OutOfRange, Partition, Record, Stored
+from spean.bus.share import check_ports
 
 CONNECT_MS = 5_000
+CLOSE_S = 3.0
 # Above the broker's wait for a rebalance (the session timeout), so that a join is not given up too early.
 REQUEST_MS = 15_000
 # aiokafka's tasks await each other when cancelled; each cancellation reaches one deeper.
 CUTS = 5
-ADDRESS = re.compile(
-    r"kafka://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}(,([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5})*"
-)
+ADDRESS = re.compile(r"kafka://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d+(,([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d+)*")
 DENIED = (
     errors.TopicAuthorizationFailedError,
     errors.GroupAuthorizationFailedError,
@@ -33,10 +33,12 @@ logging.getLogger("aiokafka").setLevel(logging.INFO)
 
 
 def servers_of(address: str) -> str:
-    """`host:port[,host:port]` of a bus address. Raises BusError for another form."""
+    """`host:port[,host:port]` of a bus address. Raises BusError for another form, and for a port that is none."""
     if not ADDRESS.fullmatch(address):
         raise BusError("SPEAN_BUS must be kafka://host:port[,host:port] for Kafka")
-    return address.removeprefix("kafka://")
+    servers = address.removeprefix("kafka://")
+    check_ports(servers)
+    return servers
 
 
 @contextmanager

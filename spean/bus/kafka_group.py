@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 
 from spean.bus import BusError, BusUnavailable, OutOfRange, Partition, Stored
 from spean.bus.kafka_access import Access
-from spean.bus.kafka_client import REQUEST_MS, native, one_by_one, plain_errors, stored, within
+from spean.bus.kafka_client import CLOSE_S, REQUEST_MS, native, one_by_one, plain_errors, stored, within
 from spean.bus.share import STALL_S, Share
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ HEARTBEAT_MS = 1_000
 FETCH_WAIT_MS = 250
 # How soon a member finds a topic that was lost and made anew; until it looks again, it has no share of it.
 METADATA_MS = 5_000
-CLOSE_S = 3.0
 COMMIT_S = 2.0
 # Batches that begin elsewhere than expected: a race at first; a log that is not ours when it goes on.
 MISMATCHES = 20

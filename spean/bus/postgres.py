@@ -6,15 +6,23 @@ serial column cannot promise that (a reader with a cursor missed one row in six 
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
+from types import EllipsisType
 
 from spean.bus import Bounds, BusError, Partition, Record, Stored, TopicSpec, Use
 from spean.bus.postgres_group import PostgresSubscription, contiguous, load_records
-from spean.bus.postgres_session import DURABLE, TOPIC_CHANNEL, Connection, Session, Wakes
+from spean.bus.postgres_session import DURABLE, TOPIC_CHANNEL, Connection, Session, Wakes, check_address
 from spean.bus.share import check_partitions, check_records
 
+# What several partitions get in one statement: a batch of the largest records must not run into the statement's time limit.
+AT_ONCE_BYTES = 4 * 1024 * 1024
+# Text to text alone: there is no circle to look for.
+as_json = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 # Rows deleted in one statement: short enough to disturb nobody.
 TRIM_ROWS = 10_000
 
@@ -95,25 +103,33 @@ async def partitions_of(conn: Connection, topic: str) -> int | None:
     return found
 
 
-async def append(conn: Connection, partition: Partition, records: Sequence[Record]) -> int | None:
-    """One statement, so one transaction that no frozen client can hold open. Returns the first offset; None: no topic."""
-    first: int | None = await conn.fetchval(
+async def append(conn: Connection, parts: Mapping[Partition, Sequence[Record]]) -> dict[Partition, int]:
+    """One statement, so one transaction that no frozen client can hold open. Returns each partition's first offset; one
+    that is not there is left out. Whoever appends to several locks them in the same order: nobody waits in a circle."""
+    records = [record for part in parts.values() for record in part]
+    counts = [len(part) for part in parts.values()]
+    rows = await conn.fetch(
         """
-        with taken as (
-            update head set next = next + cardinality($3::bytea[]) where topic = $1 and partition = $2
-            returning next - cardinality($3::bytea[]) as first
+        with part as (
+            select * from unnest($1::text[], $2::int[], $3::int[], $4::bigint[]) with ordinality as p(topic, partition, count, begin, at)
+        ), locked as (
+            select part.* from part join head using (topic, partition) order by topic, partition for update of head
+        ), taken as (
+            update head set next = head.next + locked.count from locked where head.topic = locked.topic and head.partition = locked.partition
+            returning locked.at, locked.begin, head.topic, head.partition, head.next - locked.count as first
         ), added as (
             insert into log (topic, partition, "offset", key, headers, value, at)
-            select $1, $2, taken.first + r.number - 1, r.key, r.headers::jsonb, r.value, clock_timestamp()
-            from taken, unnest($3::bytea[], $4::text[], $5::bytea[]) with ordinality as r(key, headers, value, number)
+            select taken.topic, taken.partition, taken.first + r.number - taken.begin, r.key, r.headers::jsonb, r.value,
+                   clock_timestamp()
+            from unnest($5::bytea[], $6::text[], $7::bytea[]) with ordinality as r(key, headers, value, number)
+            join taken on taken.at = width_bucket(r.number, $4::bigint[])
         )
-        select first from taken, lateral pg_notify($6, $1)
+        select topic, partition, first, pg_notify($8, topic) from taken
         """,
-        partition.topic, partition.number,
-        [r.key for r in records], [json.dumps(dict(r.headers)) for r in records], [r.value for r in records],
-        TOPIC_CHANNEL,
+        [each.topic for each in parts], [each.number for each in parts], counts, list(accumulate(counts[:-1], initial=1)),
+        [r.key for r in records], [as_json(dict(r.headers)) for r in records], [r.value for r in records], TOPIC_CHANNEL,
     )  # fmt: skip
-    return first
+    return {Partition(row["topic"], row["partition"]): row["first"] for row in rows}
 
 
 async def load_bounds(conn: Connection, topic: str) -> dict[Partition, Bounds]:
@@ -178,6 +194,7 @@ class PostgresBus:
     @classmethod
     async def open(cls, dsn: str) -> PostgresBus:
         """The bus in the database of `dsn` (postgresql://…); makes its tables. Raises BusUnavailable, BusError."""
+        check_address(dsn)
         bus = cls(dsn)
         try:
             async with bus._session.use() as conn, conn.transaction():
@@ -266,25 +283,56 @@ class PostgresBus:
         await self._session.close()
 
 
+@dataclass(slots=True, eq=False)
+class _Part:
+    """Records that somebody waits to have appended. `first` is the offset of the first of them once they are, None where
+    their partition is not there; ... as long as nobody knows."""
+
+    partition: Partition
+    records: Sequence[Record]
+    first: int | EllipsisType | None = ...
+
+
 class PostgresProducer:
+    """What is asked for at once is appended at once: one statement, one commit, however many partitions."""
+
     def __init__(self, dsn: str, name: str) -> None:
         self._session = Session(dsn, {**DURABLE, "application_name": f"spean-bus {name}"})
+        self._waiting: list[_Part] = []
         self._broken = False
 
     async def append(self, partition: Partition, records: Sequence[Record]) -> int:
         check_records(partition, records)
+        part = _Part(partition, records)
+        self._waiting.append(part)
         try:
+            # Whoever else has something to append now may say so first.
+            await asyncio.sleep(0)
             async with self._session.use() as conn:
                 # Asked here, not before: nothing may follow a batch that has failed while this one waited.
-                if self._broken:
-                    raise BusError("this producer has failed before: close it and open another")
-                first = await append(conn, partition, records)
-            if first is None:
+                if part in self._waiting and not self._broken:
+                    await self._append_waiting(conn)
+            if part.first is None:
                 raise _no_topic(partition.topic)
+            if part.first is ...:
+                raise BusError("this producer has failed before: close it and open another")
         except BaseException:
             self._broken = True
             raise
-        return first
+        return part.first
+
+    async def _append_waiting(self, conn: Connection) -> None:
+        """The first that waits for each partition; whoever has asked for the same one later, or for more than fits, keeps
+        waiting."""
+        parts: dict[Partition, _Part] = {}
+        size = 0
+        for each in self._waiting:
+            if size < AT_ONCE_BYTES and parts.setdefault(each.partition, each) is each:
+                size += sum(len(record.value) for record in each.records)
+        self._waiting = [each for each in self._waiting if parts.get(each.partition) is not each]
+        found = await append(conn, {partition: part.records for partition, part in parts.items()})
+        for partition, part in parts.items():
+            part.first = found.get(partition)
 
     async def close(self) -> None:
         await self._session.close()

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from spean.bus import BusError, BusUnavailable
+from spean.bus.share import check_ports
 
 log = logging.getLogger(__name__)
 # As text: asyncpg's class takes a type argument only in its stubs.
@@ -20,6 +21,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 # A notification: (channel, payload). `None` after a reconnection, when any number may have been missed.
 Note = tuple[str, str] | None
 
+NO_ADDRESS = "SPEAN_BUS is not a PostgreSQL address like postgresql://user:password@host:5432/bus"
 TOPIC_CHANNEL = "spean_bus_topic"
 GROUP_CHANNEL = "spean_bus_group"
 CONNECT_S = 5.0
@@ -47,6 +49,15 @@ DURABLE = {"synchronous_commit": "on"}
 FLEETING = {"synchronous_commit": "off"}
 
 
+def check_address(dsn: str) -> None:
+    """Raises BusError for what is no address at all, and for a port that is none; asyncpg checks the rest."""
+    try:
+        hosts = urlsplit(dsn).netloc.rpartition("@")[2]
+    except ValueError:
+        raise BusError(NO_ADDRESS) from None
+    check_ports(hosts)
+
+
 def place_of(dsn: str) -> str:
     """Host and port, or the socket's folder, of a DSN, for messages; never its user or password."""
     parts = urlsplit(dsn)
@@ -68,7 +79,7 @@ def plain_errors(place: str) -> Iterator[None]:
             raise BusUnavailable(f"PostgreSQL at {place}: {told}") from None
         raise BusError(f"PostgreSQL at {place}: {told}") from None
     except asyncpg.ClientConfigurationError:
-        raise BusError("SPEAN_BUS is not a PostgreSQL address like postgresql://user:password@host:5432/bus") from None
+        raise BusError(NO_ADDRESS) from None
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         raise BusUnavailable(f"no PostgreSQL answers at {place} ({type(error).__name__}); check SPEAN_BUS") from None
 

@@ -75,6 +75,14 @@ def check_records(partition: Partition, records: Iterable[Record]) -> None:
         raise ValueError("nothing to append")
 
 
+def check_ports(hosts: str) -> None:
+    """Raises BusError where one of `host:port,host:port,…` has a port that is none. A port may be left out."""
+    for host in hosts.split(","):
+        _, colon, port = host.rpartition(":")
+        if colon and not host.endswith("]") and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+            raise BusError("SPEAN_BUS names a port that is none: write a number from 1 to 65535 behind host and colon")
+
+
 def check_partitions(topic: str, found: int, wanted: int) -> None:
     """Raises BusError when an existing topic has another number of partitions."""
     if found != wanted:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from spean.telemetry.logs import set_up_logs
 from spean.telemetry.metrics import add, began, forget, record, show
-from spean.telemetry.spans import answering, carried, sending, span, step, traceparent
+from spean.telemetry.spans import answering, carried, processing, sending, span, step, traceparent
 from spean.telemetry.words import ALLOWED
 
 __all__ = [
-    "ALLOWED", "add", "answering", "began", "carried", "forget", "record", "sending", "set_up_logs", "show", "span",
+    "ALLOWED", "add", "answering", "began", "carried", "forget", "processing", "record", "sending", "set_up_logs", "show", "span",
     "step", "traceparent",
 ]  # fmt: skip

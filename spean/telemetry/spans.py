@@ -6,9 +6,10 @@ A trace goes through outbox rows, event headers, due rows and signed questions, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -100,6 +101,21 @@ def sending(topic: str, parents: Sequence[str | None]) -> Iterator[list[str | No
             spans.callback(one.end)
             sent.append(carried(_written(one.get_span_context())))
         yield sent
+
+
+@contextmanager
+def processing(events: Iterable[tuple[str, str | None, UUID]]) -> Iterator[None]:
+    """Taking in, together, events (type, traceparent, id) that were said within traces: one span each where a trace goes
+    on, from the beginning of all to the end of all."""
+    with ExitStack() as spans:
+        for type_, parent, event in events:
+            within = None if (parent := carried(parent)) is None else _read(parent)
+            if within is not None and within.trace_flags.sampled:
+                said = {"event": event, "event_type": type_, "operation": "process"}
+                name, kind = f"process {type_}", SpanKind.CONSUMER
+                one = tracing.tracer.start_span(name, _context(parent), kind, named(said))
+                spans.callback(one.end)
+        yield
 
 
 def carried(parent: str | None) -> str | None:

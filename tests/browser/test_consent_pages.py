@@ -206,6 +206,11 @@ async def test_a_young_person_needs_a_guardian_too(world: World) -> None:
         half = await worker.send(missing.form("/guardian"), guardian="parent")
         assert half.status == 422
         assert "guardian_expressed" in half.ids
+        sold = await worker.send(
+            half.form("/guardian"), guardian="parent", guardian_expressed="spoken", guardian_suspected=["yes"]
+        )
+        assert (sold.status, "cannot agree for them" in sold.text) == (422, True)
+        half = await worker.send(missing.form("/guardian"), guardian="parent")
         how = await worker.send(half.form("/guardian"), guardian="state_guardian", guardian_expressed="written")
         check = await worker.send(how.form("/how"), expressed="spoken")
         assert "A guardian of the state" in check.text

@@ -16,11 +16,15 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from schemas.vocabulary import StaffRole
+from schemas import events as e
+from schemas import registry
+from schemas.vocabulary import ReasonFamily, StaffRole, WaitsFor
 from services.notify.dashboards.figures import Figures, read
-from services.notify.dashboards.handlers import APPLY
+from services.notify.dashboards.handlers import APPLY, project
 from services.notify.dashboards.pages import EVENT_WORDS, Shown
 from spean.db import Tx
+from spean.event import Event
+from spean.ids import event_id
 from spean.web.visitor import COOKIE
 from spean.web.words import Words
 from tests.browser.visiting import Screen, at_browser, signed_in, walker
@@ -36,6 +40,15 @@ async def _told(world: World) -> AsyncIterator[Tx]:
     """What *notify* has been told, written as no event could."""
     async with world.made.services["notify"].db.transaction("test") as tx:
         yield tx
+
+
+def _event(referral: UUID, sequence: int, said: e.EventData) -> Event:
+    """As the network would say it, now."""
+    return Event(
+        id=event_id(), type=registry.TYPE_OF[type(said)], source="spean/referral", subject=referral, epoch=1,
+        sequence=sequence, time=datetime.now(UTC), correlationid=event_id(), causationid=None, traceparent=None,
+        value=registry.write(said),
+    )  # fmt: skip
 
 
 async def _referrals(world: World, number: int, stage: int, *, ended: bool = False, ago: timedelta = timedelta(0),
@@ -171,6 +184,27 @@ async def test_what_must_be_zero_and_what_needs_a_person(world: World) -> None:
         assert "Call whoever runs the system now." in _page_of(again, "unseen")
 
 
+async def test_whose_turn_it_is_with_what_is_on_hold(world: World) -> None:
+    at = datetime.now(UTC)
+    held = await _referrals(world, 2, 1, escalated="deadline-passed", escalated_at=at, deadline=at)
+    senders, mine = "on hold: it is the sender's to go on", "on hold: it is yours to go on"
+    async with _told(world) as tx:
+        for id_, waits_for in zip(held, WaitsFor, strict=True):
+            await project(tx, _event(id_, 1, e.ReferralHeldV2(reason=ReasonFamily.CLOSED, waits_for=waits_for)))
+    async with walker(world, world.coordinator, StaffRole.COORDINATOR) as who:
+        persons = _page_of(await who.get(DASHBOARD), "persons")
+        assert (persons.count(senders), persons.count(mine)) == (1, 1)
+        async with _told(world) as tx:
+            await project(tx, _event(held[1], 2, e.ReferralReopenedV1()))
+        await world.made.services["notify"].app.state.live.now(UUID(world.coordinator.id))
+        assert senders in (await eventually(lambda: _without(who, mine))).text
+
+
+async def _without(who: Any, words: str) -> Screen | None:
+    screen = await who.get(DASHBOARD)
+    return None if words in screen.text else screen
+
+
 async def _saying(who: Any, words: str) -> Screen | None:
     screen = await who.get(DASHBOARD)
     return screen if words in screen.text else None
@@ -186,7 +220,7 @@ async def test_erasures_and_notices_by_what_became_of_them(world: World) -> None
         ):  # fmt: skip
             for _ in range(number):
                 await tx.conn.execute(
-                    "insert into erasure_view values ($1, $2, $3, $4)", uuid4(), referral, state, answer_by
+                    "insert into copy_view values ($1, $2, $3, $4)", referral, uuid4(), state, answer_by
                 )
         for state, tries, number in (("parked", 3, 5), ("waiting", 1, 1), ("waiting", 0, 9), ("sent", 1, 9)):
             for _ in range(number):

@@ -235,8 +235,17 @@ async def _met_stops(found: Tour) -> None:
     found.stop("stop", "sender", "/intake/pages/stop")
     for name, one in (("begun", entry), ("ready", ready), ("stopped", stopped)):
         found.stop(f"person-{name}", "sender", f"{meeting.ENTRIES}/{one}")
-    for page in ("correct", "who-gets-what", "stop/sharing", "stop/service"):
+    await world.consent(ready, "medical")
+    for page in ("correct", "who-gets-what", "decisions", "never", "stop/sharing", "stop/part", "stop/service"):
         found.stop(f"person-{page.replace('/', '-')}", "sender", f"{meeting.ENTRIES}/{ready}/{page}")
+    marked = f"{meeting.ENTRIES}/{entry}/bases"
+    async with found.walker("sender") as worker:
+        form = (await worker.get(f"{marked}/new/best_interests_assessment")).form("/best_interests_assessment")
+        why = {"justification": "Nobody of her family can be reached.", "categories": ["functional_needs"]}
+        await worker.send(form, classes=["shelter KH"], **why)
+    found.stop("in-place-of-consent", "sender", marked)
+    found.stop("in-place-of-consent-new", "sender", f"{marked}/new/court_order")
+    found.stop("waits-for-us", "sender", "/intake/pages/waiting")
     asked = f"{meeting.ENTRIES}/{ready}/handoff"
     found.stop(
         "person-gets-what",

@@ -56,6 +56,16 @@ class Authority:
         private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return certificate, private
 
+    def account(self, name: str) -> dict[str, str | Path]:
+        """The settings of who signs in under this name, with a certificate of its own and the password of every account."""
+        certificate, key = self.signed(name)
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        return {
+            "kafka_ca": self.file, "kafka_certificate": certificate, "kafka_key": key, "kafka_user": name,
+            "kafka_password_file": password, "kafka_mechanism": "PLAIN" if name == "spean" else "SCRAM-SHA-512",
+        }  # fmt: skip
+
 
 @asynccontextmanager
 async def secured_kafka(accounts: Mapping[str, str]) -> AsyncIterator[tuple[local.LocalKafka, Authority]]:

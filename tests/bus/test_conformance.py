@@ -19,7 +19,6 @@ from spean.bus import (
     Bounds,
     Bus,
     BusError,
-    BusUnavailable,
     OutOfRange,
     Partition,
     Record,
@@ -366,22 +365,3 @@ async def test_an_oversized_value_is_refused_before_anything_is_sent(bus: Bus, t
     assert await producer.append(partition, allowed) == 0
     assert [stored.record for stored in await bus.read(partition, 0, limit=10)] == allowed
     await producer.close()
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["postgresql://user:secret@127.0.0.1:1/bus", pytest.param("kafka://127.0.0.1:1", marks=pytest.mark.kafka)],
-)
-async def test_an_address_where_nobody_answers(address: str) -> None:
-    with pytest.raises(
-        BusUnavailable, match=r"answers at 127\.0\.0\.1:1; check SPEAN_BUS|127\.0\.0\.1:1 .*check SPEAN_BUS"
-    ) as caught:
-        await connect(address)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("address", ["", "redis://secret", "kafka://", "kafka://host", "kafka://host:9092/secret"])
-async def test_an_address_of_no_valid_form(address: str) -> None:
-    with pytest.raises(BusError, match="SPEAN_BUS must be kafka://host:port") as caught:
-        await connect(address)
-    assert "secret" not in str(caught.value)

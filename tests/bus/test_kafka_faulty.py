@@ -14,8 +14,9 @@ from deploy.kafka import local
 from services.cli import doctor
 from spean.bus import Bus, BusError, BusUnavailable, Partition, Record, TopicSpec
 from spean.bus.connect import connect
-from spean.bus.kafka import APPEND_S, KafkaBus
+from spean.bus.kafka import KafkaBus
 from spean.bus.kafka_access import access_of
+from spean.bus.kafka_producer import APPEND_S
 from spean.settings import Settings
 from tests.builders import eventually
 from tests.bus.authority import PASSWORD, Authority

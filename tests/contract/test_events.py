@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 import services
 from schemas import contracts, events, registry, versions, vocabulary
 from schemas.events import EventData
-from schemas.vocabulary import Area, Country
+from schemas.vocabulary import Area, Country, HolderName
 from services.cli.installation import Installation
 from services.intake import consumers as intake
 from services.intake.disclosure.handlers import Holder
@@ -53,7 +53,7 @@ PERSONAL = frozenset(
     street text title tongue trauma victim village weight woman word words years
     """.split()  # noqa: SIM905 (as words they can be read)
 )
-KINDS = (UUID, AwareDatetime, PositiveInt, NonNegativeInt, bool, Country, Area)
+KINDS = (UUID, AwareDatetime, PositiveInt, NonNegativeInt, bool, Country, Area, HolderName)
 
 
 def why_refused(name: str, field: FieldInfo) -> str | None:
@@ -65,7 +65,7 @@ def why_refused(name: str, field: FieldInfo) -> str | None:
     for one in options:
         is_list = isinstance(one, type) and issubclass(one, StrEnum) and one.__module__ == vocabulary.__name__
         if not is_list and one not in KINDS:
-            return f"{one} is no id, code, count, time, flag, country or province"
+            return f"{one} is no id, code, count, time, flag, country, province or holder"
     return None
 
 

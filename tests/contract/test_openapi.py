@@ -228,6 +228,8 @@ async def test_answers_are_what_the_documents_say(world: World) -> None:
     await sender.put(f"/intake/entries/{entry}/person", {"age_years": 30, "sex": "female"}, version=1)
     await sender.post(f"/intake/entries/{entry}/exclusions", {"kind": "law_enforcement", "value": "any"})
     await sender.get(f"/intake/entries/{entry}/consents")
+    await sender.post(f"/intake/entries/{entry}/exclusions/lift", {"kind": "law_enforcement", "value": "any"})
+    await _bases(world, entry, judge)
     handoff = await world.handoff(entry)
     offer = (await world.offer(house))["id"]
     await house.partner.post(f"/referral/offers/{offer}/decline", {"reason": "no_capacity"})
@@ -259,6 +261,19 @@ UNCALLED = {
     "questions_detail", "questions_rules_stand", "dashboard_changes", "screening_begin", "screening_read", "screening_send_rows",
     "administration_reinstate_organisation", "coordinator_confirm_arrival", "sign_in_exchange", "screening_finish", "screening_read_findings", "screening_read_entries", "packets_acknowledge_erasure",
 }  # fmt: skip
+
+
+async def _bases(world: World, entry: str, judge: Judge) -> None:
+    one, other = f"/intake/entries/{entry}/bases", await second_system(world, world.sender, ["intake:send"])
+    heard_by(judge, other)
+    recipients = {"organisations": [world.sender.id]}
+    body = {"kind": "vital_interest", "justification": "made up for this test", "recipients": recipients}
+    basis = (await world.sender.partner.post(one, body))["id"]
+    await other.post(f"{one}/{basis}/decide", {"agrees": True, "reasons": "made up for this test"})
+    await other.get("/intake/bases/waiting")
+    await other.post(f"{one}/{basis}/told")
+    await other.post(f"{one}/{basis}/end")
+    await other.get(one)
 
 
 async def _coordinator(world: World, handoff: str, place: str) -> None:

@@ -12,6 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.kafka.local import LocalKafka
 from tests.builders import eventually
+from tests.faults.bending import BENT
+from tests.faults.bent import missing
+from tests.faults.between import NODES, Between
 from tests.faults.cluster import Cluster
 from tests.faults.probe import Probe
 from tests.faults.schedule import FAULTS, Fault, Recovery, frozen_s, lasting
@@ -20,7 +23,7 @@ from tests.faults.wires import State
 # Longer than a broker's session with the controller (9 s): a frozen one wakes up to find that others lead.
 BROKER_FROZEN_S = 12.0
 IN_SYNC_S = 120.0
-NODES = 3
+CUT_OFF = ("cut the controller off from the other brokers", "cut a broker off from the others")
 Which = Callable[[LocalKafka], int]
 
 
@@ -69,6 +72,15 @@ async def broker_frozen(which: Which, cluster: Cluster, probe: Probe) -> Recover
     return took
 
 
+async def broker_cut_off(between: Between, which: Which, cluster: Cluster, probe: Probe) -> Recovery:
+    """A broker and the others do not reach each other; clients reach them all, and may ask the one that is alone."""
+    kafka = of(cluster)
+    between.cut_off(which(kafka), kafka)
+    took = await lasting(BROKER_FROZEN_S, between.join, probe)
+    await in_sync(kafka)
+    return took
+
+
 async def all_restarted(cluster: Cluster, probe: Probe) -> Recovery:
     """One after the other, as an upgrade does. The time is the longest that the line took meanwhile."""
     kafka, longest, began = of(cluster), 0.0, time.monotonic()
@@ -93,7 +105,7 @@ async def all_killed(cluster: Cluster, probe: Probe) -> Recovery:
 
 
 async def wire(what: str, state: State, cluster: Cluster, probe: Probe) -> Recovery:
-    """One relay and one consumer cannot reach what is at the other end; their twins can. Slow wires stay up."""
+    """Whoever goes by these wires cannot reach what is at the other end. Slow wires stay up."""
     for each in cluster.wires[what]:
         each.become(state)
 
@@ -104,11 +116,24 @@ async def wire(what: str, state: State, cluster: Cluster, probe: Probe) -> Recov
     return await lasting(frozen_s(cluster), mend, probe)
 
 
-def _wires(what: str) -> dict[str, Fault]:
+def cut_off(between: Between) -> dict[str, Fault]:
+    """Faults where there are wires between the brokers."""
+    whose: tuple[Which, ...] = (LocalKafka.controller, lambda kafka: (kafka.controller() + 1) % NODES)
+    return {name: partial(broker_cut_off, between, which) for name, which in zip(CUT_OFF, whose, strict=True)}
+
+
+def _wires(what: str, name: str = "") -> dict[str, Fault]:
     states: tuple[State, ...] = ("cut", "stalled", "slow")
-    return {f"{state} wires to the {what}": partial(wire, what, state) for state in states}
+    return {f"{state} wires {name or f'to the {what}'}": partial(wire, what, state) for state in states}
 
 
+# Nothing of these is the bus's.
+LOCAL: Mapping[str, Fault] = {
+    **_wires("door to the database", "of the door to the database"),
+    **_wires("clock to the database", "of a clock to the database"),
+    **_wires("holder", "of the clocks to the holder"),
+    **({} if missing() else BENT),
+}
 ON_KAFKA: Mapping[str, Fault] = {
     **{f"kill broker {node + 1}": partial(broker_killed, lambda _, node=node: node) for node in range(NODES)},
     "kill the controller": partial(broker_killed, LocalKafka.controller),
@@ -119,6 +144,7 @@ ON_KAFKA: Mapping[str, Fault] = {
     "kill all brokers": all_killed,
     **_wires("broker"),
     **_wires("database"),
+    **LOCAL,
     **FAULTS,
 }
-ON_POSTGRES: Mapping[str, Fault] = {**FAULTS, **_wires("database")}
+ON_POSTGRES: Mapping[str, Fault] = {**FAULTS, **_wires("database"), **LOCAL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from spean import embedded
 from spean.embedded import Running
 from spean.settings import Settings
 from tests.builders import eventually
+from tests.faults.bent import Bend, bends
 from tests.faults.wires import Wire
 
 # Processes that start at once on a busy machine.
@@ -42,8 +44,13 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "clock-1": ("clock",), "clock-2": ("clock",),
 }  # fmt: skip
 RELAYS = ("relay-1", "relay-2")
-# Of each pair, one reaches its database and its brokers through wires that can be cut.
-WIRED = ("relay-1", "consume-1")
+# Who reaches the database through which wire that can be cut. Of each pair it is one; they reach the brokers by wires, too.
+WIRED = {
+    "relay-1": "database",
+    "consume-1": "database",
+    "api": "door to the database",
+    "clock-1": "clock to the database",
+}
 SOCKET = ".s.PGSQL.5432"
 
 
@@ -83,7 +90,8 @@ def _down(process: Process) -> bool:
 class Cluster:
     """`members` are our own child processes; every signal goes to one of them by its process number. Whoever is spawned
     next runs the code of `tree`, with `more` in its environment. `kafka`: where the bus is not in PostgreSQL. `wires`: to
-    the database and, on Kafka, to each broker."""
+    the database, from the clocks to the holder and, on Kafka, to each broker. `bends`: whose time and disk can be bent, by
+    name; nobody's where there is no compiler."""
 
     folder: Path
     settings: Settings
@@ -93,6 +101,7 @@ class Cluster:
     more: dict[str, str] = field(default_factory=dict)
     kafka: LocalKafka | None = None
     wires: dict[str, list[Wire]] = field(default_factory=dict)
+    bends: Mapping[str, Bend] = field(default_factory=dict)
 
     @property
     def pause(self) -> Path:
@@ -107,7 +116,7 @@ class Cluster:
             "SPEAN_URL": settings.url, "SPEAN_PAUSE": str(self.pause),
             # Only the door listens where everybody knocks.
             "SPEAN_PORT": settings.url.rpartition(":")[2] if "api" in MEMBERS[name] else "0",
-            **self.more,
+            **(self.bends[name].environment if name in self.bends else {}), **self.more,
         }  # fmt: skip
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -123,17 +132,27 @@ class Cluster:
 
     def _addresses(self, name: str) -> dict[str, str]:
         """Of the database and the bus, as this member reaches them."""
-        postgres, bus = self.settings.postgres, self.settings.bus
+        postgres, bus, more = self.settings.postgres, self.settings.bus, dict[str, str]()
         if name in WIRED:
-            straight, around = self.postgres.server.socket_folder, self.folder / "wire"
+            straight, around = self.postgres.server.socket_folder, self._around(WIRED[name])
             postgres = postgres.replace(quote(str(straight), safe=""), quote(str(around), safe=""))
+        if WIRED.get(name) == "database":
             ports = [wire.port for wire in self.wires.get("broker", ())]
             bus = "kafka://" + ",".join(f"127.0.0.1:{port}" for port in ports) if ports else bus
-        return {"SPEAN_POSTGRES": postgres, "SPEAN_BUS": bus}
+        if "clock" in MEMBERS[name]:
+            address = f"http://127.0.0.1:{self.wires['holder'][0].port}/intake"
+            more["SPEAN_HOLDERS"] = json.dumps({self.settings.holder: address})
+        return {"SPEAN_POSTGRES": postgres, "SPEAN_BUS": bus, **more}
+
+    def _around(self, what: str) -> Path:
+        return self.folder / f"wire-{sorted(set(WIRED.values())).index(what)}"
 
     async def lay_wires(self) -> None:
         straight = self.postgres.server.socket_folder / SOCKET
-        self.wires["database"] = [await Wire.between_sockets(self.folder / "wire" / SOCKET, straight)]
+        for what in set(WIRED.values()):
+            self.wires[what] = [await Wire.between_sockets(self._around(what) / SOCKET, straight)]
+        door = int(self.settings.url.rpartition(":")[2])
+        self.wires["holder"] = [await Wire.between_ports(free_port(), door)]
         if self.kafka is not None:
             ports = zip(self.kafka.told, self.kafka.detours, strict=True)
             self.wires["broker"] = [await Wire.between_ports(*each) for each in ports]
@@ -193,7 +212,7 @@ class Cluster:
         await self.postgres.stop()
 
     async def start_postgres(self) -> None:
-        self.postgres = await _postgres(self.folder)
+        self.postgres = await _postgres(self.folder, self.bends)
 
     async def stop(self) -> None:
         for process in self.members.values():
@@ -211,21 +230,23 @@ class Cluster:
         await self.postgres.stop()
 
 
-async def _postgres(folder: Path) -> Running:
+async def _postgres(folder: Path, bends: Mapping[str, Bend]) -> Running:
     """Durable: after a kill -9 nothing that was answered may be missing."""
-    return await embedded.start(folder / "pg", password_file=folder / "keys" / "postgres")
+    bent = bends["postgres"].environment if bends else {}
+    return await embedded.start(folder / "pg", password_file=folder / "keys" / "postgres", environment=bent)
 
 
 @asynccontextmanager
 async def split(folder: Path, kafka: LocalKafka | None = None) -> AsyncIterator[tuple[Cluster, Installation]]:
     """A split installation, and a view of it from here (its databases, its bus, its address; nothing runs here)."""
-    running = await _postgres(folder)
+    bent = bends(folder, ("postgres", *MEMBERS))
+    running = await _postgres(folder, bent)
     try:
         settings = Settings(
             data=folder / "data", keys=folder / "keys", postgres=running.server.dsn("postgres"), port=0,
             url=f"http://127.0.0.1:{free_port()}", bus="" if kafka is None else kafka.address,
         )  # fmt: skip
-        cluster = Cluster(folder, settings, running, kafka=kafka)
+        cluster = Cluster(folder, settings, running, kafka=kafka, bends=bent)
         await cluster.lay_wires()
     except BaseException:
         await running.stop()

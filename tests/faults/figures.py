@@ -1,6 +1,7 @@
-"""The tables of docs/reliability.md, made from what the runs have written: `python -m tests.faults.figures FILE`.
+"""The tables of docs/reliability.md, made from what the runs have written: `python -m tests.faults.figures FILE [PAGE]`.
 
-FILE holds one JSON object a line, as `Report.kept` writes them (SPEAN_FAULTS). Prints Markdown.
+FILE holds one JSON object a line, as `Report.kept` writes them (SPEAN_FAULTS). Prints Markdown, or puts it into PAGE between
+its two marks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def counts(runs: Sequence[dict[str, Any]]) -> list[str]:
@@ -40,6 +43,16 @@ def recoveries(runs: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def put(page: Path, tables: str) -> None:
+    """Raises ValueError where the page has no marks."""
+    before, began, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not began or not ended:
+        msg = f"{page} has no {BEGIN} … {END}"
+        raise ValueError(msg)
+    page.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     runs = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
     usual = statistics.median(run["usual_s"] for run in runs)
@@ -47,7 +60,11 @@ def main() -> None:
     told = [
         f"Nothing broken: {usual:.1f} s through the line (median). Quiet at most {quiet:.1f} s after the last story."
     ]
-    sys.stdout.write("\n".join([*counts(runs), "", *recoveries(runs), "", *told]) + "\n")
+    tables = "\n".join([*counts(runs), "", *recoveries(runs), "", *told])
+    if len(sys.argv) > 2:
+        put(Path(sys.argv[2]), tables)
+    else:
+        sys.stdout.write(tables + "\n")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ and a journal of what they were told."""
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -34,6 +35,11 @@ REFUSED = frozenset({"no-longer-available", "place-gone", "state"})
 FINAL = frozenset({"completed", "cancelled", "closed"})
 # How long a house may think, in seconds: an offer that nobody answers is soon the next house's.
 WINDOWS = {"answer_s": dict.fromkeys(("immediate", "emergency", "urgent", "normal"), 3)}
+# Refusals of a door whose clock is wrong, or was when it gave the token; and of asking it for another one too often.
+CLOCK_REFUSALS = frozenset({"bad-token", "bad-client", "too-often"})
+# No clock is wrong for longer; and what a story waits for once all are right: then a time that a wrong one wrote down is in the way.
+WRONG_MOST_S, LATE_S = 60.0, 15.0
+BEFORE = datetime.min.replace(tzinfo=UTC)
 T = TypeVar("T")
 
 
@@ -61,6 +67,20 @@ class Journal:
     # Requests whose answer is not in hand: they may have happened or not.
     doubts: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    # Since when every clock is right again (monotonic; infinity while one is wrong), and the latest time that one has told.
+    right_since: float = -math.inf
+    told: datetime = BEFORE
+
+    def clocks_wrong(self, ahead_s: float) -> None:
+        self.right_since = math.inf
+        self.told = max(self.told, datetime.now(UTC) + timedelta(seconds=ahead_s + WRONG_MOST_S))
+
+    def clocks_right(self) -> None:
+        self.right_since = time.monotonic()
+
+    def unsettled(self, began: float) -> bool:
+        """Has a wrong clock had its part in what began then (monotonic)?"""
+        return began < self.right_since + LATE_S
 
 
 @dataclass
@@ -98,7 +118,8 @@ class Stubborn:
 
     async def _until_answered(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Raises ApiProblem for a refusal, InDoubt."""
-        until = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
+        until = began + PATIENCE_S
         while True:
             try:
                 return await ask()
@@ -107,6 +128,8 @@ class Stubborn:
             except ApiProblem as problem:
                 if problem.status == httpx.codes.INTERNAL_SERVER_ERROR:
                     self.journal.faults[problem.code] += 1
+                elif problem.code in CLOCK_REFUSALS and self.journal.unsettled(began):
+                    pass
                 elif problem.status != httpx.codes.SERVICE_UNAVAILABLE and problem.code != "key-running":
                     raise
                 self.journal.repeats[problem.code] += 1
@@ -133,6 +156,8 @@ class Load:
         self._over = asyncio.Event()
         self._sender = Stubborn(world.sender.partner, journal)
         self._house_of: dict[str, Stubborn] = {}
+        # Hand-off → when it was asked for (monotonic).
+        self._asked: dict[str, float] = {}
         journal.senders.add(world.sender.id)
 
     async def run(self, people: int, at_once: int, enough: asyncio.Event | None = None) -> None:
@@ -150,7 +175,7 @@ class Load:
                     if enough is not None and enough.is_set():
                         return
                     async with asyncio.timeout(PLAN_S):
-                        await self._play(story)
+                        await self._play_or_end(story)
 
             async with asyncio.TaskGroup() as senders:
                 for _ in range(at_once):
@@ -159,10 +184,26 @@ class Load:
 
     # --- the sender -----------------------------------------------------------------------------------------------
 
-    async def _play(self, story: str) -> None:
+    async def _play_or_end(self, story: str) -> None:
+        """Where a wrong clock has written down what the story must wait for (hours, perhaps), or has it refused, the sender
+        does what a sender can: takes the request back."""
+        began, mine = time.monotonic(), list[str]()
+        try:
+            await self._play(story, mine)
+        except (Stuck, ApiProblem) as problem:
+            if not self.journal.unsettled(began):
+                raise
+            self.journal.repeats[f"ended early: {getattr(problem, 'code', 'late')}"] += 1
+            for handoff in mine:
+                if ("cancel", handoff) not in self.journal.commands:
+                    await self.cancel(handoff)
+
+    async def _play(self, story: str, mine: list[str]) -> None:
+        """Appends its hand-off to `mine`."""
         began = time.monotonic()
         party = [await self.person() for _ in range(2 if self._random.random() < 0.15 else 1)]
         handoff = await self.request(party)
+        mine.append(handoff)
         if story in {"cancel-early", "stop-early"}:
             await pause(self._random.random())
         elif not await self._ready(handoff):
@@ -218,8 +259,10 @@ class Load:
             "members": party,
         }  # fmt: skip
         self.journal.doubts["handoff"] += 1
+        began = time.monotonic()
         handoff = str((await self._sender.post("/intake/handoffs", body))["id"])
         self.journal.handoffs.add(handoff)
+        self._asked[handoff] = began
         self.journal.doubts["handoff"] -= 1
         return handoff
 
@@ -233,18 +276,22 @@ class Load:
         self.journal.consents[entry] += 2 if what == "service" else 1
 
     async def state(self, handoff: str, *states: str, every_s: float = LOOK_EVERY_S) -> dict[str, Any]:
-        until = time.monotonic() + PLAN_S
-        while time.monotonic() < until:
+        began = time.monotonic()
+        while not self._late(handoff, began):
             shown: dict[str, Any] = await self._sender.get(f"/intake/handoffs/{handoff}")
             if shown["state"] in states:
                 return shown
             await pause(every_s)
         raise Stuck(f"hand-off {handoff} never became {states}")
 
+    def _late(self, handoff: str, began: float) -> bool:
+        now, right = time.monotonic(), self.journal.right_since
+        return now > began + PLAN_S or (self._asked.get(handoff, began) < right < now - LATE_S)
+
     async def _door(self, handoff: str) -> tuple[str, str] | None:
         """(offer, code) once the house has said where it waits; None where it has ended before."""
-        until = time.monotonic() + PLAN_S
-        while time.monotonic() < until:
+        began = time.monotonic()
+        while not self._late(handoff, began):
             shown = await self._sender.get(f"/intake/handoffs/{handoff}")
             if shown["state"] in FINAL:
                 return None
@@ -287,7 +334,7 @@ class Load:
             await pause(end=self._over)
 
     async def _answer(self, house: Stubborn, offer: str, chance: float) -> None:
-        if chance < 0.08:
+        if chance < 0.08 and not self.journal.unsettled(time.monotonic()):
             return
         if chance < 0.2:
             await house.command("decline", offer, f"/referral/offers/{offer}/decline", {"reason": "no_capacity"})
@@ -297,12 +344,12 @@ class Load:
             await house.command("decline", offer, f"/referral/offers/{offer}/decline", {"reason": "no_capacity"})
 
     async def _welcome(self, house: Stubborn, offer: str) -> None:
-        self._house_of[offer] = house
+        self._house_of[offer], began = house, time.monotonic()
         try:
             await house.packet(offer)
             await house.meet(offer)
         except ApiProblem as problem:
-            if problem.code not in {"no-longer-available", "state", "not-found"}:
+            if problem.code not in {"no-longer-available", "state", "not-found"} and not self.journal.unsettled(began):
                 raise
 
     async def _coordinate(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ KIT = ("aggregate", "outbox", "said", "position", "last", "parked", "due", "idem
 TABLES: Mapping[str, Sequence[str]] = {
     "intake": (*KIT, "entry", "case", "fence", "consent", "handoff", "handoff_member", "packet", "disclosure"),
     "referral": (*KIT, "place", "referral", "offer", "hold"),
-    "notify": (*KIT, "referral_view", "capacity_view", "erasure_view", "tail", "delivery"),
+    "notify": (*KIT, "referral_view", "capacity_view", "copy_view", "tail", "delivery"),
     KEYS: ("fence",),
 }
 # Records asked for at once where the log is read through its bus.
@@ -61,18 +61,19 @@ class Snapshot:
 class Sources:
     """A superuser's connection to each database (row-level security does not apply to it). The log is read in its own
     database where there is one, and through the bus where there is none (`bus`). `ahead`: how far the services' clocks
-    have been moved."""
+    have been moved; `holders`: whose topics there are."""
 
     conns: Mapping[str, Conn]
     bus: Bus | None
     tables: Mapping[str, Sequence[str]] = field(default_factory=lambda: TABLES)
     ahead: timedelta = timedelta(0)
+    holders: Collection[str] = field(default_factory=lambda: [Settings().holder])
 
     async def bounds(self) -> dict[Partition, Bounds]:
         if self.bus is None:
             rows = await self.conns[BUS].fetch("select topic, partition, start, next from head")
             return {Partition(row["topic"], row["partition"]): Bounds(row["start"], row["next"]) for row in rows}
-        names = [spec.name for spec in topics([Settings().holder])]
+        names = [spec.name for spec in topics(self.holders)]
         return {place: bounds for name in names for place, bounds in (await self.bus.bounds(name)).items()}
 
     async def log(self) -> list[Logged]:

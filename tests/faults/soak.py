@@ -20,10 +20,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from deploy.kafka import local
 from tests.builders import network_in
-from tests.faults.brokers import NODES, ON_KAFKA, ON_POSTGRES
-from tests.faults.cluster import free_port, split
+from tests.faults.between import three_brokers
+from tests.faults.brokers import ON_KAFKA, ON_POSTGRES, cut_off
+from tests.faults.cluster import split
 from tests.faults.disk import small_disk
 from tests.faults.load import Journal
 from tests.faults.probe import Probe
@@ -41,14 +41,13 @@ async def ground(folder: Path, bus: str) -> AsyncIterator[Ground]:
         folder.mkdir(mode=0o755)
         disk = stack.enter_context(small_disk(folder))
         stack.callback(_keep_logs, folder, kept)
-        kafka = None
+        kafka, faults = None, {**ON_POSTGRES, **disk}
         if bus == "kafka":
-            kafka = await local.start(folder / "kafka", NODES, detours=[free_port() for _ in range(NODES)])
-            stack.push_async_callback(kafka.stop)
+            kafka, between = await stack.enter_async_context(three_brokers(folder / "kafka"))
+            faults = {**ON_KAFKA, **cut_off(between), **disk}
         cluster, made = await stack.enter_async_context(split(folder, kafka))
         world = await stack.enter_async_context(network_in(made, cluster.settings))
         journal = Journal()
-        faults = {**(ON_POSTGRES if kafka is None else ON_KAFKA), **disk}
         yield Ground(cluster, made, journal, await Probe.ready(world, journal), faults)
 
 

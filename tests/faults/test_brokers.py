@@ -11,8 +11,9 @@ import pytest
 from deploy.kafka import local
 from tests.builders import network_in
 from tests.conftest import without_kafka
-from tests.faults.brokers import NODES, ON_KAFKA
-from tests.faults.cluster import free_port, split
+from tests.faults.between import three_brokers
+from tests.faults.brokers import CUT_OFF, LOCAL, ON_KAFKA, cut_off
+from tests.faults.cluster import split
 from tests.faults.load import Journal
 from tests.faults.probe import Probe
 from tests.faults.schedule import Ground, suffer
@@ -22,9 +23,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.long, pytest.mark.timeout(900)]
 
 BROKERS = [
     "kill broker 1", "freeze a broker", "kill the controller", "freeze the controller", "wipe a broker",
-    "restart every broker",
+    "restart every broker", "kill all brokers", CUT_OFF[0],
 ]  # fmt: skip
-WIRES = [name for name in ON_KAFKA if "wires" in name]
+WIRES = [name for name in ON_KAFKA if "wires" in name and name not in LOCAL]
 # A reader whose session ends while it is frozen, twins at work at once, a batch that is sent twice.
 PROCESSES = [
     "freeze consume-1", "kill relay between send and move", "freeze relay between send and move",
@@ -38,13 +39,14 @@ async def on_three(workspace: Path) -> AsyncIterator[Ground]:
         without_kafka(lacking)
     folder = workspace / "three"
     folder.mkdir(mode=0o755)
-    kafka = await local.start(folder / "kafka", NODES, detours=[free_port() for _ in range(NODES)])
-    try:
-        async with split(folder, kafka) as (cluster, made), network_in(made, cluster.settings) as world:
-            journal = Journal()
-            yield Ground(cluster, made, journal, await Probe.ready(world, journal), ON_KAFKA)
-    finally:
-        await kafka.stop()
+    async with (
+        three_brokers(folder / "kafka") as (kafka, between),
+        split(folder, kafka) as (cluster, made),
+        network_in(made, cluster.settings) as world,
+    ):
+        journal = Journal()
+        faults = {**ON_KAFKA, **cut_off(between)}
+        yield Ground(cluster, made, journal, await Probe.ready(world, journal), faults)
 
 
 @pytest.mark.parametrize("faults", [BROKERS, WIRES, PROCESSES], ids=["brokers", "wires", "processes"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.brokers import ON_POSTGRES
+from tests.faults.brokers import LOCAL, ON_POSTGRES
 from tests.faults.disk import FULL
 from tests.faults.schedule import Ground, Report, drawn, suffer
 
@@ -28,7 +28,7 @@ async def test_one_of_each_role_dies_under_load(short_run: Report) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("fault", [*ON_POSTGRES, FULL])
+@pytest.mark.parametrize("fault", [*(name for name in ON_POSTGRES if name not in LOCAL), FULL])
 async def test_a_fault_under_load(ground: Ground, fault: str) -> None:
     if fault not in ground.faults:
         pytest.skip("NOT TESTED WITH A FULL DISK: that takes Linux and an account that may mount")

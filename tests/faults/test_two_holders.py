@@ -4,6 +4,7 @@ other's, and one that is away for an hour costs the other nothing."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,14 @@ from schemas import registry
 from schemas.registry import HANDOFF
 from schemas.vocabulary import ReasonFamily
 from services.cli.client import ApiProblem
-from spean.bus import Partition, partition_of
+from spean.bus import Bus, BusError, Partition, partition_of
 from spean.event import Event
 from spean.ids import event_id
 from spean.lives import in_life
 from tests.builders import Organisation, eventually
+from tests.bus.authority import PASSWORD, secured_kafka
 from tests.faults.load import Stubborn
-from tests.faults.two_holders import Grounds, two_holders
+from tests.faults.two_holders import ACCOUNTS, Grounds, two_holders
 
 # Generous: a machine three times slower than the slowest that was tried.
 SOON_S = 60.0
@@ -33,12 +35,15 @@ INBOX = "/referral/offers?state=sent&state=seen"
 pytestmark = [pytest.mark.long, pytest.mark.timeout(480)]
 
 
-@pytest.fixture(scope="module")
-async def ground(workspace: Path) -> AsyncIterator[Grounds]:
-    folder = workspace / "two-holders"
+@pytest.fixture(scope="module", params=["postgres", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def ground(request: pytest.FixtureRequest, workspace: Path) -> AsyncIterator[Grounds]:
+    folder = workspace / f"two-holders-{request.param}"
     folder.mkdir(mode=0o755)
-    async with two_holders(folder) as grounds:
-        yield grounds
+    async with AsyncExitStack() as stack:
+        kafka = None
+        if request.param == "kafka":
+            kafka = await stack.enter_async_context(secured_kafka(dict.fromkeys(ACCOUNTS.values(), PASSWORD)))
+        yield await stack.enter_async_context(two_holders(folder, kafka))
 
 
 @dataclass
@@ -228,14 +233,19 @@ async def _nothing_is_told(house: Organisation, offer: str) -> None:
 
 async def test_nobody_speaks_for_the_other_holders_people(ground: Grounds) -> None:
     """In its own name about the other's hand-off, or in the other's name on its own topic: what is said so is put aside,
-    and the hand-off goes on. (The last of these tests: the judge would rightly miss the writer of such events.)"""
+    and the hand-off goes on. Onto the other's topic Kafka lets nobody write. (The last of these tests: the judge would
+    rightly miss the writer of such events.)"""
     for mine, other in (("a", "b"), ("b", "a")):
         line = Line(ground, mine)
         handoff = await line.request()
         house, offer = await line.offered(handoff)
         before = await line.row(handoff)
-        await _say_cancelled(ground, topic=other, source=other, handoff=handoff)
-        await _say_cancelled(ground, topic=other, source=mine, handoff=handoff)
+        async with ground.bus_of(other) as bus:
+            await _say_cancelled(bus, topic=other, source=other, handoff=handoff)
+            await _say_cancelled(bus, topic=other, source=mine, handoff=handoff)
+            if ground.accounts:
+                with pytest.raises(BusError, match="TopicAuthorizationFailed"):
+                    await _say_cancelled(bus, topic=mine, source=mine, handoff=handoff)
         await _put_aside(ground, other, {"refused-not-found", "wrong-topic"})
         assert await line.row(handoff) == before
         await line.command(house, "accept", offer, "accept")
@@ -243,7 +253,7 @@ async def test_nobody_speaks_for_the_other_holders_people(ground: Grounds) -> No
         await line.end(handoff, house, offer, await line.code(handoff))
 
 
-async def _say_cancelled(ground: Grounds, *, topic: str, source: str, handoff: str) -> None:
+async def _say_cancelled(bus: Bus, *, topic: str, source: str, handoff: str) -> None:
     """Put onto a holder's topic what nobody has said."""
     said = e.HandoffCancelledV1(reason=ReasonFamily.OTHER)
     event = Event(
@@ -252,10 +262,12 @@ async def _say_cancelled(ground: Grounds, *, topic: str, source: str, handoff: s
         value=registry.write(said),
     )  # fmt: skip
     name = HANDOFF.named(topic)
-    producer = await ground.operators["network"].made.bus.producer(f"forger {event.id}")
+    producer = await bus.producer(f"forger {event.id}")
     place = Partition(name, partition_of(handoff.encode(), HANDOFF.partitions))
-    await producer.append(place, [in_life(event.record(), 1)])
-    await producer.close()
+    try:
+        await producer.append(place, [in_life(event.record(), 1)])
+    finally:
+        await producer.close()
 
 
 async def _put_aside(ground: Grounds, holder: str, reasons: set[str]) -> None:

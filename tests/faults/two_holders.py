@@ -1,5 +1,5 @@
-"""A network and two holders: three operators, each with its own PostgreSQL, keys and processes, on one bus. The clocks of
-all of them can be moved on together."""
+"""A network and two holders: three operators, each with its own PostgreSQL, keys and processes, on one bus; on Kafka each
+with its own account. The clocks of all of them can be moved on together."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from typing import Any
 
 import asyncpg
 
+from deploy.kafka.local import LocalKafka
 from services.cli import bootstrap, installation
 from services.cli.client import Partner
 from services.cli.installation import BUS_DATABASE, Installation
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
 from spean import embedded
+from spean.bus import Bus, kafka_acls
+from spean.bus.connect import connect
+from spean.bus.kafka import KafkaBus
 from spean.provision import Roles, service_dsns
-from spean.service import Service
+from spean.service import Service, uses
 from spean.settings import Settings
 from tests.builders import CATEGORIES, PURPOSES, Organisation, World, organisation
+from tests.bus.authority import Authority
 from tests.faults import checker, snapshot
 from tests.faults.checker import Finding
 from tests.faults.cluster import READY_S, ROOT, STOP_S, free_port
@@ -37,6 +42,9 @@ from tests.faults.snapshot import BUS, KEYS, TABLES, Sources
 
 NETWORK, ALL = ("referral", "notify"), ("api", "relay", "consume", "clock")
 COUNTRY = {"a": "KH", "b": "TH"}
+# Who signs in to Kafka, by operator. The network's two services have one account.
+ACCOUNTS = {"network": "spean-network", **{holder: f"spean-intake-{holder}" for holder in COUNTRY}}
+NETWORK_ACCOUNT = dict.fromkeys((f"spean-{name}" for name in NETWORK), f"User:{ACCOUNTS['network']}")
 # What runs: whose it is, its services, its roles. The second holder's door and its loops can go one after the other.
 MEMBERS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "network": ("network", NETWORK, ALL),
@@ -80,6 +88,8 @@ class Grounds:
     worlds: dict[str, World] = field(default_factory=dict)
     journal: Journal = field(default_factory=Journal)
     ahead: timedelta = timedelta(0)
+    # On Kafka: what each operator signs in with.
+    accounts: Mapping[str, Mapping[str, str | Path]] = field(default_factory=dict)
 
     async def spawn(self, *names: str) -> None:
         await asyncio.gather(*(self._spawn(name) for name in names))
@@ -95,6 +105,7 @@ class Grounds:
             "SPEAN_BUS": settings.bus, "SPEAN_URL": settings.url, "SPEAN_HOLDER": settings.holder,
             "SPEAN_COUNTRY": settings.country, "SPEAN_HOLDERS": json.dumps(settings.holders),
             "SPEAN_PORT": own.rpartition("/")[0].rpartition(":")[2] if "api" in roles else "0",
+            **{f"SPEAN_{name.upper()}": str(value) for name, value in self.accounts.get(operator, {}).items()},
         }  # fmt: skip
         told = [name, ",".join(services), ",".join(roles), str(self.ahead.total_seconds())]
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -133,6 +144,16 @@ class Grounds:
             except TimeoutError:
                 await self.kill(name)
 
+    @asynccontextmanager
+    async def bus_of(self, holder: str) -> AsyncIterator[Bus]:
+        """The bus as this holder's own services have it."""
+        settings = self.operators[holder].made.settings.model_copy(update=self.accounts.get(holder, {}))
+        bus = await connect(settings.bus, settings)
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
     # --- the network's own records, and the judge -----------------------------------------------------------------
 
     async def fetch(self, statement: str, *values: object) -> list[asyncpg.Record]:
@@ -164,7 +185,8 @@ class Grounds:
 
     @asynccontextmanager
     async def _sources(self) -> AsyncIterator[Sources]:
-        network = {name: ("network", name) for name in (*NETWORK, BUS)}
+        bus = self.operators["network"].made.bus if self.accounts else None
+        network = {name: ("network", name) for name in (*NETWORK, *([] if bus else [BUS]))}
         own = {h: (h, "intake") for h in COUNTRY} | {f"{h} {KEYS}": (h, KEYS) for h in COUNTRY}
         tables = {name: TABLES[database] for name, (_, database) in {**network, **own}.items() if database in TABLES}
         async with AsyncExitStack() as stack:
@@ -172,7 +194,7 @@ class Grounds:
             for name, (operator, database) in {**network, **own}.items():
                 conns[name] = await asyncpg.connect(self.operators[operator].made.cluster.dsn(database), timeout=30)
                 stack.push_async_callback(conns[name].close)
-            yield Sources(conns, None, tables, self.ahead)
+            yield Sources(conns, bus, tables, self.ahead, COUNTRY)
 
 
 async def _said(process: Process) -> str:
@@ -199,18 +221,26 @@ async def _operator(stack: AsyncExitStack, folder: Path, name: str, **chosen: An
 
 
 @asynccontextmanager
-async def two_holders(folder: Path) -> AsyncIterator[Grounds]:
-    """Everything runs. The bus lies in the network's PostgreSQL."""
+async def two_holders(folder: Path, kafka: tuple[LocalKafka, Authority] | None = None) -> AsyncIterator[Grounds]:
+    """Everything runs. The bus lies in the network's PostgreSQL, or is this Kafka, which keeps accounts and permissions:
+    here, where nothing runs, the one that administers it is used."""
     url = f"http://127.0.0.1:{free_port()}"
     holders = {name: f"http://127.0.0.1:{free_port()}/intake" for name in COUNTRY}
     async with AsyncExitStack() as stack:
-        network = await _operator(stack, folder, "network", url=url, holders=holders)
-        bus = service_dsns(network.made.cluster, Roles.load(network.made.settings.keys), BUS_DATABASE)[1]
+        told: dict[str, Any] = {"url": url, "holders": holders}
+        if kafka is not None:
+            told |= {"bus": kafka[0].address, **kafka[1].account("spean")}
+        network = await _operator(stack, folder, "network", **told)
+        if kafka is None:
+            roles = Roles.load(network.made.settings.keys)
+            told["bus"] = service_dsns(network.made.cluster, roles, BUS_DATABASE)[1]
         operators = {"network": network}
         for name, country in COUNTRY.items():
-            told = {"url": url, "holders": holders, "bus": bus, "holder": name, "country": country}
-            operators[name] = await _operator(stack, folder, name, **told)
+            operators[name] = await _operator(stack, folder, name, **told, holder=name, country=country)
         grounds = Grounds(folder, operators)
+        if kafka is not None:
+            grounds.accounts = {name: kafka[1].account(account) for name, account in ACCOUNTS.items()}
+            await _permit(network.made.bus)
         try:
             await grounds.spawn(*MEMBERS)
             async with AsyncExitStack() as partners:
@@ -218,6 +248,12 @@ async def two_holders(folder: Path) -> AsyncIterator[Grounds]:
                 yield grounds
         finally:
             await grounds.stop()
+
+
+async def _permit(bus: Bus) -> None:
+    """To each account what its services do, and nothing else."""
+    assert isinstance(bus, KafkaBus)
+    await bus.apply_acls(kafka_acls.wanted(uses(COUNTRY), NETWORK_ACCOUNT))
 
 
 async def _people_it(grounds: Grounds, stack: AsyncExitStack) -> None:

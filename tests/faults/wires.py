@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 # `cut`: whatever is open breaks, nobody gets through. `stalled`: everybody is let in, and nothing passes until it is
 # `open` again; then all of it does. `slow`: each piece on its way waits.
 State = Literal["open", "cut", "stalled", "slow"]
@@ -23,6 +25,8 @@ class Wire:
     reach: Callable[[], Awaitable[Ends]]
     port: int = 0
     state: State = "open"
+    # Process whose connections are cut while everybody else's are not.
+    shut_out: int | None = None
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _live: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -51,6 +55,21 @@ class Wire:
         if state == "cut":
             self._break()
 
+    def shut(self, process: int | None) -> None:
+        """Nothing passes between that process and the other end any more; None: it does again."""
+        self.shut_out = process
+        for writer in self._live:
+            if self._is_shut_out(writer):
+                writer.transport.abort()
+
+    def _is_shut_out(self, writer: asyncio.StreamWriter) -> bool:
+        peer = writer.get_extra_info("peername")
+        if self.shut_out is None or not peer:
+            return False
+        # By its port alone: Java says the loopback's address as one of IPv6.
+        connections = psutil.Process(self.shut_out).net_connections("tcp")
+        return peer[1] in {one.laddr.port for one in connections if one.laddr}
+
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
@@ -63,7 +82,7 @@ class Wire:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._live.add(writer)
         try:
-            if self.state == "cut":
+            if self.state == "cut" or self._is_shut_out(writer):
                 return
             await self._passes()
             back, forth = await self.reach()

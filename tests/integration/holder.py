@@ -92,7 +92,7 @@ class Holder:
         places = {str(uuid4()): house for house in houses}
         candidates = [
             {"place": place, "organisation": house.facts, "area": "KH-1",
-             "service_types": ["emergency_bed", "medium_term_shelter"],
+             "service_types": ["emergency_bed", "medium_term_shelter", "forensic_exam"],
              "eligibility": eligibility}
             for place, house in places.items()
         ]  # fmt: skip

@@ -4,6 +4,7 @@ clock, and everything that must always hold can be looked at after each step."""
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -99,6 +100,9 @@ class Town:
         self.places: list[UUID] = []
         self.coordinator = opaque_id()
         self.allowed: dict[UUID, set[UUID]] = {}
+        # The holder's: for which offer it said yes to which place; and what happens between its answer and the offer.
+        self.yes: defaultdict[UUID, dict[UUID, UUID]] = defaultdict(dict)
+        self.meanwhile: Callable[[UUID], Awaitable[None]] | None = None
         self.silent = False
 
     async def found(self, sizes: list[int], windows: Windows = WINDOWS) -> None:
@@ -148,7 +152,17 @@ class Town:
         if self.silent:
             raise HolderSilent
         allowed = self.allowed[question.referral]
-        return q.NextCandidateAnswer(place=next((c.place for c in question.candidates if c.place in allowed), None))
+        place = next((c.place for c in question.candidates if c.place in allowed), None)
+        if place is not None and question.offer is not None:
+            self.yes[question.referral][question.offer] = place
+        if self.meanwhile is not None:
+            await self.meanwhile(question.referral)
+        return q.NextCandidateAnswer(place=place)
+
+    def narrow(self, id_: UUID, keep: set[UUID], *, wholly: bool) -> list[UUID | None]:
+        """The person decides anew. Returns what the holder says of it: which offers it stops, or (None) whatever is open."""
+        self.allowed[id_] = set() if wholly else keep
+        return [None] if wholly else [offer for offer, place in self.yes[id_].items() if place not in keep]
 
     async def request(self, urgency: Urgency = Urgency.URGENT, number: int = 1, need_by_s: int | None = None,
                       sender: int = 0) -> UUID:  # fmt: skip
@@ -241,7 +255,10 @@ class Town:
                 named = await store.candidate_place(tx, locked, place)
                 if named is None:
                     raise Refusal("place-gone")
-                await escalations.ask_named(tx, locked, named)
+                offer = opaque_id()
+                await escalations.ask_named(tx, locked, named, offer)
+                self.allowed[id_].add(place)  # a house is named only where the gate allows it
+                self.yes[id_][offer] = place
 
         as_itself = action in {"take", "hand_back", "confirm_arrival"}
         return await self.try_(act, self.coordinator if as_itself else None)

@@ -152,6 +152,16 @@ async def test_what_a_crashed_clock_held_is_called_again(writer: Kit) -> None:
     assert called == 1
 
 
+async def test_a_claim_of_a_time_that_was_set_back_holds_nobody_up(writer: Kit) -> None:
+    """As the database's clock was hours ahead when a process claimed, and that process is no more."""
+    subject = uuid4()
+    await put(writer.db, subject)
+    for _ in range(2):
+        async with writer.db.transaction("test.claim") as tx:
+            assert [row["subject"] for row in await claim(tx, [KIND], 10, 3 * 3600)] == [subject]
+    await clear(writer.db, subject)
+
+
 async def test_a_clock_that_is_stopped_leaves_its_rows_to_others(writer: Kit, clocks: list[Database]) -> None:
     subject, begun, cut_off = uuid4(), asyncio.Event(), False
 

@@ -189,6 +189,23 @@ async def problem_free(db: Database) -> None:
         await tx.conn.execute("select 1")
 
 
+async def test_a_session_that_was_kept_is_given_back_as_new(writer: Kit) -> None:
+    """Who holds a session for longer than a transaction may have set and locked what does not end by itself."""
+    before = await writer.db.worker_connection()
+    session = await before.fetchval("select pg_backend_pid()")
+    await before.execute("set idle_session_timeout = 3600000")
+    await before.execute("select pg_advisory_lock(7)")
+    await writer.db.release(before)
+    after = await writer.db.worker_connection()  # the one that was used last is given out first
+    try:
+        assert await after.fetchval("select pg_backend_pid()") == session
+        assert await after.fetchval("show idle_session_timeout") == "0"
+        held = "select count(*) from pg_locks where locktype = 'advisory' and pid = $1"
+        assert await after.fetchval(held, session) == 0
+    finally:
+        await writer.db.release(after)
+
+
 async def test_a_wrong_password_is_told_without_it(writer: Kit) -> None:
     api, worker = service_dsns(writer.cluster, ROLES, writer.name)
     wrong = worker.replace(ROLES.password(f"{writer.name}_worker"), CANARY)

@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import OrganisationStatus, OrganisationType
+from spean import idempotency
 from spean.auth import Caller
 from spean.http import Command, Reply
 from spean.idempotency import KEPT_HOURS
@@ -73,6 +74,18 @@ async def test_the_same_key_gives_the_same_answer(writer: Kit, as_service: bool)
     assert kept is not None
     assert json.loads(bytes(kept.body)) == {"number": 1}
     assert await command(writer, org, "k2").answered() is None
+    again = await command(writer, org, "k1").before("test", work)
+    assert isinstance(again, Response)
+    assert json.loads(bytes(again.body)) == {"number": 1}
+    assert await command(writer, org, "k2").before("test", work) == Reply(Answer(number=2), version=2, status=201)
+
+
+async def test_nothing_is_looked_up_by_who_did_not_ask_to_be_alone(writer: Kit) -> None:
+    org = uuid4()
+    async with writer.db.transaction("test", org=org) as tx:
+        assert await refused(idempotency.find(tx, "k", FIRST)) == "key-running"
+    async with writer.db.transaction("test", org=org, alone=idempotency.lock_of(org, "other")) as tx:
+        assert tx.alone
 
 
 async def test_another_request_under_the_same_key_is_refused(writer: Kit) -> None:

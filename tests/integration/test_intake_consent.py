@@ -112,7 +112,8 @@ async def test_consent_given_again_as_wide_or_wider_disturbs_nobody(case: Case) 
 
 
 async def test_consent_for_other_houses_only_stops_this_one(case: Case) -> None:
-    recipients = {"organisations": [str(uuid4())], "classes": [{"type": "clinic"}]}
+    other = await case.holder.house()
+    recipients = {"organisations": [other.id], "classes": [{"type": "clinic"}]}
     await case.holder.world.consent(case.entries[0], "share_referral", recipients=recipients)
     packet = await case.packet()
     assert packet["members"] == [{}]

@@ -152,7 +152,14 @@ async def _refuse(case: Case) -> None:
     await case.holder.world.consent(case.entries[0], "share_referral", "refused")
 
 
-STOPS: dict[str, Callable[[Case], Awaitable[None]]] = {"exclude": _exclude, "narrow": _narrow, "refuse": _refuse}
+async def _take_back(case: Case) -> None:
+    body = {"what": "sharing", "category": "health"}
+    await case.sender.post(f"/intake/entries/{case.entries[0]}/withdraw", body)
+
+
+STOPS: dict[str, Callable[[Case], Awaitable[None]]] = {
+    "exclude": _exclude, "narrow": _narrow, "refuse": _refuse, "take back": _take_back,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", STOPS)
@@ -198,7 +205,9 @@ async def test_what_was_given_again_before_the_key_store_answers_is_not_shut_the
         await withdraw(world, entry)
         await world.consent(entry, "share_referral")
     await _settled(world, entry)
-    assert await _kept(world, entry) is None
+    kept = await _kept(world, entry)
+    # Where the clock had read the older fence, and the key store answered just then: that means nothing beside a later one.
+    assert kept is None or kept[0] < (await _fence(world, entry))[0]
     assert (await case.packet())["members"][0]["health_notes"] == "asthma"
 
 

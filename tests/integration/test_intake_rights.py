@@ -10,11 +10,15 @@ from tests.integration.holder import database
 # Every column, or these. That they suffice is shown by every command's own test, which runs as this role.
 _ALL = "*"
 RIGHTS: dict[str, dict[str, str | set[str]]] = {
-    "entry": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"sealed", "key_version", "version"}},
+    "entry": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"sealed", "key_version", "version", "age_at"}},
     "case": {"SELECT": _ALL, "INSERT": _ALL},
     "fence": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"generation", "sharing_shut", "service_shut"}},
     "consent": {"SELECT": _ALL, "INSERT": _ALL},
     "exclusion": {"SELECT": _ALL, "INSERT": _ALL},
+    "basis": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"state", "decided_at", "began_at", "told_at", "over_at"}},
+    "basis_step": {"SELECT": _ALL, "INSERT": _ALL},
+    "basis_limit": {"SELECT": _ALL},
+    "ask_again": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"since"}},
     "handoff": {
         "SELECT": _ALL,
         "INSERT": _ALL,
@@ -23,6 +27,7 @@ RIGHTS: dict[str, dict[str, str | set[str]]] = {
     "handoff_member": {"SELECT": _ALL, "INSERT": _ALL},
     "packet": {"SELECT": _ALL, "UPDATE": {"ended_at", "erasure", "erasure_by", "erasure_asked_at", "version"}},
     "asked": {"SELECT": _ALL},
+    "yes": {"SELECT": _ALL},
     "detail": {"SELECT": _ALL},
     "disclosure": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"times", "last_at"}},
     "audited": {"SELECT": _ALL, "INSERT": _ALL},

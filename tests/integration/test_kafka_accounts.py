@@ -29,15 +29,9 @@ async def place(workspace: Path) -> AsyncIterator[Place]:
         yield made
 
 
-def signs_in(place: Place, authority: Authority, name: str) -> dict[str, str]:
+def signs_in(authority: Authority, name: str) -> dict[str, str]:
     """What an account needs in the environment."""
-    certificate, key = authority.signed(name)
-    (place.folder / "password").write_text(PASSWORD)
-    return {
-        "SPEAN_KAFKA_CA": str(authority.file), "SPEAN_KAFKA_CERTIFICATE": str(certificate), "SPEAN_KAFKA_KEY": str(key),
-        "SPEAN_KAFKA_USER": name, "SPEAN_KAFKA_PASSWORD_FILE": str(place.folder / "password"),
-        "SPEAN_KAFKA_MECHANISM": "PLAIN" if name == "spean" else "SCRAM-SHA-512",
-    }  # fmt: skip
+    return {f"SPEAN_{setting.upper()}": str(value) for setting, value in authority.account(name).items()}
 
 
 async def refused(place: Place, word: str, *command: str, **more: str) -> None:
@@ -58,8 +52,8 @@ async def test_each_with_its_own_account_they_carry_the_main_line(place: Place, 
             "SPEAN_POSTGRES": shared.dsn("postgres"), "SPEAN_URL": f"http://127.0.0.1:{ports['referral']}",
             "SPEAN_HOLDERS": json.dumps({"main": f"http://127.0.0.1:{ports['intake']}/intake"}), "SPEAN_BUS": kafka.address,
         }  # fmt: skip
-        accounts = {name: signs_in(place, authority, account) for name, account in SERVICES.items()}
-        admin = signs_in(place, authority, "spean")
+        accounts = {name: signs_in(authority, account) for name, account in SERVICES.items()}
+        admin = signs_in(authority, "spean")
         code, said = await place.run("migrate", **admin)
         assert code == 0, said
         # Everything is made; nobody is permitted anything yet.

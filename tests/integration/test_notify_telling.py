@@ -30,7 +30,7 @@ from services.notify.deliveries.handlers import RETRY_S, SEND, Mail, message
 from services.notify.main import MIGRATIONS
 from services.notify.partners import store as partners
 from spean.clock import Clock
-from spean.consumer import handle
+from spean.consumer import Together, handle
 from spean.db import Database
 from spean.embedded import Server
 from spean.event import Event
@@ -59,11 +59,15 @@ async def db(dsns: tuple[str, str]) -> AsyncIterator[Database]:
         async with opened.transaction("test.empty") as tx:
             await tx.conn.execute("delete from due where kind = $1", SEND)
             await tx.conn.execute(
-                "truncate referral_view, capacity_view, erasure_view, tail, delivery, address, suspended, organisation"
+                "truncate referral_view, capacity_view, copy_view, early, tail, delivery, address, suspended, organisation"
             )
         yield opened
     finally:
         await opened.close()
+
+
+def _writer(data: EventData) -> str:
+    return "spean/intake/main" if registry.TOPIC_OF[registry.TYPE_OF[type(data)]].per_holder else "spean/referral"
 
 
 class Story:
@@ -77,7 +81,7 @@ class Story:
     def say(self, data: EventData, *, after_s: int = 1, subject: UUID | None = None) -> Event:
         self.at += timedelta(seconds=after_s)
         made = Event(
-            id=event_id(), type=registry.TYPE_OF[type(data)], source="spean/referral", subject=subject or self.referral,
+            id=event_id(), type=registry.TYPE_OF[type(data)], source=_writer(data), subject=subject or self.referral,
             epoch=1, sequence=len(self.events) + 1, time=self.at, correlationid=uuid4(), causationid=None, traceparent=None,
             value=registry.write(data),
         )  # fmt: skip
@@ -88,7 +92,7 @@ class Story:
         return self.say(
             e.ReferralReceivedV1(
                 network=self.network, coordinator=self.coordinator, group=ServiceGroup.SHELTER, urgency=Urgency.URGENT,
-                area="KH-1", places=1, requested_at=self.at, deadline=self.at + timedelta(seconds=deadline_s),
+                area="KH-1", places=1, requested_at=self.at, deadline=self.at + timedelta(seconds=deadline_s), holder="main",
             )
         )  # fmt: skip
 
@@ -221,6 +225,33 @@ async def test_what_was_handed_over_is_the_other_coordinators_with_its_places(db
         async with db.transaction("test.look", org=coordinator) as tx:
             assert len(await dashboard_store.counts(tx, None)) == seen
             assert len(await dashboard_store.capacity(tx, None)) == seen
+
+
+async def test_many_changes_of_places_show_what_they_would_one_by_one(db: Database) -> None:
+    story, pools = Story(), [uuid4(), uuid4()]
+    place = e.CapacityChangedV1(
+        network=story.network, coordinator=story.coordinator, organisation=story.house, group=ServiceGroup.SHELTER,
+        area="KH-1", usable=4, free=3,
+    )  # fmt: skip
+    for free, coordinator in ((3, story.coordinator), (2, story.coordinator), (1, uuid4())):
+        for pool in pools:
+            story.say(place.model_copy(update={"free": free, "coordinator": coordinator}), subject=pool)
+    story.events[1] = replace(story.events[1], time=story.at - dashboards.TAIL_FOR - timedelta(days=1))
+    await tell(db, *story.events)
+    alone = await projections(db)
+    async with db.transaction("test.empty") as tx:
+        await tx.conn.execute("truncate capacity_view, tail")
+    handler = consumers.HANDLERS[story.events[0].type]
+    assert isinstance(handler, Together)
+    for events in (story.events[:4], story.events):
+        async with db.transaction("test.together") as tx:
+            await handler.take(tx, events)
+    together = await projections(db)
+    assert together["capacity_view"] == alone["capacity_view"]
+    assert [line[1:] for line in together["tail"]] == [line[1:] for line in alone["tail"]]
+    numbers = [line[0] for line in together["tail"]]
+    assert numbers == list(range(numbers[0], numbers[0] + 5)), "each its own, none twice and none left out"
+    assert numbers[0] == alone["tail"][-1][0] + 1
 
 
 async def test_whoever_is_reinstated_is_shut_out_no_more(db: Database) -> None:

@@ -71,9 +71,14 @@ async def test_doctor_says_what_is_wrong_and_what_to_do(place: Place) -> None:
         await running.end(signal.SIGINT)
     bootstrap.key_file(place.settings).chmod(0o644)
     (place.settings.keys / "database-roles").unlink()
-    code, said = await place.run("doctor", "--json", SPEAN_BUS="kafka://127.0.0.1:1")
-    wrong = {one["check"]: one["do"] for one in map(json.loads, said.splitlines()) if one["level"] == "wrong"}
+    more = {"SPEAN_BUS": "kafka://127.0.0.1:1", "SPEAN_SAY_AS": "referral.held.v1"}
+    code, said = await place.run("doctor", "--json", **more)
+    found = [json.loads(line) for line in said.splitlines()]
+    wrong = {one["check"]: one["do"] for one in found if one["level"] == "wrong"}
     assert code == 1
+    (versions,) = (one for one in found if one["level"] == "warn")
+    assert versions["found"] == "SPEAN_SAY_AS: referral.held.v1 is said instead of referral.held.v2"
+    assert "until every process that reads it" in versions["do"]
     assert wrong.keys() == {"keys", "keys present", "bus"}
     assert wrong["keys"] == f"chmod -R go= {place.settings.keys}"
 

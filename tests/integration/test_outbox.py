@@ -14,7 +14,7 @@ from schemas import events as e
 from schemas.registry import HANDOFF, PLACES
 from spean.bus import Bus, BusUnavailable, Partition, Producer, Record, partition_of
 from spean.event import parse
-from spean.outbox import BATCH_ROWS, RELAY_LOCK, SESSION_LIMIT_MS, say
+from spean.outbox import BATCH_ROWS, RELAY_LOCK, SESSION_LIMIT_MS, say, unsent
 from spean.service import PARTITIONS
 from tests.builders import eventually
 from tests.integration.kit import Around, Kit, Line, end_session, going, stop, stopped
@@ -104,15 +104,60 @@ class TestRelay:
             assert event.value == row["payload"].encode()
 
     async def test_a_backlog_of_several_batches(self, line: Line, writer: Kit) -> None:
+        """The batch behind is read while one is on its way, and follows it into each partition; it fails once."""
         writer.db.holder = line.holder
-        aggregate = uuid4()
+        aggregate, others = uuid4(), [uuid4() for _ in range(5)]
         async with writer.db.transaction("test") as tx:
-            for _ in range(BATCH_ROWS + 10):
+            for turn in range(BATCH_ROWS // 2 + 10):
                 await say(tx, HANDOFF, aggregate, e.DisclosureStoppedV1())
-        async with going(line.relay(writer).run()):
-            await eventually(lambda: all_said(writer), within_s=30)
-        sequences = [parse(record).sequence for record in await line.said()]
-        assert sequences == list(range(1, BATCH_ROWS + 11))
+                await say(tx, HANDOFF, others[turn % 5], e.DisclosureStoppedV1())
+        under_way: Counter[Partition] = Counter()
+        calls = Counter[Partition]()
+
+        async def append(inner: Producer, partition: Partition, records: Sequence[Record]) -> int:
+            calls[partition] += 1
+            under_way[partition] += 1
+            assert under_way[partition] == 1, "two batches of one partition at once"
+            try:
+                first = await inner.append(partition, records)
+                if calls[partition] == 2:
+                    raise BusUnavailable("sent, and never heard of")
+                return first
+            finally:
+                under_way[partition] -= 1
+
+        async with going(line.relay(writer, Around(line.bus, append=append)).run()):
+            await eventually(lambda: all_said(writer), within_s=60)
+        events = [parse(record) for record in await line.said()]
+        for one, count in {aggregate: BATCH_ROWS // 2 + 10, **dict.fromkeys(others, BATCH_ROWS // 10 + 2)}.items():
+            sequences = [event.sequence for event in events if event.subject == one]
+            assert list(dict.fromkeys(sequences)) == list(range(1, count + 1)), "said again, but never out of order"
+        twice = sum(count - 1 for count in Counter(event.id for event in events).values())
+        assert 0 < twice <= 20, "only what the bus had not acknowledged was said again"
+        assert await writer.value("select count(*) from said") == BATCH_ROWS + 20
+        assert await writer.value('select count(distinct ("partition", "offset")) from said') == BATCH_ROWS + 20
+
+    async def test_what_is_committed_late_is_read_before_what_stands_behind_it(self, line: Line, writer: Kit) -> None:
+        """Its number is lower than of rows on their way; theirs are read no second time meanwhile."""
+        await line.say(writer, uuid4())
+        late = await asyncpg.connect(writer.dsn)
+        conn = await asyncpg.connect(writer.dsn)
+        try:
+            async with late.transaction():
+                await late.execute(
+                    "select say($1, $2, $3, 'late', '{}', now(), $1, null, null)", uuid4(), line.topic, uuid4()
+                )
+                for _ in range(3):
+                    await line.say(writer, uuid4())
+                first = [row["number"] for row in await unsent(conn, 3)]
+            ahead = [row["number"] for row in await unsent(conn, 10, first)]
+            assert [row["number"] for row in await unsent(conn, 10)] == sorted(first + ahead)
+            assert (len(first), len(ahead)) == (3, 2)
+            assert first[0] < ahead[0] < first[1] < first[2] < ahead[1]
+            assert [row["number"] for row in await unsent(conn, 1, first)] == ahead[:1]
+        finally:
+            await late.close()
+            await conn.close()
 
     async def test_one_sends_and_another_stands_by_until_it_stops(self, line: Line, writer: Kit) -> None:
         second = await writer.again()

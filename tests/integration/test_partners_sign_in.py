@@ -15,6 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
 from services.cli.client import ApiProblem, trusted
+from services.referral.partners import store
 from tests.builders import Organisation
 from tests.integration.town import Town
 
@@ -58,6 +59,20 @@ async def test_an_assertion_gives_a_token_of_five_minutes_once(town: Town) -> No
     assert await house.get("/referral/places", token=body["access_token"])
     again = await exchange(town, assertion)
     assert (again.status_code, code(again)) == (401, "bad-client"), "used once, it opens nothing any more"
+    db = town.made.services["referral"].db
+    async with db.transaction("test.upkeep") as tx:
+        # As an upkeep sees it while the database's clock is three hours ahead.
+        await tx.conn.execute("update used_assertion set expires_at = expires_at - interval '3 hours'")
+        await store.forget_assertions(tx)
+    assert code(await exchange(town, assertion)) == "bad-client", "and is not forgotten by a clock that is ahead"
+
+
+async def test_our_client_gives_up_a_token_that_is_refused(town: Town) -> None:
+    house = town.second.partner
+    house._token, house._until = "ended.early.", float("inf")
+    with pytest.raises(ApiProblem):
+        await house.get("/referral/places")
+    assert await house.get("/referral/places")
 
 
 @pytest.mark.parametrize(

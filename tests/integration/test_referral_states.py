@@ -175,14 +175,75 @@ async def test_a_referral_of_another_holder_is_nobody_elses_to_end(model_dsns: l
         id_ = await _to(town, State.ACCEPTED)
         before = await town.referral(id_)
         offer = before["offer"]
+        asked = e.HandoffRequestedV1(
+            network=town.network, sender=town.senders[1], group=ServiceGroup.SHELTER, urgency=Urgency.URGENT, area="KH-1",
+            places=1, requested_at=await town.now(),
+        )  # fmt: skip
         for act in (
             lambda tx: handlers.cancel(tx, id_, "other", ReasonFamily.OTHER),
             lambda tx: handlers.stop_disclosure(tx, id_, "other"),
+            lambda tx: handlers.stop_disclosure(tx, id_, "other", offer),
+            lambda tx: handlers.lose_packet(tx, id_, "other", offer),
+            lambda tx: handlers.receive(tx, id_, "other", asked),
             lambda tx: handlers.release(tx, id_, "other", offer),
             lambda tx: handlers.reopen(tx, id_, "other"),
         ):
             assert await town.try_(act) == "not-found"
         assert await town.referral(id_) == before
+
+
+async def test_a_stop_takes_back_the_offer_that_it_is_about_however_late_it_comes(
+    model_dsns: list[tuple[str, str]],
+) -> None:
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1, 1, 1])
+        id_ = await _to(town, State.OFFERED)
+        first = await town.offer(id_)
+        (stop,) = town.narrow(id_, {one for one in town.places if one != first["place"]}, wholly=False)
+        assert await town.answer(first, "no_capacity") is None  # before the stop about it arrives
+        await town.tick()
+        second = await town.offer(id_)
+        await town.run(lambda tx: handlers.stop_disclosure(tx, id_, HOLDER, stop))
+        assert await town.offer(id_) == second, "who was asked since was asked by the new gate"
+
+        stops = town.narrow(id_, set(town.places) - {first["place"], second["place"]}, wholly=False)
+        assert stops == [first["id"], second["id"]]
+        for stop in reversed(stops):
+            await town.run(lambda tx, stop=stop: handlers.stop_disclosure(tx, id_, HOLDER, stop))
+        (row,) = await town.rows("select state, reason from offer where id = $1", second["id"])
+        assert tuple(row) == ("withdrawn", "stopped")
+
+        await town.tick()
+        third = await town.offer(id_)
+        assert town.narrow(id_, set(), wholly=True) == [None]
+        await town.run(lambda tx: handlers.stop_disclosure(tx, id_, HOLDER, None))
+        (row,) = await town.rows("select state from offer where id = $1", third["id"])
+        assert row["state"] == "withdrawn", "whatever is open"
+        await town.tick()
+        after = await town.referral(id_)
+        assert (after["state"], after["stopped"]) == (State.ON_HOLD, True), "the sender's again"
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_stop_between_a_yes_and_its_offer_comes_first(
+    model_dsns: list[tuple[str, str]], *, named: bool
+) -> None:
+    """The offer is not there yet that the stop names: it is never made."""
+    async with opened(model_dsns) as db:
+        town = Town(db)
+        await town.found([1])
+        id_ = await _to(town, State.REQUESTED)
+
+        async def stop(_: UUID) -> None:
+            for about in town.narrow(id_, set(), wholly=not named):
+                assert (about is not None) == named
+                await town.run(lambda tx, about=about: handlers.stop_disclosure(tx, id_, HOLDER, about))
+
+        town.meanwhile = stop
+        await town.tick()
+        assert await town.rows("select 1 from offer where referral = $1", id_) == []
+        assert (await town.referral(id_))["stopped"]
 
 
 async def test_a_hand_off_that_arrives_after_its_sender_was_suspended_is_the_coordinators(

@@ -28,7 +28,7 @@ from tests.integration.lived import Lived, living, settings_in
 async def test_projections_are_built_anew_and_are_the_same(lived: Lived) -> None:
     before = await lived.everything()
     assert len(before["notify.referral_view"]) == 3
-    assert before["notify.erasure_view"]
+    assert before["notify.copy_view"]
     assert before["notify.capacity_view"]
     assert before["notify.delivery"]
     said = await lived.rows("referral", "select id, epoch, sequence, time from said order by number")
@@ -58,7 +58,7 @@ async def test_what_was_wrong_in_a_projection_is_right_afterwards(lived: Lived) 
     before = await lived.everything()
     async with lived.here.databases["notify"].transaction("test.spoil") as tx:
         await tx.conn.execute("update referral_view set state = 'completed', asked = 99")
-        await tx.conn.execute("insert into erasure_view values (gen_random_uuid(), gen_random_uuid(), 'overdue')")
+        await tx.conn.execute("insert into copy_view values (gen_random_uuid(), gen_random_uuid(), 'overdue')")
         await tx.conn.execute("delete from capacity_view")
         await tx.conn.execute("delete from tail where number % 2 = 0")
     await replay.say_again(lived.here)

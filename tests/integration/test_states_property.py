@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Coroutine, Iterator
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -50,6 +51,7 @@ class Machine(RuleBasedStateMachine):
         self.runner, self.town = runner, Town(db)
         self.asked: list[UUID] = []
         self.suspended: dict[UUID, datetime] = {}
+        self.stops: defaultdict[UUID, list[UUID | None]] = defaultdict(list)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -91,17 +93,44 @@ class Machine(RuleBasedStateMachine):
         self.town.silent = silent
 
     @precondition(lambda self: self.asked)
-    @rule(pick=PICK, keep=st.sets(st.integers(0, 2)))
-    def gate_changes(self, pick: int, keep: set[int]) -> None:
+    @rule(pick=PICK, keep=st.sets(st.integers(0, 2)), wholly=st.sampled_from([False, False, True]), late=st.booleans())
+    def gate_changes(self, pick: int, keep: set[int], *, wholly: bool, late: bool) -> None:
         id_ = self.some(pick)
-        self.town.allowed[id_] = {self.town.places[number] for number in keep}
-        before = self.do(self.town.referral(id_))
-        self.do(self.town.run(lambda tx: handlers.stop_disclosure(tx, id_, HOLDER)))
-        after = self.do(self.town.referral(id_))
-        if before["state"] == State.OFFERED:
-            assert (after["state"], after["offer"], after["stopped"]) == (State.REQUESTED, None, True)
-        else:
-            assert (after["state"], after["offer"]) == (before["state"], before["offer"]), "a stop never costs a bed"
+        self.stops[id_] += self.town.narrow(id_, {self.town.places[number] for number in keep}, wholly=wholly)
+        if not late:
+            self.stops_arrive(pick)
+
+    @precondition(lambda self: any(self.stops.values()))
+    @rule(pick=PICK)
+    def stops_arrive(self, pick: int) -> None:
+        """In their order; perhaps long after they were said, when another house has the offer."""
+        id_ = self.some(pick)
+        while self.stops[id_]:
+            about = self.stops[id_].pop(0)
+            before = self.do(self.town.referral(id_))
+            self.do(self.town.run(lambda tx, about=about: handlers.stop_disclosure(tx, id_, HOLDER, about)))
+            after = self.do(self.town.referral(id_))
+            if before["state"] == State.OFFERED and about in {None, before["offer"]}:
+                assert (after["state"], after["offer"], after["stopped"]) == (State.REQUESTED, None, True)
+            else:
+                kept = "a stop never costs a bed, nor another's offer"
+                assert (after["state"], after["offer"]) == (before["state"], before["offer"]), kept
+
+    @precondition(lambda self: self.asked)
+    @rule(keep=st.sets(st.integers(0, 2)), wholly=st.booleans())
+    def gate_changes_between_a_yes_and_its_offer(self, keep: set[int], *, wholly: bool) -> None:
+        async def narrow(id_: UUID) -> None:
+            for about in [
+                *self.stops[id_], *self.town.narrow(id_, {self.town.places[one] for one in keep}, wholly=wholly)
+            ]:  # fmt: skip
+                await self.town.run(lambda tx, about=about: handlers.stop_disclosure(tx, id_, HOLDER, about))
+            self.stops[id_] = []
+
+        self.town.meanwhile = narrow
+        try:
+            self.do(self.town.tick())
+        finally:
+            self.town.meanwhile = None
 
     @precondition(lambda self: self.asked)
     @rule(pick=PICK, answer=st.sampled_from(["accept", "accept", "accept", "no_capacity", "house_conflict"]),
@@ -272,6 +301,9 @@ class Machine(RuleBasedStateMachine):
     def everything_holds(self) -> None:
         if self.town.places:
             self.do(self.town.check())
+            for offer in self.offers("sent", "seen"):
+                id_ = offer["referral"]
+                assert self.stops[id_] or offer["place"] in self.town.allowed[id_], "nothing that was stopped is open"
 
 
 def _run(model_dsns: list[tuple[str, str]], examples: int, steps: int, *, derandomize: bool) -> None:

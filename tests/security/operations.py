@@ -203,6 +203,9 @@ _COORDINATE = {
     "foreign": True,
 }
 _ENTRY = {**_SEND, "path": {"entry": "entry"}, "foreign": True}
+_BASIS = {**_SEND, "path": {"entry": "entry", "basis": "basis"}, "foreign": True}
+# It opens no field.
+_CHECK = {"kind": "family_risk_check", "justification": "made up for this test"}
 _HANDOFF = {**_SEND, "path": {"handoff": "handoff"}, "foreign": True}
 _SCREENING = {**_SEND, "path": {"screening": "screening"}, "foreign": True}
 _OPEN = {**_RECEIVE, "path": {"offer": "open"}, "foreign": True}
@@ -222,7 +225,18 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /intake/entries/{entry}/exclusions": Recipe(
         **_ENTRY, body=_always({"kind": "organisation_type", "value": "police"})
     ),
+    "POST /intake/entries/{entry}/exclusions/lift": Recipe(
+        **_ENTRY, body=_always({"kind": "organisation_type", "value": "ministry"})
+    ),
     "POST /intake/entries/{entry}/withdraw": Recipe(**_ENTRY, body=_always({"what": "sharing"})),
+    "GET /intake/entries/{entry}/bases": Recipe(**_ENTRY),
+    "POST /intake/entries/{entry}/bases": Recipe(**_ENTRY, body=_always(_CHECK)),
+    "POST /intake/entries/{entry}/bases/{basis}/decide": Recipe(
+        **_BASIS, body=_always({"agrees": True, "reasons": "made up for this test"})
+    ),
+    "POST /intake/entries/{entry}/bases/{basis}/end": Recipe(**_BASIS),
+    "POST /intake/entries/{entry}/bases/{basis}/told": Recipe(**_BASIS),
+    "GET /intake/bases/waiting": Recipe(**_SEND),
     "POST /intake/handoffs": Recipe(**_SEND, body=_handoff),
     "GET /intake/handoffs": Recipe(**_SEND),
     "GET /intake/handoffs/{handoff}": Recipe(**_HANDOFF),
@@ -371,7 +385,13 @@ async def staged(world: World) -> Stage:
     rule = await world.admin.post("/intake/rules/corridors", RECIPES["POST /intake/rules/corridors"].body(None))
     await world.admin.post("/notify/addresses", {"organisation": house.id, "email": "inbox@sample.example"})
     screening = await world.sender.partner.post("/intake/screenings", {"digest": "ab" * 32, "area": "KH-1"})
+    order = {
+        "kind": "court_order", "justification": "made up for this test", "categories": ["legal_status"], "at_once": True,
+        "recipients": {"organisations": [world.sender.id]},
+    }  # fmt: skip
+    basis = await world.sender.partner.post(f"/intake/entries/{entry}/bases", order)
     objects = {
+        "basis": basis["id"],
         "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
         "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],
         "screening": screening["id"], "organisation": stranger.id, "client": stranger.partner.client_id,

@@ -170,8 +170,10 @@ def _led_to(answer: httpx.Response) -> str:
 
 
 async def _papers(town: Town) -> None:
-    """A draft, a talk about consent, a screening by hand with somebody in it, an open packet."""
+    """Somebody who is never told, a draft, a talk about consent, a screening by hand with somebody in it, an open packet."""
     sender, receiver, own = town.guests["sender"], town.guests["receiver"], town.objects
+    never = {"kind": "law_enforcement", "value": "any"}
+    await town.world.sender.partner.post(f"/intake/entries/{own['entry']}/exclusions", never)
     made = await sender.post("/intake/pages/entries/new", {"channel": "border_post", "area": "KH-1"})
     own["draft"] = _led_to(made).split("/")[4]
     talk = await sender.post(f"/intake/pages/entries/{own['entry']}/consent", {})

@@ -92,6 +92,7 @@ DOORS = (
     _door("/intake/pages/handoffs", *_SEND),
     _door("/intake/pages/handoffs/{}/now", *_SEND, kind="part"),
     _door("/intake/pages/stop", *_SEND),
+    _door("/intake/pages/waiting", *_SEND),
     _door("/intake/pages/screenings", *_SEND, objects={"screening": "session_of_screening", "entry": "screened"}),
     _door("/intake/pages/packets", "receiver", guarded="ticket"),
     _door("/intake/pages/rules", "administrator", "intake:rules", "referral:admin", whose="installation"),
@@ -125,7 +126,9 @@ VALUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "/intake/pages/consent": {
         "step": ("language", "notice", "help", "share", "what", "why", "whom", "never", "until", "how", "guardian"),
     },
-    "/intake/pages/entries": {"what": ("sharing", "service")},
+    "/intake/pages/entries": {
+        "what": ("sharing", "service"), "kind": ("court_order", "emergency_profile", "best_interests_determination"),
+    },
     "/intake/pages/rules": {"kind": ("need-to-know",)},
 }  # fmt: skip
 

@@ -43,9 +43,9 @@ from tests.security.watching import Run, bus_of, watched
 
 DATABASES = ("referral", "intake", "notify", KEYS, BUS_DATABASE, "postgres")
 PROOF = token(9999)
-# Plain columns at the holder say which notice was read, and to whom nothing may go: these two are not secret there.
-NOTICE, EXCLUDED = token(9001), str(uuid4())
-ALLOWED = {("intake.consent", NOTICE), ("intake.exclusion", EXCLUDED), ("intake.consent", EXCLUDED)}
+# A plain column at the holder says to whom nothing may go: that is not secret there.
+EXCLUDED = str(uuid4())
+ALLOWED = {("intake.exclusion", EXCLUDED)}
 # How a table's values get into an error: the text of the exception is the row.
 _TRIP = """
 create function trip() returns trigger language plpgsql as $$
@@ -64,12 +64,13 @@ async def _the_line(run: Run, world: World, house: Organisation, fields: dict[st
     entry = await world.entry(**fields)
     shown = (await sender.get(f"/intake/entries/{entry}"))["person"]
     assert texts(shown) >= texts(fields)  # the control: it is all there, for its own organisation
-    await world.consent(entry, "service", notice=NOTICE)
-    await world.consent(
-        entry, "share_referral", notice=NOTICE,
-        recipients={"classes": [{"type": "shelter"}], "organisations": [world.sender.id, EXCLUDED]},
-    )  # fmt: skip
+    await world.consent(entry, "service")
+    await world.consent(entry, "share_referral")
+    official = word(802)
     await sender.post(f"/intake/entries/{entry}/exclusions", {"kind": "organisation", "value": EXCLUDED})
+    await sender.post(f"/intake/entries/{entry}/exclusions", {"kind": "official", "value": EXCLUDED, "name": official})
+    never = (await sender.get(f"/intake/entries/{entry}/consents"))["exclusions"]
+    assert {"kind": "official", "value": EXCLUDED, "names": [official]} in never
     await sender.post(f"/intake/entries/{entry}/case")
     handoff = await world.handoff(entry)
     offer = (await world.offer(house))["id"]
@@ -86,7 +87,7 @@ async def _the_line(run: Run, world: World, house: Organisation, fields: dict[st
         "handoff": handoff,
         "offer": offer,
         "code": seen["hand_over_code"],
-        "texts": {meeting, address},
+        "texts": {meeting, address, official},
     }
 
 
@@ -122,6 +123,11 @@ async def _refusals(run: Run, world: World, line: dict[str, Any], fields: dict[s
     await run.refused(sender.post("/intake/entries", {**good, "area": "KH-2"}, key=key), "key-reused")
     minor = await world.entry(**{**fields, "age_years": 15})
     await run.refused(sender.post(f"/intake/entries/{minor}/case"), "guardian", "service-consent")
+    why = " ".join(texts(fields))[:4_000]
+    check = await sender.post(f"/intake/entries/{minor}/bases", {"kind": "family_risk_check", "justification": why})
+    decide = f"/intake/entries/{minor}/bases/{check['id']}/decide"
+    await run.refused(sender.post(decide, {"agrees": True, "reasons": why}), "same-person")
+    await run.refused(sender.post(decide, {"agrees": some, "reasons": why}), "invalid")
     await run.refused(sender.get(f"/intake/entries/{line['entry']}?{some}={some}", token=some.encode()), "bad-token")
     await run.refused(sender.get(f"/intake/{some}/{some}"), "not-found")
     await run.refused(sender.get(f"/intake/handoffs?before={some}"), "invalid")
@@ -368,12 +374,12 @@ async def test_nothing_about_a_person_is_anywhere_else(workspace: Path, bus: str
         await _faults(run, world, house, second)
         await _plant_proofs(run, world.coordinator.id)
         await eventually(lambda: _mailed(run))
-        search = Search({*planted, NOTICE, EXCLUDED, PROOF})
+        search = Search({*planted, EXCLUDED, PROOF})
         await _look_while_it_runs(run, search, world.coordinator.partner)
     _look_at_what_is_left(run, search)
     leaks = {(place, canary) for place, canary in search.found if canary != PROOF} - ALLOWED
-    assert {leak for leak in leaks if leak[0] != "files of data" or leak[1] not in {NOTICE, EXCLUDED}} == set()
-    assert {("intake.consent", NOTICE), ("intake.exclusion", EXCLUDED)} <= search.found
+    assert {leak for leak in leaks if leak[0] != "files of data" or leak[1] != EXCLUDED} == set()
+    assert ("intake.exclusion", EXCLUDED) in search.found
     scratch = {f"{name}.scratch_{name}" for name in _databases(bus)}
     kinds = {"stream", "errors", "mails", "output", "spans", "metrics", "postgres log", "files of data"}
     on_the_bus = {f"scratch {part}" for part in ("key", "headers", "value")}

@@ -20,7 +20,7 @@ from tests.security.state import tables
 SERVICES = tuple(BUILD)
 DATABASES = (*SERVICES, KEYS, BUS_DATABASE)
 # The same for everybody who may read them at all: reviewed rules, the network, the number of the last change.
-SHARED = frozenset({"need_to_know", "corridor", "network", "tail_head"})
+SHARED = frozenset({"need_to_know", "corridor", "network", "tail_head", "basis_limit"})
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 

@@ -367,6 +367,24 @@ async def test_a_new_key_is_found_and_an_old_one_forgotten() -> None:
     assert await _refusal(lambda: verifier.claims(old)) == "bad-token"
 
 
+async def test_a_token_that_was_shown_before_ends_in_its_time() -> None:
+    """Its signature is looked at once; until when it counts, each time."""
+    issuer = _Issuer()
+    verifier, token = issuer.verifier(), issuer.token()
+    assert await verifier.claims(token)
+    for claims in verifier._signed.values():
+        claims["exp"] = int(time.time()) - auth.LEEWAY_S
+    assert await _refusal(lambda: verifier.claims(token)) == "bad-token"
+
+
+async def test_a_signature_is_remembered_of_no_other_token() -> None:
+    issuer = _Issuer()
+    verifier, token = issuer.verifier(), issuer.token()
+    assert await verifier.claims(token)
+    forged = issuer.token().rpartition(".")[0] + "." + token.rpartition(".")[2]
+    assert await _refusal(lambda: verifier.claims(forged)) == "bad-token"
+
+
 async def test_keys_that_are_none_open_nothing() -> None:
     for keys in ({}, {"keys": MARK}, {"keys": [{"kty": MARK}]}, {"keys": []}, []):
 

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 
 from schemas.vocabulary import Area
 from services.intake.cases import handlers, store
-from services.intake.cases.domain import PersonFields
+from services.intake.cases.domain import PersonFields, adult_from
 from services.intake.cases.store import Entry
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
@@ -61,10 +61,12 @@ class CaseView(View):
     state: str
 
 
-def view(entry: Entry, fields: PersonFields) -> EntryView:
+def view(entry: Entry, fields: PersonFields, now: datetime) -> EntryView:
+    adult = adult_from(fields, entry.age_at)
     return EntryView(
         id=entry.id, channel=entry.channel, area=entry.area, happened_at=entry.happened_at, screening=entry.screening,
-        person=fields.model_dump(mode="json", exclude_defaults=True), minor=fields.minor, version=entry.version,
+        person=fields.model_dump(mode="json", exclude_defaults=True), minor=adult is None or now < adult,
+        version=entry.version,
     )  # fmt: skip
 
 
@@ -92,7 +94,7 @@ async def read_entry(request: Request, entry: UUID, caller: Sender) -> Response:
 
     async def work(tx: Tx) -> Reply:
         found = await store.find_entry(tx, entry)
-        return Reply(view(found, await store.opened_fields(holder.keys, found)), found.version)
+        return Reply(view(found, await store.opened_fields(holder.keys, found), tx.now), found.version)
 
     return GatedResponse(request.app.state.door.db, "entry.read", work, caller.org)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.questions import Eligibility
+from schemas.questions import ADULT_YEARS, Eligibility
 from schemas.vocabulary import AgeBand, Country, Language, Need, Sex
 from services.intake.cases.fields import OFFER_FIELDS
-from services.intake.disclosure.domain import ADULT_YEARS
 
 Text = Annotated[str, Field(max_length=4_000)]
 Short = Annotated[str, Field(max_length=200)]
 
 # Upper ends of the bands, in completed years, inclusive (`schemas.vocabulary.AgeBand`).
 _BANDS = ((1, AgeBand.INFANT), (11, AgeBand.CHILD), (17, AgeBand.ADOLESCENT), (59, AgeBand.ADULT), (150, AgeBand.OLDER))
+
+
+# Of age as far back as anybody asks.
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
 def band_of(years: int) -> AgeBand:
@@ -62,11 +66,42 @@ class PersonFields(BaseModel):
             return self.age_years < ADULT_YEARS
         return self.age_band not in {AgeBand.ADULT, AgeBand.OLDER}
 
+    def written(self) -> bytes:
+        """As it is kept, before it is sealed."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
     def shown(self, fields: set[str]) -> dict[str, Any]:
         """The named fields that hold something, ready for JSON; the band instead of nothing where only years are kept."""
         values = self.model_dump(mode="json")
         values["age_band"] = self.band
         return {name: values[name] for name in sorted(fields) if values.get(name) not in (None, [], ())}
+
+
+def adult_from(person: PersonFields, age_at: datetime | None) -> datetime | None:
+    """From when on a person is surely 18, whose age was written down at `age_at`; None where that is not known. Of completed
+    years the latest birthday is taken, and of a band its youngest year: until nobody can be younger any more, they are
+    presumed to be a minor. A day more, because the day was another one elsewhere."""
+    if not person.minor:
+        return _ALWAYS
+    if age_at is None or person.band is None:
+        return None
+    years = _youngest(person.band) if person.age_years is None else person.age_years
+    reached = age_at.year + ADULT_YEARS - years
+    leap_day = (age_at.month, age_at.day) == (2, 29)
+    return age_at.replace(year=reached, day=28 if leap_day else age_at.day) + timedelta(days=2 if leap_day else 1)
+
+
+def _youngest(band: AgeBand) -> int:
+    low = 0
+    for most, name in _BANDS:
+        if name is band:
+            return low
+        low = most + 1
+    return 0
+
+
+def same_age(before: PersonFields, after: PersonFields) -> bool:
+    return (before.age_years, before.age_band) == (after.age_years, after.age_band)
 
 
 def described_otherwise(before: PersonFields, after: PersonFields) -> bool:

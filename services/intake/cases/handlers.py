@@ -6,8 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 from services.intake.cases import store
-from services.intake.cases.domain import PersonFields, described_otherwise
+from services.intake.cases.domain import PersonFields, adult_from, described_otherwise, same_age
 from services.intake.cases.store import Entry
+from services.intake.consent import handlers as consent
 from services.intake.consent import store as consents
 from services.intake.disclosure.domain import Rule, standing
 from services.intake.disclosure.handlers import Holder
@@ -45,15 +46,21 @@ async def correct(tx: Tx, holder: Holder, entry: Entry, person: PersonFields) ->
     would describe them otherwise, whoever was asked is asked anew. Raises Refusal `erased`."""
     before = await store.opened_fields(holder.keys, entry)
     await store.save_sealed(tx, entry.id, await store.sealed_fields(holder.keys, entry.id, person))
+    if not same_age(before, person):
+        await store.set_age_at(tx, entry.id)
+        await consent.watch(tx, holder, entry.id)
     if described_otherwise(before, person):
         await stopping.look_again(tx, holder, await handoffs.lock_concerned(tx, entry.id), anew=True)
 
 
 async def open_case(tx: Tx, keys: KeyStore, entry: Entry) -> UUID:
-    """Open a locked entry's case. Raises Refusal `service-consent`, `guardian`, `duplicate`, `erased`."""
+    """Open a locked entry's case, with their consent or what stands in for it. Raises Refusal `service-consent`, `guardian`, `duplicate`, `erased`."""
     fields = await store.opened_fields(keys, entry)
-    person = (await consents.people(tx, {entry.id: fields.minor}))[entry.id]
+    person = (await consents.people(tx, {entry.id: adult_from(fields, entry.age_at)}))[entry.id]
+    stands_in = bool(person.obliged(tx.now) or person.spoken_for(tx.now))
     rule = Rule.FENCED if person.service_shut else standing(person.service, person, tx.now)
+    if stands_in:
+        rule = Rule.ALLOWED
     if rule is Rule.GUARDIAN:
         raise Refusal("guardian", rule=rule)
     if rule is not Rule.ALLOWED:

@@ -3,8 +3,10 @@ comes next. It is read as a whole by that organisation only."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,9 +16,10 @@ from fastapi import Depends, Request, Response
 from services.intake import network
 from services.intake.cases import api, store
 from services.intake.cases.api import SCOPE, EntryView
-from services.intake.cases.domain import PersonFields
+from services.intake.cases.domain import PersonFields, adult_from
 from services.intake.cases.steps import choices, form_of, person_in
 from services.intake.cases.store import Entry
+from services.intake.consent import handlers as consent
 from services.intake.consent import store as consents
 from services.intake.consent.shown import Consents, consents_of
 from services.intake.disclosure.handlers import Holder
@@ -105,13 +108,13 @@ async def person(request: Request, entry: UUID, at: Sender) -> Response:
     async def work(tx: Tx) -> Reply:
         found = await store.find_entry(tx, entry)
         fields = await store.opened_fields(holder.keys, found)
-        decided = await standing_of(tx, entry, fields)
+        decided = await standing_of(tx, found, fields, await consent.officials(tx, holder, entry))
         seen = await handoffs.seen_by_sender(tx, holder, await store.handoffs_with(tx, entry), at.who.facts)
         has_case = bool(await store.open_cases(tx, [entry]))
         begun = [one.id for one in await drafts.unfinished(tx, holder.keys, at.who.person)
                  if one.kind is Kind.CONSENT and one.entry == entry]  # fmt: skip
         shown = PersonPage(
-            entry=api.view(found, fields), person=fields, consents=decided, has_case=has_case,
+            entry=api.view(found, fields, tx.now), person=fields, consents=decided, has_case=has_case,
             handoffs=tuple(handoffs_api.view(one, tx.now) for one in seen),
             next=Next.GO_ON if begun else _next(decided, has_case=has_case), draft=begun[0] if begun else None,
         )  # fmt: skip
@@ -120,17 +123,22 @@ async def person(request: Request, entry: UUID, at: Sender) -> Response:
     return at.gated("page.entry", work, "intake/cases/person.html", directory=directory)
 
 
-async def standing_of(tx: Tx, entry: UUID, fields: PersonFields) -> Consents:
-    """What a person decided, as it stands now."""
-    gate = (await consents.people(tx, {entry: fields.minor}))[entry]
-    return consents_of(await consents.current(tx, entry), gate, await consents.version(tx, entry), tx.now)
+async def standing_of(
+    tx: Tx, found: Entry, fields: PersonFields, officials: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Consents:
+    """What a person decided, as it stands now. `officials`: names by organisation's id, of those who are never told."""
+    entry = found.id
+    gate = (await consents.people(tx, {entry: adult_from(fields, found.age_at)}))[entry]
+    return consents_of(await consents.current(tx, entry), gate, await consents.version(tx, entry), tx.now, officials)
 
 
 def _next(decided: Consents, *, has_case: bool) -> Next:
     service, sharing = decided.service.state, decided.sharing.state
+    if decided.instead:
+        return Next.ASK if has_case else Next.OPEN
     if service in {"refused", "withdrawn"}:
         return Next.REST
-    if service in {"open", "ended"}:
+    if service in {"open", "asked", "invalid", "ended"}:
         return Next.TALK
     if "guardian" in {service, sharing}:
         return Next.GUARDIAN

@@ -21,11 +21,12 @@ from schemas.vocabulary import Purpose, ServiceGroup
 from services.intake import network
 from services.intake.cases import store
 from services.intake.cases.api import SCOPE
-from services.intake.cases.domain import PersonFields
+from services.intake.cases.domain import PersonFields, adult_from
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS
 from services.intake.consent import store as consents
-from services.intake.disclosure.domain import Ask, Person, Rule, Rules, allowed, as_offer, disclose
+from services.intake.disclosure.domain import Person, Rule, allowed, as_offer, disclose
 from services.intake.disclosure.handlers import Holder
+from services.intake.disclosure.rulebook import Ask, Rules
 from services.intake.rules import store as rules
 from spean.db import Tx
 from spean.http import Body, Reply, View
@@ -92,8 +93,9 @@ async def show(request: Request, entry: UUID, sent: Annotated[Sent, Depends(sent
 
     async def work(tx: Tx) -> Reply:
         await consents.hold(tx, [entry])
-        fields = await store.opened_fields(holder.keys, await store.find_entry(tx, entry))
-        person = (await consents.people(tx, {entry: fields.minor}))[entry]
+        found = await store.find_entry(tx, entry)
+        fields = await store.opened_fields(holder.keys, found)
+        person = (await consents.people(tx, {entry: adult_from(fields, found.age_at)}))[entry]
         facts = [one.facts for one in listed]  # with who is suspended, as of now
         standing = await rules.in_force(
             tx, sent.who.networks, {kind}, {sent.who.org}, [one.organisation for one in facts]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.intake.cases.domain import PersonFields
+from services.intake.cases.domain import PersonFields, adult_from
 from services.intake.keystore.store import KeyStore
 from spean.crypto import Unopenable, seal, unseal
 from spean.db import Tx
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """`age_at`: when the person's age was written down; None where that is not known."""
+
     id: UUID
     org: UUID
     channel: str
@@ -30,6 +32,7 @@ class Entry:
     sealed: bytes
     key_version: int
     version: int
+    age_at: datetime | None = None
 
 
 def _context(entry: UUID) -> str:
@@ -38,11 +41,12 @@ def _context(entry: UUID) -> str:
 
 async def sealed_fields(keys: KeyStore, entry: UUID, person: PersonFields) -> bytes:
     """A person's fields under their key. Raises Destroyed."""
-    return sealed_under(await keys.key(entry), entry, person)
+    return sealed_under(await keys.key(entry), entry, person.written())
 
 
-def sealed_under(key: bytes, entry: UUID, person: PersonFields) -> bytes:
-    return seal(key, person.model_dump_json(exclude_defaults=True).encode(), _context(entry))
+def sealed_under(key: bytes, entry: UUID, written: bytes) -> bytes:
+    """`written`: `PersonFields.written`."""
+    return seal(key, written, _context(entry))
 
 
 async def opened_fields(keys: KeyStore, entry: Entry) -> PersonFields:
@@ -61,6 +65,11 @@ class Opened:
     key: bytes
     fields: PersonFields
     entry: Entry
+
+    @property
+    def adult_from(self) -> datetime | None:
+        """From when on they are surely 18; None where that is not known."""
+        return adult_from(self.fields, self.entry.age_at)
 
 
 async def open_all(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, Opened]:
@@ -81,14 +90,15 @@ def _entry(row: asyncpg.Record) -> Entry:
     return Entry(
         id=row["id"], org=row["org"], channel=row["channel"], happened_at=row["happened_at"], area=row["area"],
         screening=row["screening"], sealed=row["sealed"], key_version=row["key_version"], version=row["version"],
+        age_at=row["age_at"],
     )  # fmt: skip
 
 
 async def insert_entry(tx: Tx, e: Entry) -> None:
     await tx.conn.execute(
         """
-        insert into entry (id, org, channel, happened_at, area, screening, sealed, key_version, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        insert into entry (id, org, channel, happened_at, area, screening, sealed, key_version, created_at, age_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
         """,
         e.id, e.org, e.channel, e.happened_at, e.area, e.screening, e.sealed, e.key_version, tx.now,
     )  # fmt: skip
@@ -107,6 +117,11 @@ async def lock_entry(tx: Tx, id_: UUID) -> Entry:
 
 async def save_sealed(tx: Tx, id_: UUID, sealed: bytes) -> None:
     await tx.conn.execute("update entry set sealed = $2, version = version + 1 where id = $1", id_, sealed)
+
+
+async def set_age_at(tx: Tx, id_: UUID) -> None:
+    """The person's age is written down otherwise, as of now."""
+    await tx.conn.execute("update entry set age_at = $2 where id = $1", id_, tx.now)
 
 
 async def insert_case(tx: Tx, id_: UUID, entry: UUID) -> None:

@@ -12,14 +12,17 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from schemas.vocabulary import DataCategory, Language, OrganisationType, Purpose
+from schemas.vocabulary import DataCategory, Language, Purpose
 from services.intake.consent.api import ClassBody, ConsentBody, ExclusionBody
 from services.intake.consent.notices import notice_in
+from services.intake.consent.shown import Class
 from services.intake.drafts.domain import Answers
 from spean.http import Body
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Form, Incomplete
+from spean.web.labels import PROBLEMS
+from spean.web.words import N_
 
 Step = Literal[
     "language", "notice", "help", "share", "what", "why", "whom", "never", "until", "guardian", "how"
@@ -27,8 +30,9 @@ Step = Literal[
 # The fields of each step's form.
 FIELDS: Mapping[Step, tuple[str, ...]] = {
     "language": ("language", "interpreter"), "notice": ("notice",), "help": ("help",), "share": ("share",),
-    "what": ("categories",), "why": ("purposes",), "whom": ("classes", "organisations"), "never": ("never", "never_asked"),
-    "until": ("until",), "guardian": ("guardian", "guardian_expressed"), "how": ("expressed",),
+    "what": ("categories",), "why": ("purposes",), "whom": ("classes", "organisations"),
+    "never": ("never", "never_asked", "official_at", "official_name"),
+    "until": ("until",), "guardian": ("guardian", "guardian_expressed", "guardian_suspected"), "how": ("expressed",),
 }  # fmt: skip
 # What a person may choose as the end of sharing; the shortest is the emergency profile's.
 UNTIL: Mapping[str, timedelta | None] = {
@@ -37,6 +41,7 @@ UNTIL: Mapping[str, timedelta | None] = {
     "72-hours": timedelta(hours=72),
 }
 NOBODY = "nobody"
+BOTH = N_("This organisation is among those who may be told. Take it from one of the two.")
 
 
 class _Language(Body):
@@ -65,17 +70,20 @@ class _Why(Body):
 
 
 class _Whom(Body):
-    """A class is `TYPE COUNTRY`, an organisation its id; at least one of either."""
+    """A class is `TYPE COUNTRY SERVES`, an organisation its id; at least one of either."""
 
     classes: Annotated[tuple[str, ...], Field(max_length=20)] = ()
     organisations: Annotated[tuple[UUID, ...], Field(max_length=100)] = ()
 
 
 class _Never(Body):
-    """`law_enforcement`, `organisation_type:TYPE` or `organisation:ID`; none is an answer, too."""
+    """`law_enforcement`, `organisation_type:TYPE` or `organisation:ID`; none is an answer, too. An official is named with
+    their organisation."""
 
     never: Annotated[tuple[str, ...], Field(max_length=50)] = ()
     never_asked: Literal["1"]
+    official_at: UUID | None = None
+    official_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class _Until(Body):
@@ -85,6 +93,7 @@ class _Until(Body):
 class _Guardian(Body):
     guardian: Literal["nobody", "parent", "appointed_guardian", "state_guardian", "other"]
     guardian_expressed: Literal["spoken", "written", "thumbprint"] | None = None
+    guardian_suspected: Literal["yes"] | None = None
 
 
 class _How(Body):
@@ -151,18 +160,38 @@ def read(step: Step, answers: Answers) -> Any:
         for one in found.classes:
             class_of(one)
     if isinstance(found, _Never):
-        for one in found.never:
-            exclusion_of(one)
+        _expect_meant(found, answers)
     if isinstance(found, _Guardian) and found.guardian != NOBODY and found.guardian_expressed is None:
         raise Incomplete({"guardian_expressed": forms.SAID["missing"]})
+    if isinstance(found, _Guardian) and found.guardian != NOBODY and found.guardian_suspected:
+        raise Incomplete({"guardian_suspected": PROBLEMS["guardian-suspected"]})
     return found
+
+
+def _expect_meant(found: _Never, answers: Answers) -> None:
+    """Raises Incomplete, also where somebody is both to be told and never to be told."""
+    if (found.official_at is None) != (found.official_name is None):
+        raise Incomplete({"official_name" if found.official_name is None else "official_at": forms.SAID["missing"]})
+    told = set(Form(answers).all("organisations"))
+    for one in found.never:
+        if exclusion_of(one).value in told:
+            raise Incomplete({"never": BOTH})
+    if str(found.official_at) in told:
+        raise Incomplete({"official_at": BOTH})
+
+
+def class_value(one: Class) -> str:
+    """A class as a form has it: `TYPE COUNTRY SERVES`, each empty where it is every one."""
+    return f"{one.type or ''} {one.country or ''} {','.join(one.serves)}".rstrip()
 
 
 def class_of(value: str) -> ClassBody:
     """Raises Incomplete."""
-    type_, _, country = value.partition(" ")
+    type_, _, rest = value.partition(" ")
+    country, _, serves = rest.partition(" ")
+    named = serves.split(",") if serves else []
     try:
-        return forms.read(ClassBody, {"type": OrganisationType(type_), "country": country or None})
+        return forms.read(ClassBody, {"type": type_ or None, "country": country or None, "serves": named})
     except Incomplete:
         raise Incomplete({"classes": forms.SAID["enum"]}) from None
 
@@ -182,7 +211,12 @@ def exclusions(answers: Answers) -> list[ExclusionBody]:
     """With whom nothing is to be shared, where there is something to share. Raises Incomplete."""
     if "never" not in path(answers, minor=False):
         return []
-    return [exclusion_of(one) for one in Form(answers).all("never")]
+    form = Form(answers)
+    found = [exclusion_of(one) for one in form.all("never")]
+    if form.one("official_at"):
+        at, name = form.one("official_at"), form.one("official_name")
+        found.append(forms.read(ExclusionBody, {"kind": "official", "value": at, "name": name}))
+    return found
 
 
 def decisions(answers: Answers, now: datetime, *, minor: bool) -> list[ConsentBody]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import asyncpg
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.vocabulary import (
     ConsentDecision,
@@ -18,10 +20,12 @@ from schemas.vocabulary import (
     Language,
     OrganisationType,
     Purpose,
+    Served,
 )
 from services.intake.cases import store as cases
 from services.intake.consent import handlers, store
-from services.intake.consent.store import Record
+from services.intake.consent.domain import Part, Record
+from services.intake.consent.notices import notice_called
 from services.intake.disclosure.domain import Exclusion
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
@@ -38,10 +42,19 @@ _STOP_TRIES = 3
 
 
 class ClassBody(Body):
-    """A class of recipients, such as shelters in KH; police, embassies and ministries are only ever covered by name."""
+    """A class of recipients, such as shelters in KH that take in girls (`serves`: all of these); police, embassies and
+    ministries are only ever covered by name."""
 
     type: OrganisationType | None = None
     country: Country | None = None
+    serves: Annotated[tuple[Served, ...], Field(max_length=4)] = ()
+
+    @field_validator("serves")
+    @classmethod
+    def _in_order(cls, given: tuple[Served, ...]) -> tuple[Served, ...]:
+        if Served.UNKNOWN in given:
+            raise PydanticCustomError("unknown_code", "not a code of this list")
+        return tuple(one for one in Served if one in given)
 
 
 class RecipientsBody(Body):
@@ -50,9 +63,12 @@ class RecipientsBody(Body):
 
 
 class GuardianBody(Body):
-    """A guardian's own consent, beside the young person's."""
+    """A guardian's own consent, beside the young person's. `suspected`: they may have recruited or exploited them, so they
+    cannot agree. `entry`: theirs, where the organisation has met them as well."""
 
     relationship: Literal["parent", "appointed_guardian", "state_guardian", "other"]
+    suspected: bool = False
+    entry: UUID | None = None
     expressed: Literal["spoken", "written", "thumbprint"]
 
 
@@ -60,7 +76,10 @@ class ConsentBody(Body):
     """What the person decided, how, and in which language it was talked through."""
 
     decision: ConsentDecision
-    state: Literal[ConsentState.GIVEN, ConsentState.REFUSED]
+    state: Literal[
+        ConsentState.REQUESTED, ConsentState.GIVEN, ConsentState.REFUSED, ConsentState.RE_CONFIRMED,
+        ConsentState.INVALIDATED,
+    ]  # fmt: skip
     categories: Annotated[tuple[DataCategory, ...], Field(max_length=20)] = ()
     purposes: Annotated[tuple[Purpose, ...], Field(max_length=10)] = ()
     recipients: RecipientsBody = RecipientsBody()
@@ -82,19 +101,28 @@ class ConsentsView(View):
     """The whole history, the oldest first, and what is never to be shared with."""
 
     records: tuple[dict[str, Any], ...]
-    exclusions: tuple[dict[str, str], ...]
+    exclusions: tuple[dict[str, Any], ...]
 
 
 class ExclusionBody(Body):
-    """Never to this: an organisation (id), a type of organisation, or all law enforcement (value "any")."""
+    """Never to this: an organisation (id), a type of organisation, all law enforcement (value "any"), or an official (`name`)
+    at an organisation (id). Which official reads no machine knows: nothing goes to their organisation at all until it is
+    lifted. The name is sealed."""
 
-    kind: Literal["organisation", "organisation_type", "law_enforcement"]
+    kind: Literal["organisation", "organisation_type", "law_enforcement", "official"]
     value: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
     def exclusion(self) -> Exclusion:
-        """Raises Refusal `invalid` for a value that names nothing of that kind."""
+        """Raises Refusal `invalid` for a value that names nothing of that kind, and for a name that nobody needs."""
+        if (self.kind == "official") != (self.name is not None):
+            raise Refusal("invalid", errors=[{"at": "body.name", "why": "of_an_official"}])
+        return self.named()
+
+    def named(self) -> Exclusion:
+        """The same without looking at the name. Raises Refusal `invalid`."""
         try:
-            if self.kind == "organisation":
+            if self.kind in {"organisation", "official"}:
                 return Exclusion(self.kind, str(UUID(self.value)))
             if self.kind == "organisation_type":
                 return Exclusion(self.kind, _known_type(self.value))
@@ -111,7 +139,38 @@ def _known_type(value: str) -> str:
 
 
 class WithdrawBody(Body):
-    what: Literal["sharing", "service"]
+    """A decision, or one part of sharing: an organisation, a class (with every class that could cover the same), a category or
+    a purpose."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    what: Literal["sharing"] | ConsentDecision
+    recipient: UUID | None = None
+    class_: ClassBody | None = Field(default=None, alias="class")
+    category: DataCategory | None = None
+    purpose: Purpose | None = None
+
+    @model_validator(mode="after")
+    def _one_part(self) -> WithdrawBody:
+        if len(self._parts) > (self.decision is ConsentDecision.SHARE_REFERRAL):
+            raise PydanticCustomError("one_part", "one part of sharing at a time, and none of anything else")
+        return self
+
+    @property
+    def _parts(self) -> list[Part]:
+        found = [Part("recipient", self.recipient)] if self.recipient else []
+        found += [Part("class", self.class_.model_dump(mode="json"))] if self.class_ else []
+        found += [Part("category", self.category)] if self.category else []
+        return found + ([Part("purpose", self.purpose)] if self.purpose else [])
+
+    @property
+    def decision(self) -> ConsentDecision:
+        return ConsentDecision.SHARE_REFERRAL if self.what == "sharing" else ConsentDecision(self.what)
+
+    @property
+    def part(self) -> Part | None:
+        """None where all of it is taken back."""
+        return next(iter(self._parts), None)
 
 
 class StoppedView(View):
@@ -121,26 +180,46 @@ class StoppedView(View):
 
 @router.post("/entries/{entry}/consents", status_code=201, response_model=RecordedView)
 async def record(request: Request, entry: UUID, body: ConsentBody, command: SenderCommand) -> Response:
-    """Write down what the person decided. A new state is a new record; the old one stays readable."""
+    """Write down what the person decided. A new state is a new record; the old one stays readable. `requested`: asked, and
+    not decided yet; `re-confirmed`: the same yes as before, with the date and the words of now; `invalidated`: it never was
+    a consent, and stops like a withdrawal."""
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
         fence = await handlers.lock(tx, entry)
         expect_version(command, await store.version(tx, entry))
+        await _expect_known(tx, body)
         version = await handlers.record(tx, holder, entry, fence, decided(body, command.caller.client, tx.now))
         return Reply(RecordedView(entry=entry, version=version), version, 201)
 
     return await command.run("consent.record", work)
 
 
+async def _expect_known(tx: Tx, body: ConsentBody) -> None:
+    """Nothing could ever go to an organisation that no agreement names; its id is probably wrong. Raises Refusal
+    `recipient-unknown`."""
+    named = set(body.recipients.organisations)
+    if named and not named <= await store.known_organisations(tx, named):
+        raise Refusal("recipient-unknown")
+
+
 def decided(body: ConsentBody, by: str, now: datetime) -> Record:
-    """The body as it is written down."""
+    """The body as it is written down. Raises Refusal `guardian-suspected`."""
     return Record(
         decision=body.decision, state=ConsentState(body.state), categories=body.categories, purposes=body.purposes,
         recipients=body.recipients.model_dump(mode="json"), valid_from=_begin(body.valid_from, now),
         valid_until=body.valid_until, expressed=body.expressed, language=body.language, notice=body.notice,
-        interpreter=body.interpreter, guardian=body.guardian.model_dump() if body.guardian else None, recorded_by=by,
+        interpreter=body.interpreter, guardian=_guardian(body.guardian), recorded_by=by,
     )  # fmt: skip
+
+
+def _guardian(body: GuardianBody | None) -> dict[str, str] | None:
+    """Raises Refusal `guardian-suspected`."""
+    if body is None:
+        return None
+    if body.suspected:
+        raise Refusal("guardian-suspected")
+    return body.model_dump(mode="json", exclude={"suspected"}, exclude_none=True)
 
 
 def _begin(asked: datetime | None, now: datetime) -> datetime:
@@ -154,13 +233,28 @@ async def read(request: Request, entry: UUID, caller: Sender) -> Response:
         await cases.find_entry(tx, entry)
         rows = await store.history(tx, entry)
         never = (await store.exclusions(tx, [entry]))[entry]
+        officials = await handlers.officials(tx, request.app.state.holder, entry)
     names = ("version", "decision", "state", "categories", "purposes", "valid_from", "valid_until", "expressed",
              "language", "notice", "interpreter", "recorded_by", "recorded_at")  # fmt: skip
     shown = ConsentsView(
-        records=tuple({name: row[name] for name in names} for row in rows),
-        exclusions=tuple({"kind": one.kind, "value": one.value} for one in never),
+        records=tuple({**{name: row[name] for name in names}, **_parts_of(row)} for row in rows),
+        exclusions=tuple(_never(one, officials) for one in never),
     )
     return read_reply(Reply(shown, rows[-1]["version"] if rows else 0))
+
+
+def _never(one: Exclusion, officials: Mapping[str, list[str]]) -> dict[str, Any]:
+    """With the officials' names where it is about officials."""
+    plain = {"kind": one.kind, "value": one.value}
+    return {**plain, "names": officials.get(one.value, [])} if one.kind == "official" else plain
+
+
+def _parts_of(row: asyncpg.Record) -> dict[str, Any]:
+    """To whom, what was taken back of the record before, and whether somebody who speaks the language has confirmed the
+    notice (None: none was read)."""
+    written, notice = store.record_of(row), notice_called(row["notice"])
+    reviewed = None if notice is None else notice.reviewed
+    return {"recipients": written.recipients, "taken_back": written.taken_back, "notice_reviewed": reviewed}
 
 
 @router.post("/entries/{entry}/exclusions", status_code=201, response_model=StoppedView)
@@ -171,21 +265,37 @@ async def exclude(request: Request, entry: UUID, body: ExclusionBody, command: S
     exclusion = body.exclusion()
 
     async def work(tx: Tx) -> Reply:
-        await handlers.exclude(tx, holder, entry, exclusion, command.caller.client)
+        await handlers.exclude(tx, holder, entry, exclusion, command.caller.client, body.name)
         return Reply(StoppedView(entry=entry, what=exclusion.kind), status=201)
 
     return await _surely(command, "exclusion.record", work)
 
 
-@router.post("/entries/{entry}/withdraw", response_model=StoppedView)
-async def withdraw(request: Request, entry: UUID, body: WithdrawBody, command: StopCommand) -> Response:
-    """Stop. When this answers, the gate is shut. Withdrawn sharing never costs a place; it needs no reason, and If-Match
-    is not looked at. A suspended organisation may still stop for its people while its token lives."""
-    holder: Holder = request.app.state.holder
-    decision = ConsentDecision.SERVICE if body.what == "service" else ConsentDecision.SHARE_REFERRAL
+@router.post("/entries/{entry}/exclusions/lift", response_model=StoppedView)
+async def lift(entry: UUID, body: ExclusionBody, command: SenderCommand) -> Response:
+    """The person takes a never back (of an official: every one at that organisation, without a name). Nothing is shared by it
+    that they did not agree to."""
+    exclusion = body.named()
 
     async def work(tx: Tx) -> Reply:
-        await handlers.withdraw(tx, holder, entry, decision, command.caller.client)
+        await handlers.lift(tx, entry, exclusion, command.caller.client)
+        return Reply(StoppedView(entry=entry, what=exclusion.kind))
+
+    return await command.run("exclusion.lift", work)
+
+
+@router.post("/entries/{entry}/withdraw", response_model=StoppedView)
+async def withdraw(request: Request, entry: UUID, body: WithdrawBody, command: StopCommand) -> Response:
+    """Stop, wholly or in one part of what is shared. When this answers, the gate is shut. Withdrawn sharing never costs a
+    place; it needs no reason, and If-Match is not looked at. A suspended organisation may still stop for its people while
+    its token lives."""
+    holder: Holder = request.app.state.holder
+
+    async def work(tx: Tx) -> Reply:
+        if body.part is not None:
+            await handlers.take_back(tx, holder, entry, body.part, command.caller.client)
+        else:
+            await handlers.withdraw(tx, holder, entry, body.decision, command.caller.client)
         return Reply(StoppedView(entry=entry, what=body.what))
 
     return await _surely(command, "consent.withdraw", work)

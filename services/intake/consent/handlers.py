@@ -8,28 +8,35 @@ there, and looks at what is to be erased, once it answers.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose
+from schemas.vocabulary import YES, ConsentDecision, ConsentState, DataCategory, Purpose
+from services.intake.bases import store as bases
 from services.intake.cases import store as cases
 from services.intake.consent import store
-from services.intake.consent.store import Record
+from services.intake.consent.checks import expect_sound
+from services.intake.consent.domain import Part, Record, narrowed
 from services.intake.disclosure.domain import Exclusion
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
 from services.intake.handoffs import store as handoffs
 from services.intake.handoffs.store import Handoff
-from services.intake.keystore.store import Fence, Silent
+from services.intake.keystore.store import Destroyed, Fence, Silent
 from spean.clock import clear_due, set_due
+from spean.crypto import Unopenable, seal, unseal
 from spean.db import Database, Tx
 from spean.problem import Refusal
 
 log = logging.getLogger(__name__)
 _SERVICE, _SHARING = ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL
+# Without another decision the gate refuses what needs it, which no fence has to say.
+_FENCED = frozenset({_SERVICE, _SHARING})
 # Kind of due row: the next of a person's consents ends, or a fence was shut at a start. Its subject is the entry.
 LOOK = "consent-look"
 # Kind of due row: a fence that the key store has not been told of. Its subject is the entry.
@@ -39,27 +46,108 @@ AGAIN = timedelta(seconds=5)
 
 
 async def record(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
-    """Write down that a person, whose fence is locked, gives or refuses something. Returns the record's version. Given,
+    """Write down what a person, whose fence is locked, decided: any state but withdrawn. Returns the record's version. Given,
     it opens what was shut; where it is narrower than before, or refused, it stops what it no longer covers. Raises
-    Refusal `consent-dates`."""
-    if decided.valid_from > tx.now or (decided.valid_until is not None and decided.valid_until <= decided.valid_from):
-        raise Refusal("consent-dates")
-    if decided.state is not ConsentState.GIVEN:
-        return await _stop(tx, holder, entry_id, fence, decided)
+    Refusal `guardian-self`, `not-found`, `state`, and those of `checks`."""
+    expect_sound(decided, (await store.exclusions(tx, [entry_id]))[entry_id], tx.now)
     last = await store.current(tx, entry_id)
+    if decided.state is ConsentState.REQUESTED:
+        return await _request(tx, entry_id, decided, last)
+    if decided.state not in YES:
+        return await _stop(tx, holder, entry_id, fence, decided)
+    if decided.guardian is not None:
+        await _expect_another(tx, entry_id, decided.guardian)
+    if decided.state is ConsentState.RE_CONFIRMED:
+        decided = _confirmed(decided, last)
     version = await store.insert(tx, entry_id, decided)
     opened = _opened(fence, decided.decision)
-    if decided.decision in last and last[decided.decision]["state"] == ConsentState.GIVEN:
+    if decided.decision in last and last[decided.decision]["state"] in YES:
         await _remember(holder, entry_id, opened)
     await store.save_fence(tx, entry_id, opened)
     await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
     return version
 
 
-async def exclude(tx: Tx, holder: Holder, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
-    """Never to this organisation (or type). Beats every consent, at once. Raises Refusal `not-found`."""
+async def _request(tx: Tx, entry_id: UUID, decided: Record, last: Mapping[ConsentDecision, Any]) -> int:
+    """The person was asked, and thinks about it. Raises Refusal `state` where their yes stands: that is asked for by
+    confirming it."""
+    before = last.get(decided.decision)
+    if before is not None and before["state"] in YES:
+        raise Refusal("state")
+    return await store.insert(tx, entry_id, decided)
+
+
+def _confirmed(decided: Record, last: Mapping[ConsentDecision, Any]) -> Record:
+    """The same yes, said again: to what it was about, with the date, the words and the guardian of now. Raises Refusal
+    `state` where there is none to confirm."""
+    before = last.get(decided.decision)
+    if before is None or before["state"] not in {*YES, ConsentState.EXPIRED}:
+        raise Refusal("state")
+    was = store.record_of(before)
+    return replace(decided, categories=was.categories, purposes=was.purposes, recipients=was.recipients)
+
+
+async def _expect_another(tx: Tx, entry_id: UUID, guardian: Mapping[str, str]) -> None:
+    """Nobody is their own guardian. Raises Refusal `guardian-self`, `not-found` where the guardian was never met."""
+    met = guardian.get("entry")
+    if met == str(entry_id):
+        raise Refusal("guardian-self")
+    if met is not None:
+        await cases.find_entry(tx, UUID(met))
+
+
+async def exclude(
+    tx: Tx, holder: Holder, entry_id: UUID, exclusion: Exclusion, by: str, official: str | None = None
+) -> None:
+    """Never to this organisation (or type, or official, whose name is sealed). Beats every consent, at once. Raises Refusal
+    `not-found`."""
     fence = await lock(tx, entry_id)
-    await store.insert_exclusion(tx, entry_id, exclusion, by)
+    sealed = None if official is None else await _sealed_name(holder, entry_id, official)
+    await store.insert_exclusion(tx, entry_id, exclusion, by, sealed)
+    await _narrow(tx, holder, entry_id, fence)
+
+
+async def _sealed_name(holder: Holder, entry_id: UUID, name: str) -> bytes | None:
+    """None where there is no key to be had: the stop counts all the same, and the name is lost."""
+    try:
+        return seal(await holder.keys.key(entry_id), name.encode(), _name_context(entry_id))
+    except (Silent, Destroyed):
+        log.warning("there is no key to be had: an official is excluded without their name")
+        return None
+
+
+async def officials(tx: Tx, holder: Holder, entry_id: UUID) -> dict[str, list[str]]:
+    """The names of the officials to whom never, by their organisation's id; none while the key store is silent."""
+    rows = await store.officials(tx, entry_id)
+    try:
+        keys = await holder.keys.keys([entry_id]) if rows else {}
+    except Silent:
+        keys = {}
+    found: dict[str, list[str]] = {}
+    for value, sealed in rows:
+        if entry_id in keys:
+            with contextlib.suppress(Unopenable):
+                name = unseal(keys[entry_id], sealed, _name_context(entry_id)).decode()
+                found.setdefault(value, []).append(name)
+    return found
+
+
+def _name_context(entry_id: UUID) -> str:
+    return f"exclusion/{entry_id}/official/1"
+
+
+async def lift(tx: Tx, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
+    """The person takes a never back: from now on it is what they agree to that counts. Raises Refusal `not-found`, `state`
+    where it is not in force."""
+    fence = await lock(tx, entry_id)
+    if exclusion not in (await store.exclusions(tx, [entry_id]))[entry_id]:
+        raise Refusal("state")
+    await store.insert_exclusion(tx, entry_id, exclusion, by, lifted=True)
+    await store.save_fence(tx, entry_id, replace(fence, generation=fence.generation + 1))
+
+
+async def _narrow(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence) -> None:
+    """Less may be shared than before. Nothing that was shut is opened by it."""
     later = replace(fence, generation=fence.generation + 1)
     await _remember(holder, entry_id, later)
     await store.save_fence(tx, entry_id, later)
@@ -71,10 +159,39 @@ async def withdraw(tx: Tx, holder: Holder, entry_id: UUID, decision: ConsentDeci
     sharing never costs a place. Saying it twice changes nothing more. Raises Refusal `not-found`."""
     fence = await lock(tx, entry_id)
     last = await store.current(tx, entry_id)
-    given = any(last[one]["state"] == ConsentState.GIVEN for one in _with(decision) if one in last)
+    given = any(last[one]["state"] in YES for one in _with(decision) if one in last)
     if _shut(fence, decision) != fence or given:
         language = last[decision]["language"] if decision in last else "und"
         await _stop(tx, holder, entry_id, fence, _withdrawn(tx, decision, by, language))
+
+
+async def take_back(tx: Tx, holder: Holder, entry_id: UUID, part: Part, by: str) -> None:
+    """Take back one part of what may be shared: never refused, and saying it twice changes nothing more. An organisation
+    that a class could cover is excluded, too; where nothing is left that could be shared, all sharing is withdrawn. Raises
+    Refusal `not-found`."""
+    fence = await lock(tx, entry_id)
+    row = (await store.current(tx, entry_id)).get(_SHARING)
+    if row is None or row["state"] not in YES:
+        return
+    given = store.record_of(row)
+    left = narrowed(given, part)
+    never = (
+        {Exclusion("organisation", str(part.value))}
+        if part.kind == "recipient" and left.recipients["classes"]
+        else set()
+    )
+    never -= set((await store.exclusions(tx, [entry_id]))[entry_id])
+    if left == given and not never:
+        return
+    if left.empty:
+        withdrawn = _withdrawn(tx, _SHARING, by, given.language)
+        await _stop(tx, holder, entry_id, fence, replace(withdrawn, taken_back=part.written))
+        return
+    for one in never:
+        await store.insert_exclusion(tx, entry_id, one, by)
+    if left != given:
+        await store.insert(tx, entry_id, replace(left, recorded_by=by, taken_back=part.written))
+    await _narrow(tx, holder, entry_id, fence)
 
 
 async def lock(tx: Tx, entry_id: UUID) -> Fence:
@@ -84,14 +201,17 @@ async def lock(tx: Tx, entry_id: UUID) -> Fence:
 
 
 async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
-    """Record a refusal or a withdrawal, of the service also for sharing, and shut. The key store comes first: if this
+    """Record a refusal, a withdrawal or that it never was one, of the service also for all else, and shut. The key store comes first: if this
     transaction fails then, it is shut too much, never too little. A silent one comes later."""
     last = await store.current(tx, entry_id)
     versions = [await store.insert(tx, entry_id, decided)]
-    for other in _with(decided.decision) - {decided.decision}:
-        if other in last and last[other]["state"] == ConsentState.GIVEN:
+    for other, row in last.items():
+        if other in _with(decided.decision) - {decided.decision} and row["state"] in YES:
             follows = _withdrawn(tx, other, decided.recorded_by, decided.language)
             versions.append(await store.insert(tx, entry_id, follows))
+    if decided.decision not in _FENCED:
+        await _narrow(tx, holder, entry_id, fence)
+        return versions[0]
     shut = _shut(fence, decided.decision)
     kept = await _kept(holder, entry_id, shut)
     await store.save_fence(tx, entry_id, shut)
@@ -142,25 +262,50 @@ async def keep(db: Database, holder: Holder, entry_id: UUID) -> None:
 
 async def _look(tx: Tx, holder: Holder, entry_id: UUID, found: Sequence[Handoff]) -> None:
     """What the gate may no longer allow for this person, in these locked hand-offs, is stopped; the clock looks again when
-    the next consent ends. While the key store is silent nobody is read, and whom to tell cannot be seen: it is then
+    the next consent ends (`watch`). While the key store is silent nobody is read, and whom to tell cannot be seen: it is then
     looked at later."""
     try:
         await stopping.look_again(tx, holder, found)
+        await watch(tx, holder, entry_id)
     except Silent:
         await set_due(tx, LOOK, entry_id, tx.now + AGAIN)
-        return
-    ends = await store.next_end(tx, entry_id)
-    if ends is None:
-        await clear_due(tx, LOOK, entry_id)
+
+
+async def watch(tx: Tx, holder: Holder, entry_id: UUID) -> None:
+    """The clock looks again when the next of what a person decided ends, by its date or because they come of age; who has
+    come of age is to be asked again. Raises Silent."""
+    of_age = await _of_age(tx, holder, entry_id)
+    ends = [one for one in (await store.next_end(tx, entry_id), of_age) if one is not None and one > tx.now]
+    if of_age is not None and of_age <= tx.now:
+        await bases.set_ask_again(tx, entry_id, "of_age")
+    if ends:
+        await set_due(tx, LOOK, entry_id, min(ends))
     else:
-        await set_due(tx, LOOK, entry_id, ends)
+        await clear_due(tx, LOOK, entry_id)
+
+
+async def look_again(tx: Tx, holder: Holder, entry_id: UUID) -> None:
+    """The same for a person whose fence is locked, and of whom something has ended that is no decision of theirs."""
+    await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
+
+
+async def _of_age(tx: Tx, holder: Holder, entry_id: UUID) -> datetime | None:
+    """When what the person decided with a guardian ends because they come of age. None where nothing was, and where that is
+    not known. Raises Silent."""
+    since = await store.guarded_since(tx, entry_id)
+    if since is None:
+        return None
+    opened = (await cases.open_all(tx, holder.keys, [entry_id])).get(entry_id)
+    adult = None if opened is None else opened.adult_from
+    return adult if adult is not None and since < adult else None
 
 
 async def look(db: Database, holder: Holder, entry_id: UUID) -> None:
     """The clock: one of a person's consents has ended."""
     async with db.transaction("consent.look") as tx:
         await store.lock_fence(tx, entry_id)
-        await _look(tx, holder, entry_id, await handoffs.lock_concerned(tx, entry_id))
+        await store.expire(tx, entry_id)
+        await look_again(tx, holder, entry_id)
 
 
 async def apply_kept_fences(tx: Tx, kept: Mapping[UUID, Fence]) -> int:
@@ -173,11 +318,13 @@ async def apply_kept_fences(tx: Tx, kept: Mapping[UUID, Fence]) -> int:
 
 
 def _with(decision: ConsentDecision) -> set[ConsentDecision]:
-    """What ends with a decision: nothing is shared of a person who wants no service."""
-    return {_SERVICE, _SHARING} if decision is _SERVICE else {_SHARING}
+    """What ends with a decision: of a person who wants no service nothing is shared, and nothing else is agreed to."""
+    return set(ConsentDecision) if decision is _SERVICE else {decision}
 
 
 def _shut(fence: Fence, decision: ConsentDecision) -> Fence:
+    if decision not in _FENCED:
+        return fence
     service = fence.service_shut or decision is _SERVICE
     if fence.sharing_shut and service == fence.service_shut:
         return fence
@@ -188,7 +335,8 @@ def _opened(fence: Fence, decision: ConsentDecision) -> Fence:
     """Opening is not written to the key store: what is kept there only ever shuts, and an older generation never wins."""
     if decision is _SERVICE:
         return Fence(fence.generation + 1, sharing_shut=fence.sharing_shut, service_shut=False)
-    return Fence(fence.generation + 1, sharing_shut=False, service_shut=fence.service_shut)
+    sharing = fence.sharing_shut and decision is not _SHARING
+    return Fence(fence.generation + 1, sharing_shut=sharing, service_shut=fence.service_shut)
 
 
 def _withdrawn(tx: Tx, decision: ConsentDecision, by: str, language: str) -> Record:

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
-from schemas.vocabulary import ConsentState, DataCategory, OrganisationType, Purpose
+from schemas.vocabulary import ConsentState, DataCategory, OrganisationType, Purpose, Served
 from services.intake import network
 from services.intake.cases import handlers as case_handlers
 from services.intake.cases import store as cases
+from services.intake.cases.domain import adult_from
 from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES
 from services.intake.consent import answers as steps
 from services.intake.consent import api, handlers, store
@@ -70,8 +71,10 @@ async def _talk(tx: Tx, holder: Holder, draft: Draft) -> Talk:
     """Raises Refusal `not-found`, `erased`."""
     if draft.entry is None:
         raise Refusal("not-found")
-    person = await cases.opened_fields(holder.keys, await cases.find_entry(tx, draft.entry))
-    return Talk(draft, draft.entry, person.minor, person.band is not None, person.languages)
+    found = await cases.find_entry(tx, draft.entry)
+    person = await cases.opened_fields(holder.keys, found)
+    adult = adult_from(person, found.age_at)
+    return Talk(draft, draft.entry, adult is None or tx.now < adult, person.band is not None, person.languages)
 
 
 async def _read(request: Request, at: At, draft: UUID) -> Talk:
@@ -117,7 +120,7 @@ async def _check(request: Request, at: At, draft: UUID, **more: Any) -> Response
     return at.page(
         "intake/consent/check.html", talk=talk, key=key_of(talk.draft), directory=await network.directory(request),
         decided=steps.decisions(answers, at.now, minor=talk.minor), steps=steps.path(answers, minor=talk.minor),
-        never=[never_of(one.exclusion()) for one in steps.exclusions(answers)], **more,
+        never=[never_of(one.exclusion(), [one.name] if one.name else []) for one in steps.exclusions(answers)], **more,
     )  # fmt: skip
 
 
@@ -133,9 +136,8 @@ async def record(request: Request, draft: UUID, sent: SenderSent) -> Response:
         await handlers.lock(tx, talk.entry)
         if found.answers[_SEEN] != [str(await store.version(tx, talk.entry))]:
             raise Overtaken
-        never = [one.exclusion() for one in steps.exclusions(found.answers)]
-        for one in never:
-            await handlers.exclude(tx, holder, talk.entry, one, command.caller.client)
+        for one in steps.exclusions(found.answers):
+            await handlers.exclude(tx, holder, talk.entry, one.exclusion(), command.caller.client, one.name)
         for body in steps.decisions(found.answers, tx.now, minor=talk.minor):
             await _decide(tx, holder, talk.entry, body, command.caller.client)
         version = await store.version(tx, talk.entry)
@@ -209,7 +211,10 @@ async def _shown(request: Request, at: At, talk: Talk, step: Step, typed: Form) 
         listed = await network.directory(request)
         pairs = {(one.facts.type, one.facts.country) for one in listed.organisations.values()}
         pairs |= {(one, holder.country) for one in _HELPERS}
-        shown |= {"directory": listed, "classes": _classes(pairs, holder.country)}
+        shown |= {
+            "directory": listed,
+            "classes": [(steps.class_value(one), one) for one in _classes(pairs, holder.country)],
+        }
         field, before_id = ("organisations", "") if step == "whom" else ("never", "organisation:")
         others = {f"{before_id}{id_}": one for id_, one in listed.organisations.items() if id_ != at.who.org}
         names = [(value, one.name) for value, one in others.items()]
@@ -219,7 +224,11 @@ async def _shown(request: Request, at: At, talk: Talk, step: Step, typed: Form) 
 
 
 def _classes(pairs: set[tuple[OrganisationType, str]], home: str) -> list[Class]:
-    """The classes that may be chosen, those of the holder's country first."""
+    """The classes that may be chosen, those of the holder's country first; of shelters also those that take in girls, boys,
+    women or men."""
     offered = [pair for pair in pairs if pair[0] in _HELPERS]
     offered.sort(key=lambda pair: (pair[1] != home, pair[1], _HELPERS.index(pair[0])))
-    return [Class(type=type_, country=country) for type_, country in offered]
+    return [
+        Class(type=type_, country=country, serves=serves) for type_, country in offered
+        for serves in [(), *((one,) for one in Served if one is not Served.UNKNOWN and type_ is OrganisationType.SHELTER)]
+    ]  # fmt: skip

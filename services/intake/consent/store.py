@@ -8,35 +8,18 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, OrganisationType, Purpose
-from services.intake.disclosure.domain import Consent, Exclusion, Person, RecipientClass
+from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose
+from services.intake.bases import store as bases
+from services.intake.consent.domain import Record
+from services.intake.disclosure.domain import Consent, Exclusion, Person
+from services.intake.disclosure.recipients import recipients_in
 from services.intake.keystore.store import Fence
 from spean.db import Tx
 from spean.ids import opaque_id
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One decision as it is written down (ISO/IEC TS 27560 terms). `recipients` is {organisations, classes}."""
-
-    decision: ConsentDecision
-    state: ConsentState
-    categories: tuple[DataCategory, ...]
-    purposes: tuple[Purpose, ...]
-    recipients: dict[str, Any]
-    valid_from: datetime
-    valid_until: datetime | None
-    expressed: str
-    language: str
-    notice: str
-    interpreter: bool
-    guardian: dict[str, str] | None
-    recorded_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +35,36 @@ class ToStop:
     handoffs: list[str]
 
 
+# Which a person's page and the gate ask for first; the others are needed by some kinds of service only.
+_OWN = frozenset({ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL})
+
+
 def _consent(row: asyncpg.Record) -> Consent:
-    recipients = json.loads(row["recipients"])
+    organisations, classes = recipients_in(json.loads(row["recipients"]))
     return Consent(
         decision=ConsentDecision(row["decision"]),
         state=ConsentState(row["state"]),
         version=row["version"],
         categories=frozenset(DataCategory(code) for code in row["categories"]),
         purposes=frozenset(Purpose(code) for code in row["purposes"]),
-        organisations=frozenset(UUID(one) for one in recipients["organisations"]),
-        classes=tuple(
-            RecipientClass(OrganisationType(one["type"]) if one.get("type") else None, one.get("country"))
-            for one in recipients["classes"]
-        ),
+        organisations=organisations,
+        classes=classes,
         valid_from=row["valid_from"],
         valid_until=row["valid_until"],
         guardian=row["guardian"] is not None,
     )
+
+
+def record_of(row: asyncpg.Record) -> Record:
+    """A row as it was written down."""
+    return Record(
+        decision=ConsentDecision(row["decision"]), state=ConsentState(row["state"]),
+        categories=tuple(map(DataCategory, row["categories"])), purposes=tuple(map(Purpose, row["purposes"])),
+        recipients=json.loads(row["recipients"]), valid_from=row["valid_from"], valid_until=row["valid_until"],
+        expressed=row["expressed"], language=row["language"], notice=row["notice"], interpreter=row["interpreter"],
+        guardian=json.loads(row["guardian"]) if row["guardian"] else None, recorded_by=row["recorded_by"],
+        taken_back=json.loads(row["taken_back"]) if row["taken_back"] else None,
+    )  # fmt: skip
 
 
 async def insert(tx: Tx, entry: UUID, r: Record) -> int:
@@ -76,14 +72,17 @@ async def insert(tx: Tx, entry: UUID, r: Record) -> int:
     version: int = await tx.conn.fetchval(
         """
         insert into consent (id, entry, org, version, decision, state, categories, purposes, recipients, valid_from,
-                             valid_until, expressed, language, notice, interpreter, guardian, recorded_by, recorded_at)
-        select $1, $2, $3, coalesce(max(version), 0) + 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+                             valid_until, expressed, language, notice, interpreter, guardian, recorded_by, recorded_at,
+                             taken_back)
+        select $1, $2, $3, coalesce(max(version), 0) + 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+               $18
         from consent where entry = $2
         returning version
         """,
         opaque_id(), entry, tx.org, r.decision, r.state, list(r.categories), list(r.purposes), json.dumps(r.recipients),
         r.valid_from, r.valid_until, r.expressed, r.language, r.notice, r.interpreter,
         json.dumps(r.guardian) if r.guardian else None, r.recorded_by, tx.now,
+        json.dumps(r.taken_back) if r.taken_back else None,
     )  # fmt: skip
     return version
 
@@ -107,11 +106,42 @@ async def next_end(tx: Tx, entry: UUID) -> datetime | None:
         select min(valid_until) from (
             select distinct on (decision) state, valid_until from consent where entry = $1
             order by decision, version desc) latest
-        where state = 'given' and valid_until > $2
+        where state in ('given', 're-confirmed') and valid_until > $2
         """,
         entry, tx.now,
     )  # fmt: skip
     return found
+
+
+async def guarded_since(tx: Tx, entry: UUID) -> datetime | None:
+    """Since when the first of the decisions that are given now has been given with a guardian. None where none is."""
+    found: datetime | None = await tx.conn.fetchval(
+        """
+        select min(valid_from) from (
+            select distinct on (decision) state, guardian, valid_from from consent where entry = $1
+            order by decision, version desc) latest
+        where state in ('given', 're-confirmed') and guardian is not null
+        """,
+        entry,
+    )
+    return found
+
+
+async def expire(tx: Tx, entry: UUID) -> None:
+    """A record of its own for each decision that has ended by its date, with all that it said."""
+    await tx.conn.execute(
+        """
+        insert into consent (id, entry, org, version, decision, state, categories, purposes, recipients, valid_from,
+                             valid_until, expressed, language, notice, interpreter, guardian, recorded_by, recorded_at)
+        select gen_random_uuid(), entry, org,
+               (select max(version) from consent where entry = $1) + row_number() over (order by decision), decision,
+               'expired', categories, purposes, recipients, valid_from, valid_until, expressed, language, notice,
+               interpreter, guardian, 'clock', $2
+        from (select distinct on (decision) * from consent where entry = $1 order by decision, version desc) latest
+        where state in ('given', 're-confirmed') and valid_until <= $2
+        """,
+        entry, tx.now,
+    )  # fmt: skip
 
 
 async def version(tx: Tx, entry: UUID) -> int:
@@ -120,11 +150,45 @@ async def version(tx: Tx, entry: UUID) -> int:
     return found
 
 
-async def insert_exclusion(tx: Tx, entry: UUID, exclusion: Exclusion, by: str) -> None:
+async def insert_exclusion(
+    tx: Tx, entry: UUID, exclusion: Exclusion, by: str, sealed: bytes | None = None, *, lifted: bool = False
+) -> None:
+    """`sealed`: an official's name."""
     await tx.conn.execute(
-        "insert into exclusion (entry, org, kind, value, recorded_by, recorded_at) values ($1, $2, $3, $4, $5, $6)",
-        entry, tx.org, exclusion.kind, exclusion.value, by, tx.now,
+        """
+        insert into exclusion (entry, org, kind, value, recorded_by, recorded_at, sealed, lifted)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        """,
+        entry, tx.org, exclusion.kind, exclusion.value, by, tx.now, sealed, lifted,
     )  # fmt: skip
+
+
+async def officials(tx: Tx, entry: UUID) -> list[tuple[str, bytes]]:
+    """Organisation and sealed name of each official to whom never, in the order in which they were named."""
+    rows = await tx.conn.fetch(
+        """
+        select value, sealed from exclusion one
+        where entry = $1 and kind = 'official' and sealed is not null and number > coalesce((
+            select max(number) from exclusion l where l.entry = $1 and l.kind = 'official' and l.value = one.value and l.lifted
+        ), 0)
+        order by number
+        """,
+        entry,
+    )
+    return [(row["value"], row["sealed"]) for row in rows]
+
+
+async def known_organisations(tx: Tx, ids: Collection[UUID]) -> set[UUID]:
+    """Those of these that the caller has, or had, an agreement with, or that were asked for somebody of theirs."""
+    rows = await tx.conn.fetch(
+        """
+        select one from unnest($1::uuid[]) as one
+        where one = $2 or exists (select 1 from agreement where sender = one or recipient = one)
+           or exists (select 1 from asked where organisation = one)
+        """,
+        list(ids), tx.org,
+    )  # fmt: skip
+    return {row["one"] for row in rows}
 
 
 async def exclusions(tx: Tx, entries: Collection[UUID]) -> dict[UUID, tuple[Exclusion, ...]]:
@@ -160,8 +224,15 @@ async def hold(tx: Tx, entries: Collection[UUID]) -> None:
     order that is the same for everybody; whatever is decided from is read by later statements, and judged at a time that
     is not before the locks were had."""
     locks = sorted({_RULES, *(_lock(str(entry)) for entry in entries)})
-    await tx.conn.execute("select pg_advisory_xact_lock_shared(one) from unnest($1::bigint[]) as one", locks)
-    await tx.catch_up()
+    # The clock is read when the last lock is had: the one row comes after all of theirs.
+    moment = await tx.conn.fetchval(
+        """
+        with held as materialized (select pg_advisory_xact_lock_shared(one) from unnest($1::bigint[]) as one)
+        select clock_timestamp() from (select count(*) from held) as all_of_them
+        """,
+        locks,
+    )
+    tx.caught_up(moment)
 
 
 async def lock_rules(tx: Tx) -> None:
@@ -231,10 +302,10 @@ async def met(tx: Tx, number: str, after: UUID | None, limit: int) -> list[ToSto
     return [ToStop(**dict(row)) for row in rows]
 
 
-async def people(tx: Tx, minors: Mapping[UUID, bool]) -> dict[UUID, Person]:
-    """What the gate needs to know of these people (entry → minor), as this transaction sees it, in three statements.
-    A person without a fence is not among them."""
-    entries = list(minors)
+async def people(tx: Tx, adults: Mapping[UUID, datetime | None]) -> dict[UUID, Person]:
+    """What the gate needs to know of these people (entry → from when on they are surely 18, None where that is not known),
+    as this transaction sees it, in four statements. A person without a fence is not among them."""
+    entries = list(adults)
     fences = await tx.conn.fetch("select * from fence where entry = any($1)", entries)
     records = await tx.conn.fetch(
         """
@@ -244,15 +315,24 @@ async def people(tx: Tx, minors: Mapping[UUID, bool]) -> dict[UUID, Person]:
         entries,
     )
     latest = {(row["entry"], row["decision"]): _consent(row) for row in records}
+    others: dict[UUID, list[Consent]] = defaultdict(list)
+    for (entry, _), one in latest.items():
+        if one.decision not in _OWN:
+            others[entry].append(one)
     never = await exclusions(tx, entries)
+    marked = await bases.standing(tx, entries)
     return {
         row["entry"]: Person(
-            minor=minors[row["entry"]],
+            minor=(adult := adults[row["entry"]]) is None or tx.now < adult,
             service=latest.get((row["entry"], ConsentDecision.SERVICE)),
             sharing=latest.get((row["entry"], ConsentDecision.SHARE_REFERRAL)),
             exclusions=never[row["entry"]],
             sharing_shut=row["sharing_shut"],
             service_shut=row["service_shut"],
+            bases=marked[row["entry"]],
+            generation=row["generation"],
+            of_age=adult,
+            others=tuple(others[row["entry"]]),
         )
         for row in fences
     }

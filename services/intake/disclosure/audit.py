@@ -10,8 +10,10 @@ from uuid import UUID
 
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
+from schemas.vocabulary import YES
+from services.intake.consent.notices import notice_called
 from services.intake.disclosure import store
 from spean.auth import Caller
 from spean.db import Database, Tx
@@ -35,6 +37,9 @@ class DecisionView(View):
     expressed: str
     language: str
     notice: str
+    notice_reviewed: bool | None = Field(
+        description="confirmed by somebody who speaks the language; null: none was read"
+    )
     guardian: bool
     recorded_by: str
     recorded_at: datetime
@@ -44,8 +49,8 @@ class DecisionView(View):
 
 
 class RuleView(View):
-    """A reviewed rule that counted, and the fields or categories it opens. `in_force`: at the time that is asked about.
-    Without a `kind`: it is not here any more, or not this organisation's to read."""
+    """A reviewed rule that counted, or a basis that stood in for consent, and the fields or categories it opens. `in_force`: at
+    the time that is asked about. Without a `kind`: it is not here any more, or not this organisation's to read."""
 
     id: UUID
     kind: str | None
@@ -166,8 +171,11 @@ def _recorded(record: str | None, at: datetime) -> DecisionView | None:
 
 def _decision(record: dict[str, Any], at: datetime) -> DecisionView:
     begins, ends = _time(record["valid_from"]), _time(record["valid_until"])
-    stands = record["state"] == "given" and _within(begins, ends, at)
-    return DecisionView.model_validate({**record, "guardian": record["guardian"] is not None, "stands": stands})
+    stands, notice = record["state"] in YES and _within(begins, ends, at), notice_called(record["notice"])
+    seen = {"guardian": record["guardian"] is not None, "stands": stands}
+    return DecisionView.model_validate(
+        {**record, **seen, "notice_reviewed": None if notice is None else notice.reviewed}
+    )
 
 
 def _rule(found: dict[str, Any], at: datetime) -> RuleView:

@@ -18,20 +18,11 @@ from services.intake.cases.domain import PersonFields, fits
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
 from services.intake.consent import store as consents
 from services.intake.disclosure import store
-from services.intake.disclosure.domain import (
-    ERASED,
-    Ask,
-    Person,
-    Rule,
-    Rules,
-    Stage,
-    allowed,
-    as_offer,
-    disclose,
-    together,
-)
+from services.intake.disclosure.domain import ERASED, Person, Rule, allowed, as_offer, disclose, grounds, together
+from services.intake.disclosure.rulebook import Ask, Rules, Stage
 from services.intake.disclosure.store import Answer
 from services.intake.handoffs import store as handoffs
+from services.intake.handoffs import yeses
 from services.intake.handoffs.store import Handoff, Packet
 from services.intake.keystore.store import KeyStore
 from services.intake.rules import store as rules
@@ -70,7 +61,7 @@ class Party:
     def ask(self, tx: Tx, holder: Holder, recipient: q.OrganisationFacts, stage: Stage, purpose: Purpose) -> Ask:
         """A question about these people, under the sender's agreement with the recipient."""
         h = self.handoff
-        return Ask(h.org, h.network, recipient, stage, purpose, h.group, holder.country, tx.now)
+        return Ask(h.org, h.network, recipient, stage, purpose, h.group, holder.country, tx.now, h.service_type)
 
     def judge(self, ask: Ask, fields: Collection[str], in_force: Rules) -> list[Verdicts]:
         """The gate's verdicts, member by member."""
@@ -81,10 +72,20 @@ class Party:
     ) -> list[Answer]:
         """What is written down of an answer to `ask`; `packet` where there is one that it is about."""
         h, counting = self.handoff, in_force.counting(ask).ids
+        # What stood in for consent is written down beside the rules.
         # Everything that may be told: the person's fields, how the hand-off stands, whereabouts, a copy given back.
         work = f"{h.state}/{h.ending}/{h.arrival_verified}/{h.offer}/{packet and packet.version}"
         return [
-            Answer(member.entry, h.id, h.org, ask, member.person, told, counting, f"{member.version}/{work}")
+            Answer(
+                member.entry,
+                h.id,
+                h.org,
+                ask,
+                member.person,
+                told,
+                sorted({*counting, *grounds(ask, member.person).bases}),
+                f"{member.version}/{work}",
+            )
             for member, told in zip(self.members, verdicts, strict=True)
         ]
 
@@ -100,7 +101,7 @@ async def load(tx: Tx, holder: Holder, found: Sequence[Handoff]) -> list[Party]:
     members = await handoffs.members(tx, [handoff.id for handoff in found])
     entries = {entry for party in members.values() for entry in party}
     opened = await cases.open_all(tx, holder.keys, entries)
-    people = await consents.people(tx, {entry: one.fields.minor for entry, one in opened.items()})
+    people = await consents.people(tx, {entry: one.adult_from for entry, one in opened.items()})
 
     def member(entry: UUID) -> Member:
         one = opened.get(entry)
@@ -151,6 +152,7 @@ async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuesti
         refusals = _refusals(tx, holder, party, organisation, standing)
         refused += refusals
         if not refusals and _all_fit(party, candidate.eligibility):
+            await yeses.remember(tx, party.handoff.id, organisation.organisation, question.offer)
             await handoffs.remember_asked(tx, party.handoff.id, organisation)
             chosen = candidate.place
             break
@@ -253,7 +255,15 @@ async def placement(tx: Tx, holder: Holder, packets: Mapping[UUID, Packet], part
     for party in concerned:
         h, packet = party.handoff, packets[party.handoff.id]
         ask = Ask(
-            packet.organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now
+            packet.organisation,
+            h.network,
+            sender,
+            "placement",
+            Purpose.FOLLOW_UP,
+            h.group,
+            holder.country,
+            tx.now,
+            h.service_type,
         )
         verdicts = together(party.judge(ask, PLACEMENT_FIELDS, standing))
         told += party.answers(ask, verdicts, standing, packet)
@@ -271,7 +281,8 @@ async def unnamed(tx: Tx, holder: Holder, id_: UUID, sender: q.OrganisationFacts
     standing = await rules.in_force(tx, {h.network}, {h.group}, asked, [sender.organisation])
     named: set[UUID] = set()
     for organisation in asked:
-        ask = Ask(organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now)
+        ask = Ask(organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now,
+                  h.service_type)  # fmt: skip
         if party.members and allowed(together(party.judge(ask, ("receiver",), standing))[0]):
             named.add(organisation)
     return asked - named

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import asyncpg
 
-from services.intake.disclosure.domain import Ask, Person, Rule, allowed
+from services.intake.disclosure.domain import Person, Rule, allowed
+from services.intake.disclosure.rulebook import Ask
 from spean import telemetry
 from spean.db import Tx
 
@@ -85,7 +86,7 @@ def _written(one: Answer) -> dict[str, Any]:
         "refused": {field: rule for field, rule in one.verdicts.items() if rule is not Rule.ALLOWED},
         "consent_version": one.person.sharing.version if one.person.sharing else None,
         "service_version": one.person.service.version if one.person.service else None,
-        "facts": one.ask.recipient.model_dump(mode="json", exclude={"organisation"}),
+        "facts": one.ask.recipient.model_dump(mode="json", exclude={"organisation"}, exclude_none=True),
         "rules": [str(rule) for rule in one.rules], "content": one.content,
     }  # fmt: skip
 
@@ -153,15 +154,17 @@ async def known(tx: Tx, id_: UUID, at: datetime, limit: int) -> list[asyncpg.Rec
             select jsonb_agg(jsonb_build_object(
                 'id', one.id,
                 'kind', case when n.id is not null then 'need-to-know' when a.id is not null then 'agreements'
-                             when c.id is not null then 'corridors' end,
-                'opens', coalesce(n.fields, a.categories, c.categories), 'legal_basis', c.legal_basis,
-                'valid_from', coalesce(n.valid_from, a.valid_from, c.valid_from),
+                             when c.id is not null then 'corridors' else b.kind end,
+                'opens', coalesce(n.fields, a.categories, c.categories, b.categories), 'legal_basis', c.legal_basis,
+                'valid_from', coalesce(n.valid_from, a.valid_from, c.valid_from, b.began_at),
                 'valid_until', case when n.id is not null then n.valid_until when a.id is not null then a.valid_until
-                                    else c.valid_until end,
-                'created_by', coalesce(n.created_by, a.created_by, c.created_by)) order by one.id) as rules
+                                    when c.id is not null then c.valid_until
+                                    else least(b.over_at, b.valid_until, case when b.decided_at is null then b.decide_by end)
+                               end,
+                'created_by', coalesce(n.created_by, a.created_by, c.created_by, b.proposed_by)) order by one.id) as rules
             from unnest(t.rules) as one (id)
             left join need_to_know n on n.id = one.id left join agreement a on a.id = one.id
-            left join corridor c on c.id = one.id
+            left join corridor c on c.id = one.id left join basis b on b.id = one.id
         ) because on true
         left join lateral (
             select * from packet k where t.stage = 'packet' and k.handoff = t.handoff and k.organisation = t.recipient

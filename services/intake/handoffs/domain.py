@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from schemas.vocabulary import ServiceType
 from services.intake.disclosure.domain import Person, Rule, standing
 from spean.problem import Refusal
 
@@ -34,6 +35,8 @@ ANEW = frozenset({"org.spean.referral.reopened.v1"})
 # What a house did is a fact: it counts also where the sender had ended the hand-off before hearing of it.
 FACTS = frozenset({"org.spean.referral.arrived.v1", "org.spean.referral.completed.v1"})
 BEFORE_ACCEPTANCE = frozenset({"requested", "received", "offered"})
+# Somebody may be asked now, also by a coordinator, before the holder has heard of it.
+MAY_BE_OFFERED = BEFORE_ACCEPTANCE | {"unroutable", "on-hold"}
 BEFORE_ARRIVAL = BEFORE_ACCEPTANCE | {"accepted", "ready", "unroutable", "on-hold", "missing"}
 # Past this, a request that has not reached the network is shown as such (with a phone number on pages).
 NOT_YET_S = 120
@@ -45,9 +48,29 @@ WITHOUT_PLACEMENT: Mapping[str, str] = {
 }
 
 
-def may_request(person: Person, now: datetime) -> None:
-    """May a hand-off be asked for this person? Raises Refusal `service-consent`, `sharing-consent`, `guardian`, each with
-    the rule that refused."""
+def may_request(person: Person, now: datetime, service_type: ServiceType | None = None) -> None:
+    """May a hand-off be asked for this person, with their consents or with what stands in for them? Raises Refusal
+    `service-consent`, `sharing-consent`, `guardian`, `determination`, each with the rule that refused;
+    `decision-missing`, `family-unchecked`, with the decision that is missing."""
+    if person.obliged(now):
+        return
+    if not person.stopped and not person.determined(service_type, now):
+        raise Refusal("determination", rule=Rule.DETERMINATION)
+    if not person.spoken_for(now, service_type):
+        _has_agreed(person, now)
+        _has_decided(person, service_type, now)
+
+
+def _has_decided(person: Person, service_type: ServiceType | None, now: datetime) -> None:
+    """Has the person decided what this service needs beside their consent? The refusal names what is missing."""
+    missing = person.undecided(service_type, now)
+    if missing is None:
+        return
+    rule, decision = missing
+    raise Refusal("family-unchecked" if rule is Rule.FAMILY_CHECK else "decision-missing", rule=decision)
+
+
+def _has_agreed(person: Person, now: datetime) -> None:
     if person.service_shut:
         raise Refusal("service-consent", rule=Rule.FENCED)
     service = standing(person.service, person, now)

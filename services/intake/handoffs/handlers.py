@@ -12,7 +12,7 @@ from uuid import UUID
 from schemas import events as e
 from schemas import questions as q
 from schemas.registry import HANDOFF
-from schemas.vocabulary import ErasureAnswer, HandoffChange, ReasonFamily, WaitsFor
+from schemas.vocabulary import ErasureAnswer, HandoffChange, ReasonFamily, ServiceType, WaitsFor
 from services.intake.cases import store as cases
 from services.intake.consent import store as consents
 from services.intake.disclosure import handlers as disclosure
@@ -37,7 +37,7 @@ async def request(tx: Tx, holder: Holder, handoff: Handoff, members: list[UUID])
     if len(set(members)) != len(members):
         raise Refusal("party")
     await asking.lock_asking(tx, members)
-    opened = await _may_be_asked_for(tx, holder, members)
+    opened = await _may_be_asked_for(tx, holder, members, handoff.service_type)
     if await asking.is_asked_for(tx, members, handoff.service_type):
         raise Refusal("duplicate")
     key = new_key()
@@ -59,20 +59,22 @@ async def ask_again(tx: Tx, holder: Holder, handoff: Handoff) -> None:
     members = (await store.members(tx, [handoff.id])).get(handoff.id)
     if not members:
         raise Refusal("party")
-    await _may_be_asked_for(tx, holder, members)
+    await _may_be_asked_for(tx, holder, members, handoff.service_type)
     await say(tx, HANDOFF, handoff.id, e.HandoffReopenedV1())
 
 
-async def _may_be_asked_for(tx: Tx, holder: Holder, members: list[UUID]) -> dict[UUID, cases.Opened]:
+async def _may_be_asked_for(
+    tx: Tx, holder: Holder, members: list[UUID], service_type: ServiceType
+) -> dict[UUID, cases.Opened]:
     """Holds their fences. Returns each of them, opened. Raises Refusal `party`, `service-consent`, `sharing-consent`,
     `guardian`, `erased`."""
     open_cases = await cases.open_cases(tx, members)
     await consents.hold(tx, members)
     opened = await cases.open_all(tx, holder.keys, members)
-    people = await consents.people(tx, {entry: one.fields.minor for entry, one in opened.items()})
+    people = await consents.people(tx, {entry: one.adult_from for entry, one in opened.items()})
     # Why somebody has no case yet (no guardian, no consent) says more than that there is none.
     for person in people.values():
-        domain.may_request(person, tx.now)
+        domain.may_request(person, tx.now, service_type)
     if open_cases != set(members):
         raise Refusal("party")
     if people.keys() != set(members):

@@ -32,7 +32,14 @@ LIST = "/intake/pages/handoffs"
 _OTHERS_MOST = 20
 _STEPS = frozenset({"service-consent", "sharing-consent", "guardian", "party", "erased"})
 # Refusals about one answer → the question that it is about.
-_ABOUT = {"need-by-past": "need_by", "unknown-area": "area", "unknown-network": "network", "duplicate": "service_type"}
+_ABOUT = {
+    "need-by-past": "need_by",
+    "unknown-area": "area",
+    "unknown-network": "network",
+    "duplicate": "service_type",
+    "decision-missing": "service_type",
+    "family-unchecked": "service_type",
+}
 DUPLICATE = N_("The network is asked for this already for one of them: look at your hand-offs.")
 router = page_router("sender's pages")
 Sender = Annotated[At, Depends(at_with(SCOPE))]
@@ -182,7 +189,7 @@ def _need_by(sent: Sent) -> datetime | None:
 async def _known(tx: Tx, holder: Holder, entries: Sequence[UUID]) -> list[Known]:
     """These people of the organisation's own; who was erased is not among them."""
     opened = await cases.open_all(tx, holder.keys, entries)
-    people = await consents.people(tx, {entry: one.fields.minor for entry, one in opened.items()})
+    people = await consents.people(tx, {entry: one.adult_from for entry, one in opened.items()})
     open_cases = await cases.open_cases(tx, list(opened))
     found: list[Known] = []
     for entry in entries:

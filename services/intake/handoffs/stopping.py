@@ -16,11 +16,13 @@ from schemas.vocabulary import Purpose, ReasonFamily
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure import store as disclosures
-from services.intake.disclosure.domain import Rules, allowed, as_offer
+from services.intake.disclosure.domain import allowed, as_offer
 from services.intake.disclosure.handlers import Holder, Party
-from services.intake.handoffs import store
-from services.intake.handoffs.domain import BEFORE_ACCEPTANCE, BEFORE_ARRIVAL
+from services.intake.disclosure.rulebook import Rules
+from services.intake.handoffs import store, yeses
+from services.intake.handoffs.domain import BEFORE_ARRIVAL, MAY_BE_OFFERED
 from services.intake.handoffs.store import Handoff, Packet
+from services.intake.handoffs.yeses import Yes
 from spean.clock import set_due
 from spean.db import Tx
 from spean.outbox import say
@@ -33,15 +35,15 @@ _PACKET_FIELDS = frozenset(PACKET_FIELDS)
 
 
 async def look_again(tx: Tx, holder: Holder, found: Sequence[Handoff], *, anew: bool = False) -> None:
-    """The gate may have changed for these locked hand-offs. Where somebody stopped, or where whoever was asked last may
-    not be asked any more, the network hears it; who was told what may not be told any more is asked to erase it. No place
+    """The gate may have changed for these locked hand-offs. Where somebody stopped, or where whoever was asked may not be
+    asked any more, the network hears it, with the offer that it is about; who was told what may not be told any more is asked to erase it. No place
     is freed. `anew`: the person is described otherwise now, so whoever was asked without having accepted is asked anew.
     """
     parties = await disclosure.load(tx, holder, found)
     ids = [handoff.id for handoff in found]
-    last, packets = await store.last_asked(tx, ids), await store.packets_of(tx, ids)
+    asked, packets = await yeses.standing(tx, ids), await store.packets_of(tx, ids)
     told = await disclosures.told(tx, ids)
-    recipients = {facts.organisation for facts in last.values()}
+    recipients = {yes.facts.organisation for some in asked.values() for yes in some if yes.facts is not None}
     recipients |= {packet.organisation for some in packets.values() for packet in some}
     in_force = await disclosure.in_force(tx, parties, recipients)
     for party in parties:
@@ -50,17 +52,31 @@ async def look_again(tx: Tx, holder: Holder, found: Sequence[Handoff], *, anew: 
             packet for packet in packets.get(handoff.id, ())
             if _lost(tx, holder, party, packet, told.get((handoff.id, packet.organisation), {}), in_force)
         ]  # fmt: skip
-        open_ = handoff.state not in store.ENDED
-        asked = last.get(handoff.id)
-        shut = any(member.person.stopped for member in party.members) or (anew and handoff.state in BEFORE_ACCEPTANCE)
-        if asked is not None and not shut:
-            ask = party.ask(tx, holder, asked, "offer", Purpose.REFERRAL)
-            shut = not disclosure.offerable(as_offer(party.judge(ask, OFFER_FIELDS, in_force)))
         requests = await _request_erasure(tx, lost)
-        if requests or (open_ and shut):
-            await say(tx, HANDOFF, handoff.id, e.DisclosureStoppedV1())
+        stopped = _stopped(tx, holder, party, asked.get(handoff.id, ()), in_force, anew=anew)
+        stopped += [request.offer for request in requests]
+        for offer in [None] if None in stopped else dict.fromkeys(stopped):
+            await say(tx, HANDOFF, handoff.id, e.DisclosureStoppedV1(offer=offer))
         for request in requests:
             await say(tx, HANDOFF, handoff.id, request)
+
+
+def _stopped(tx: Tx, holder: Holder, party: Party, asked: Sequence[Yes], in_force: Rules, *,
+             anew: bool) -> list[UUID | None]:  # fmt: skip
+    """Of the offers that may be open, those that may not be any more; None: whichever is open."""
+    state = party.handoff.state
+    if state in store.ENDED:
+        return []
+    if any(member.person.silent(tx.now) for member in party.members):
+        return [None]
+
+    def stands(yes: Yes) -> bool:
+        if yes.facts is None or (anew and state in MAY_BE_OFFERED):
+            return False
+        ask = party.ask(tx, holder, yes.facts, "offer", Purpose.REFERRAL)
+        return disclosure.offerable(as_offer(party.judge(ask, OFFER_FIELDS, in_force)))
+
+    return [yes.offer for yes in asked if not stands(yes)]
 
 
 def _lost(tx: Tx, holder: Holder, party: Party, packet: Packet, told: Mapping[UUID, set[str]], in_force: Rules) -> bool:

@@ -12,7 +12,7 @@ import asyncpg
 
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import GROUP_OF, ErasureAnswer, ServiceGroup, ServiceType, Urgency, WaitsFor
-from spean.db import Tx
+from spean.db import Connection, Tx
 
 ENDED = ("completed", "cancelled")
 
@@ -266,15 +266,6 @@ async def asked_of(tx: Tx, handoff: UUID) -> set[UUID]:
     return {row["organisation"] for row in rows}
 
 
-async def last_asked(tx: Tx, handoffs: Collection[UUID]) -> dict[UUID, OrganisationFacts]:
-    """Hand-off → who was asked last."""
-    rows = await tx.conn.fetch(
-        "select distinct on (handoff) handoff, facts from asked where handoff = any($1) order by handoff, at desc",
-        list(handoffs),
-    )
-    return {row["handoff"]: OrganisationFacts.model_validate_json(row["facts"]) for row in rows}
-
-
 async def insert_packet(tx: Tx, offer: UUID, handoff: UUID, facts: OrganisationFacts) -> bool:
     """False where it was released before."""
     status = await tx.conn.execute(
@@ -374,10 +365,8 @@ async def details_of(tx: Tx, handoff: UUID) -> list[asyncpg.Record]:
     return await tx.conn.fetch("select * from detail where handoff = $1 order by number", handoff)
 
 
-async def is_suspended(tx: Tx, organisation: UUID) -> bool:
-    found: bool = await tx.conn.fetchval(
-        "select exists (select 1 from suspended where organisation = $1)", organisation
-    )
+async def is_suspended(conn: Connection, organisation: UUID) -> bool:
+    found: bool = await conn.fetchval("select exists (select 1 from suspended where organisation = $1)", organisation)
     return found
 
 

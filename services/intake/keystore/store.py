@@ -15,8 +15,8 @@ from uuid import UUID
 import asyncpg
 
 from spean import telemetry
-from spean.crypto import Unopenable, new_key, private_file, seal, unseal
-from spean.db import CONNECT_S, DatabaseProblem, plain_errors
+from spean.crypto import Unopenable, new_key, new_keys, private_file, seal, sealer, unseal
+from spean.db import CONNECT_S, DatabaseProblem, as_it_was, plain_errors
 from spean.problem import Refusal
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
@@ -69,7 +69,9 @@ class KeyStore:
         """Shut, and perhaps not there."""
         kek = bytes.fromhex(private_file(kek_file, new_key().hex().encode()).decode())
         with plain_errors("keystore.open"):
-            pool = await asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S)
+            pool = await asyncpg.create_pool(
+                dsn, min_size=0, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S, reset=as_it_was
+            )
         return cls(pool, kek)
 
     @classmethod
@@ -121,8 +123,8 @@ class KeyStore:
     async def make_many(self, people: Sequence[UUID]) -> list[bytes]:
         """A new key for each of these people, of whom none has one yet, in one statement. Raises Silent."""
         self._expect_open("keystore.make_many")
-        keys = [new_key() for _ in people]
-        wrapped = [seal(self._kek, key, _context(person, 1)) for person, key in zip(people, keys, strict=True)]
+        keys, wrap = new_keys(len(people)), sealer(self._kek)
+        wrapped = [wrap(key, _context(person, 1)) for person, key in zip(people, keys, strict=True)]
         async with _asked("keystore.make_many"):
             await self._pool.execute(
                 """

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from schemas.vocabulary import DataCategory, Purpose, ServiceGroup
-from services.intake.disclosure.domain import Agreement, Corridor, NeedToKnow, Rules
+from services.intake.disclosure.rulebook import Agreement, Corridor, NeedToKnow, Rules
 from services.intake.handoffs.store import Reach
 from spean.db import Tx
 

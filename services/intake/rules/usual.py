@@ -16,7 +16,7 @@ from uuid import UUID
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import DataCategory, OrganisationStatus, OrganisationType, Purpose, ServiceGroup
 from services.intake.cases.fields import OFFER_FIELDS, PLACEMENT_FIELDS
-from services.intake.disclosure.domain import Rules, Stage
+from services.intake.disclosure.rulebook import Rules, Stage
 
 _C, _P, _T = DataCategory, Purpose, OrganisationType
 # Who meets people, as a rule.

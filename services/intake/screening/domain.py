@@ -15,9 +15,9 @@ from functools import cache, lru_cache
 
 import pycountry
 
+from schemas.questions import ADULT_YEARS
 from schemas.vocabulary import AgeBand, Sex
 from services.intake.cases.domain import PersonFields, band_of
-from services.intake.disclosure.domain import ADULT_YEARS
 
 
 class Column(StrEnum):
@@ -79,12 +79,14 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a row says. `person` is None where the row is refused; `registered_at` is the first moment of its year, which
-    is all that the extract tells; `suppressed` where its publisher withheld the citizenship."""
+    is all that the extract tells; `suppressed` where its publisher withheld the citizenship; `written` is the person as
+    they are kept (`PersonFields.written`)."""
 
     person: PersonFields | None
     registered_at: datetime | None
     suppressed: bool
     findings: tuple[Finding, ...]
+    written: bytes = b""
 
 
 _COLUMNS = tuple(Column)
@@ -175,7 +177,7 @@ def read_row(values: tuple[str, ...], year: int) -> Reading:
         recruiter_notes=f"recruiter:{recruiter}" if recruiter else None,
         age_band=_age_band(row),
     )
-    return Reading(person, registered_at, suppressed, tuple(row.findings))
+    return Reading(person, registered_at, suppressed, tuple(row.findings), person.written())
 
 
 def _year(row: _Row, latest: int) -> datetime | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from schemas.vocabulary import ConsentDecision, ConsentState
+from schemas.vocabulary import YES, ConsentDecision
 from services.intake.cases import store as entries
 from services.intake.cases.domain import PersonFields
 from services.intake.cases.store import sealed_under
@@ -17,7 +17,7 @@ from services.intake.screening import store
 from services.intake.screening.domain import Finding, Reading, read_row
 from services.intake.screening.store import NewEntry, Screening
 from spean.db import Tx
-from spean.ids import opaque_id
+from spean.ids import opaque_id, opaque_ids
 from spean.problem import Refusal
 
 
@@ -51,7 +51,7 @@ async def add(tx: Tx, keys: KeyStore, id_: UUID, person: PersonFields) -> UUID:
     if before.finished_at is not None or not before.by_hand:
         raise Refusal("state")
     entry = opaque_id()
-    new = NewEntry(entry, before.rows_done, tx.now, sealed_under(await keys.make(entry), entry, person))
+    new = NewEntry(entry, before.rows_done, tx.now, sealed_under(await keys.make(entry), entry, person.written()))
     await store.insert_entries(tx, before, [new])
     await store.save_counts(tx, replace(before, rows_done=before.rows_done + 1, entries=before.entries + 1))
     return entry
@@ -66,7 +66,7 @@ async def erase(tx: Tx, keys: KeyStore, id_: UUID, entry: UUID) -> None:
     if found.screening != id_:
         raise Refusal("not-found")
     decided = (await consents.current(tx, entry)).get(ConsentDecision.SERVICE)
-    agreed = decided is not None and decided["state"] == ConsentState.GIVEN
+    agreed = decided is not None and decided["state"] in YES
     if agreed or await entries.open_cases(tx, [entry]):
         raise Refusal("state")
     await drafts.forget(tx, entry)
@@ -84,7 +84,7 @@ async def take_in(tx: Tx, keys: KeyStore, id_: UUID, from_row: int, rows: Sequen
         raise Refusal("state")
     read = [_reading(row, tx) for row in rows]
     found = [(row.line, finding) for row, reading in zip(rows, read, strict=True) for finding in reading.findings]
-    people = [(from_row + at, one, one.person) for at, one in enumerate(read) if one.person is not None]
+    people = [(from_row + at, one) for at, one in enumerate(read) if one.person is not None]
     await store.insert_entries(tx, before, await _sealed(tx, keys, people))
     await store.insert_findings(tx, id_, found)
     after = replace(
@@ -92,7 +92,7 @@ async def take_in(tx: Tx, keys: KeyStore, id_: UUID, from_row: int, rows: Sequen
         rows_done=before.rows_done + len(rows),
         entries=before.entries + len(people),
         refused=before.refused + len(rows) - len(people),
-        doubtful=before.doubtful + sum(bool(one.findings) for _, one, _ in people),
+        doubtful=before.doubtful + sum(bool(one.findings) for _, one in people),
         suppressed=before.suppressed + sum(one.suppressed for one in read),
         version=before.version + 1,
     )
@@ -120,10 +120,10 @@ def _reading(row: Row, tx: Tx) -> Reading:
     return Reading(None, None, suppressed=False, findings=(row.broken,))
 
 
-async def _sealed(tx: Tx, keys: KeyStore, people: Sequence[tuple[int, Reading, PersonFields]]) -> list[NewEntry]:
+async def _sealed(tx: Tx, keys: KeyStore, people: Sequence[tuple[int, Reading]]) -> list[NewEntry]:
     """Each person's fields under a new key of their own; the keys are durable before the rows are written."""
-    ids = [opaque_id() for _ in people]
+    ids = opaque_ids(len(people))
     return [
-        NewEntry(id_, number, reading.registered_at or tx.now, sealed_under(key, id_, person))
-        for id_, key, (number, reading, person) in zip(ids, await keys.make_many(ids), people, strict=True)
+        NewEntry(id_, number, reading.registered_at or tx.now, sealed_under(key, id_, reading.written))
+        for id_, key, (number, reading) in zip(ids, await keys.make_many(ids), people, strict=True)
     ]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from schemas.vocabulary import WaitsFor
 from services.notify.dashboards import store
 from services.notify.dashboards.domain import LEAST, STAGES, Step, came_as_far, protected, rounded_minutes, steps_said
 from services.notify.partners import store as partners
@@ -47,12 +48,15 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
+    """`waits_for`: whose turn it is where it is on hold."""
+
     referral: UUID
     service_group: str
     area: str
     reason: str
     since: datetime | None
     deadline: datetime
+    waits_for: WaitsFor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,10 @@ async def read(db: Database, organisation: UUID, since: datetime) -> Figures:
 
 
 def _escalation(row: asyncpg.Record) -> Escalation:
-    return Escalation(row["id"], row["service_group"], row["area"], row["reason"], row["since"], row["deadline"])
+    waits_for = None if row["waits_for"] is None else WaitsFor(row["waits_for"])
+    return Escalation(
+        row["id"], row["service_group"], row["area"], row["reason"], row["since"], row["deadline"], waits_for
+    )
 
 
 def _steps(rows: Sequence[asyncpg.Record]) -> Mapping[Step, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -54,8 +54,8 @@ async def _unroutable(tx: Tx, event: Event, _: EventData) -> None:
     await store.set_state(tx, event.subject, "unroutable")
 
 
-async def _held(tx: Tx, event: Event, _: EventData) -> None:
-    await store.set_settled(tx, event.subject, "on-hold", event.time)
+async def _held(tx: Tx, event: Event, said: e.ReferralHeldV2) -> None:
+    await store.set_held(tx, event.subject, said.waits_for, event.time)
 
 
 async def _missing(tx: Tx, event: Event, _: EventData) -> None:
@@ -63,7 +63,7 @@ async def _missing(tx: Tx, event: Event, _: EventData) -> None:
 
 
 async def _reopened(tx: Tx, event: Event, _: EventData) -> None:
-    await store.set_settled(tx, event.subject, "requested", event.time)
+    await store.set_reopened(tx, event.subject, event.time)
 
 
 async def _completed(tx: Tx, event: Event, _: EventData) -> None:
@@ -79,7 +79,7 @@ async def _escalated(tx: Tx, event: Event, said: e.ReferralEscalatedV1) -> None:
 
 
 async def _capacity(tx: Tx, event: Event, said: e.CapacityChangedV1) -> None:
-    await store.save_capacity(tx, event.subject, said)
+    await store.save_capacities(tx, {event.subject: said})
 
 
 async def _erasure_requested(tx: Tx, event: Event, said: e.ErasureRequestedV1) -> None:
@@ -134,19 +134,46 @@ APPLY: Mapping[str, _Apply] = {
 async def project(tx: Tx, event: Event) -> None:
     """Apply one event to the projections, and to the tail where it is not older than that is kept."""
     said = event.data()
-    short = event.type.removeprefix("org.spean.")
-    await APPLY[short](tx, event, said)
-    if event.time < tx.now - TAIL_FOR:
-        return
-    coordinator, area = await _whose(tx, event, said)
+    await APPLY[_short(event)](tx, event, said)
+    if _is_news(tx, event):
+        await store.append_tail(tx, [_shown(event, *await _whose(tx, event, said))])
+
+
+async def project_capacities(tx: Tx, events: Sequence[Event]) -> None:
+    """The same for many changes of places: of each place the last one stands."""
+    stand: dict[UUID, e.CapacityChangedV1] = {}
+    shown: list[store.Shown] = []
+    for event in events:
+        said = event.data()
+        assert isinstance(said, e.CapacityChangedV1)  # noqa: S101 (the registry gave this model for this type)
+        # What a place is was said with its first event.
+        now = {"coordinator": said.coordinator, "usable": said.usable, "free": said.free}
+        first = stand.get(event.subject)
+        stand[event.subject] = said if first is None else first.model_copy(update=now)
+        shown += [_shown(event, said.coordinator, said.area)] if _is_news(tx, event) else []
+    await store.save_capacities(tx, stand)
+    await store.append_tail(tx, shown)
+
+
+def _short(event: Event) -> str:
+    return event.type.removeprefix("org.spean.")
+
+
+def _is_news(tx: Tx, event: Event) -> bool:
+    return event.time >= tx.now - TAIL_FOR
+
+
+def _shown(event: Event, coordinator: UUID | None, area: str | None) -> store.Shown:
     # Nearer than the minute would help somebody who watches a door.
     minute = event.time.replace(second=0, microsecond=0)
-    await store.append_tail(tx, event.id, coordinator, short, area and area[:2], minute)
+    return store.Shown(event.id, coordinator, _short(event), area and area[:2], minute)
 
 
 async def forget_old(tx: Tx) -> None:
-    """What the tail has shown for long enough. Its numbers go on."""
+    """What the tail has shown for long enough, and what waits for a referral that no network has: its word would be gone
+    from the bus. The tail's numbers go on."""
     await store.trim_tail(tx, tx.now - TAIL_FOR)
+    await store.trim_early(tx, tx.now - TAIL_FOR)
 
 
 async def _whose(tx: Tx, event: Event, said: EventData) -> tuple[UUID | None, str | None]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from schemas.registry import PREFIX
 from schemas.versions import newest
-from schemas.vocabulary import ErasureAnswer, EscalationReason, ServiceGroup
+from schemas.vocabulary import ErasureAnswer, EscalationReason, ServiceGroup, WaitsFor
 from services.notify.dashboards.api import SCOPE
 from services.notify.dashboards.domain import LEAST, STAGES, Total, came_as_far, parts_of_day, quarters, total
 from services.notify.dashboards.figures import Age, Board, Escalation, Figures
@@ -54,6 +54,10 @@ _ERASURE_WORDS: Mapping[str, str] = {
 _DELIVERY_WORDS: Mapping[str, str] = {
     "parked": N_("given up: no address, or the mail server refuses"), "failing": N_("failed, being tried again"),
     "lapsed": N_("too late to be of use"),
+}  # fmt: skip
+# To whoever coordinates.
+_TURN_WORDS: Mapping[WaitsFor, str] = {
+    WaitsFor.SENDER: N_("on hold: it is the sender's to go on"), WaitsFor.COORDINATOR: N_("on hold: it is yours to go on"),
 }  # fmt: skip
 EVENT_WORDS: Mapping[str, str] = {
     "referral.received.v1": N_("A request came in"), "offer.sent.v1": N_("A house was asked"),
@@ -121,6 +125,10 @@ class Shown:
 
     def reason(self, one: Escalation) -> str:
         return self._(label(EscalationReason(one.reason)))
+
+    def turn(self, one: Escalation) -> str:
+        """Empty where it is not on hold, or that was not said."""
+        return "" if one.waits_for is None else self._(_TURN_WORDS[one.waits_for])
 
     # --- where referrals are ---
 

@@ -2,30 +2,94 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from schemas import events as e
+from schemas.vocabulary import WaitsFor
+from spean.bus import Record
 from spean.db import Tx
+from spean.event import Event
+
+
+class Shown(NamedTuple):
+    """A line of the tail."""
+
+    event: UUID
+    coordinator: UUID | None
+    type: str
+    area: str | None
+    at: datetime
+
 
 # Not the tail: its numbers are places in a stream that watchers have read already.
-PROJECTIONS = ("referral_view", "capacity_view", "erasure_view", "organisation")
+PROJECTIONS = ("referral_view", "capacity_view", "copy_view", "early", "organisation")
 
 
 async def save_referral(tx: Tx, id_: UUID, said: e.ReferralReceivedV1) -> None:
     """As it is when it is received, also where a replay says so again: what follows is said again too."""
     await tx.conn.execute(
         """
-        insert into referral_view (id, network, coordinator, service_group, urgency, area, places, requested_at, deadline, state)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested')
+        insert into referral_view (id, network, coordinator, service_group, urgency, area, places, requested_at, deadline, holder,
+                                   state)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested')
         on conflict (id) do update set state = 'requested', asked = 0, escalated = null, verified = null, answered_at = null,
-            arrived_at = null, ended_at = null, escalated_at = null, ready_at = null, coordinator = excluded.coordinator
+            arrived_at = null, ended_at = null, escalated_at = null, ready_at = null, coordinator = excluded.coordinator,
+            holder = coalesce(excluded.holder, referral_view.holder)
         """,
         id_, said.network, said.coordinator, said.group, said.urgency, said.area, said.places, said.requested_at,
-        said.deadline,
+        said.deadline, said.holder,
     )  # fmt: skip
+
+
+async def is_known(tx: Tx, referral: UUID) -> bool:
+    """Has the network been heard about it?"""
+    found: bool = await tx.conn.fetchval("select exists (select from referral_view where id = $1)", referral)
+    return found
+
+
+async def holder_of(tx: Tx, referral: UUID) -> str | None:
+    """None where the network did not say it."""
+    holder: str | None = await tx.conn.fetchval("select holder from referral_view where id = $1", referral)
+    return holder
+
+
+async def keep_early(tx: Tx, event: Event, holder: str) -> None:
+    """What a holder said of a referral that is not known yet. What it says again is kept once."""
+    record = event.record()
+    await tx.conn.execute(
+        """
+        insert into early (referral, holder, epoch, sequence, headers, value, at) values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict do nothing
+        """,
+        event.subject, holder, event.epoch, event.sequence, json.dumps(dict(record.headers)), record.value, tx.now,
+    )  # fmt: skip
+
+
+async def pop_early(tx: Tx, referral: UUID) -> list[tuple[str, Record]]:
+    """What was said of a referral before it was known, each holder's in its order, by whom. It is not kept any more."""
+    rows = await tx.conn.fetch(
+        """
+        with gone as (delete from early where referral = $1 returning *) select * from gone order by holder, epoch, sequence
+        """,
+        referral,
+    )
+    key = str(referral).encode()
+    return [(row["holder"], Record(key, json.loads(row["headers"]), row["value"])) for row in rows]
+
+
+async def trim_early(tx: Tx, before: datetime) -> None:
+    await tx.conn.execute("delete from early where at < $1", before)
+
+
+async def lock_head(tx: Tx) -> None:
+    """Take numbers of the tail alone until this transaction ends."""
+    await tx.conn.execute("select from tail_head for update")
 
 
 # What it was escalated for is over; past its deadline it stays the coordinator's (as the network decides it).
@@ -46,8 +110,14 @@ async def set_answered(tx: Tx, id_: UUID, at: datetime) -> None:
     )
 
 
-async def set_settled(tx: Tx, id_: UUID, state: str, at: datetime) -> None:
-    await tx.conn.execute(f"update referral_view set state = $3, {_SETTLED} where id = $1", id_, at, state)
+async def set_held(tx: Tx, id_: UUID, waits_for: WaitsFor, at: datetime) -> None:
+    await tx.conn.execute(
+        f"update referral_view set state = 'on-hold', {_SETTLED}, waits_for = $3 where id = $1", id_, at, waits_for
+    )
+
+
+async def set_reopened(tx: Tx, id_: UUID, at: datetime) -> None:
+    await tx.conn.execute(f"update referral_view set state = 'requested', {_SETTLED} where id = $1", id_, at)
 
 
 async def set_ready(tx: Tx, id_: UUID, at: datetime) -> None:
@@ -92,42 +162,51 @@ async def set_escalated(tx: Tx, id_: UUID, reason: str, at: datetime) -> None:
     )  # fmt: skip
 
 
-async def save_capacity(tx: Tx, place: UUID, said: e.CapacityChangedV1) -> None:
+async def save_capacities(tx: Tx, said: Mapping[UUID, e.CapacityChangedV1]) -> None:
+    """By place."""
     await tx.conn.execute(
         """
         insert into capacity_view (place, network, coordinator, organisation, service_group, area, usable, free)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::int[])
         on conflict (place) do update set usable = excluded.usable, free = excluded.free,
             coordinator = excluded.coordinator
         """,
-        place, said.network, said.coordinator, said.organisation, said.group, said.area, said.usable, said.free,
+        list(said), *(
+            [getattr(one, name) for one in said.values()]
+            for name in ("network", "coordinator", "organisation", "group", "area", "usable", "free")
+        ),
     )  # fmt: skip
 
 
 async def save_erasure(tx: Tx, referral: UUID, offer: UUID, state: str, answer_by: datetime | None = None) -> None:
     await tx.conn.execute(
         """
-        insert into erasure_view (offer, referral, state, answer_by) values ($1, $2, $3, $4)
-        on conflict (offer) do update
-            set state = excluded.state, answer_by = coalesce(excluded.answer_by, erasure_view.answer_by)
+        insert into copy_view (offer, referral, state, answer_by) values ($1, $2, $3, $4)
+        on conflict (referral, offer) do update
+            set state = excluded.state, answer_by = coalesce(excluded.answer_by, copy_view.answer_by)
         """,
         offer, referral, state, answer_by,
     )  # fmt: skip
 
 
-async def append_tail(
-    tx: Tx, event: UUID, coordinator: UUID | None, type_: str, area: str | None, at: datetime
-) -> None:
+async def append_tail(tx: Tx, shown: Sequence[Shown]) -> None:
     """Numbers are taken under the head row's lock: they commit in order. What is said again has its number already."""
     await tx.conn.execute(
         """
-        with head as (
-            update tail_head set next = next + 1 where not exists (select 1 from tail where event = $1)
-            returning next - 1 as number)
-        insert into tail (number, event, coordinator, type, area, at) select number, $1, $2, $3, $4, $5 from head
+        with new as (
+            select t.*, row_number() over (order by nth) as place
+            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+                with ordinality as t (event, coordinator, type, area, at, nth)
+            where not exists (select from tail where tail.event = t.event)
+        ), head as (
+            update tail_head set next = next + added.count
+            from (select count(*) as count from new) as added where added.count > 0
+            returning next - added.count as first)
+        insert into tail (number, event, coordinator, type, area, at)
+        select head.first + place - 1, event, coordinator, type, area, at from new, head
         """,
-        event, coordinator, type_, area, at,
-    )  # fmt: skip
+        *([one[column] for one in shown] for column in range(len(Shown._fields))),
+    )
 
 
 async def coordinator_and_area(tx: Tx, referral: UUID) -> tuple[UUID | None, str | None]:
@@ -194,7 +273,7 @@ async def capacity(tx: Tx, network: UUID | None) -> list[asyncpg.Record]:
 
 
 async def erasures(tx: Tx) -> list[asyncpg.Record]:
-    return await tx.conn.fetch("select state, count(*) as count from erasure_view group by state order by state")
+    return await tx.conn.fetch("select state, count(*) as count from copy_view group by state order by state")
 
 
 # --- the coordinator's page --------------------------------------------------------------------------------------------
@@ -240,7 +319,7 @@ async def escalated(tx: Tx, limit: int) -> list[asyncpg.Record]:
     """What needs a person, whatever waits longest on top."""
     return await tx.conn.fetch(
         """
-        select id, service_group, area, escalated as reason, escalated_at as since, deadline from referral_view
+        select id, service_group, area, escalated as reason, escalated_at as since, deadline, waits_for from referral_view
         where escalated is not null order by escalated_at nulls first, deadline, id limit $1
         """,
         limit,
@@ -283,7 +362,7 @@ async def erasures_by_state(tx: Tx) -> dict[str, int]:
         """
         select case when state = 'overdue' or (state = 'requested' and answer_by < $1) then 'late' else state end as state,
                count(*)::int as count
-        from erasure_view group by 1 order by 1
+        from copy_view group by 1 order by 1
         """,
         tx.now,
     )

@@ -19,6 +19,7 @@ from spean.ask import Holders
 from spean.auth import Caller
 from spean.db import Database, Tx
 from spean.http import Body, Command, Reply, View, caller_with, command_with, expect_version, read_reply
+from spean.ids import opaque_id
 from spean.problem import Refusal
 
 SCOPE = "referral:coordinate"
@@ -153,16 +154,19 @@ async def ask_named(request: Request, referral: UUID, body: AskNamed, command: C
         named = await store.candidate_place(tx, found, body.place)
     if named is None:
         raise Refusal("place-gone")
-    question = q.NextCandidateQuestion(referral=referral, candidates=(named,))
+    offer = opaque_id()
+    question = q.NextCandidateQuestion(referral=referral, candidates=(named,), offer=offer)
     answer = await holders.ask(found.holder, "next-candidate", question, q.NextCandidateAnswer)
     if answer.place != named.place:
         raise Refusal("not-allowed-now")
 
     async def work(tx: Tx) -> Reply:
         locked = await _locked(tx, referral, command)
+        if locked.version != found.version:  # perhaps by a stop, after the holder had said yes
+            raise Refusal("not-allowed-now")
         if await store.candidate_place(tx, locked, body.place) is None:
             raise Refusal("place-gone")
-        offer = await handlers.ask_named(tx, locked, named)
+        await handlers.ask_named(tx, locked, named, offer)
         return await _acted(tx, referral, offer)
 
     return await command.run_as_service("escalation.ask", work)

@@ -32,9 +32,9 @@ async def ask_again(tx: Tx, referral: Referral) -> None:
     await _reopen(tx, referral, anew=True)
 
 
-async def ask_named(tx: Tx, referral: Referral, to: Candidate) -> UUID:
-    """Offer a locked escalated referral to a named place that the gate allows. Returns the offer. Raises Refusal `state`."""
-    return await handlers.offer_to(tx, await _reopen(tx, referral, anew=False), to)
+async def ask_named(tx: Tx, referral: Referral, to: Candidate, offer: UUID) -> None:
+    """Offer a locked escalated referral to a named place that the gate allows, for this offer. Raises Refusal `state`."""
+    await handlers.offer_to(tx, await _reopen(tx, referral, anew=False), to, offer)
 
 
 async def _reopen(tx: Tx, referral: Referral, *, anew: bool) -> Referral:

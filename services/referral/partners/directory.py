@@ -45,10 +45,11 @@ async def directory(at: Annotated[At, Depends(at_with())]) -> DirectoryView:
         seen = every.keys() if at.who.scopes & _EVERYWHERE else at.who.networks & every.keys()
         found = await store.members_of(tx, seen)
         within = await store.memberships(tx, seen)
+        serves = await store.serves(tx, [one.id for one in found])
     return DirectoryView(organisations=tuple(
         Listed(name=one.name, sample=one.sample, facts=OrganisationFacts(
             organisation=one.id, type=one.type, country=one.country, law_enforcement=one.law_enforcement,
-            status=one.status,
+            status=one.status, serves=serves.get(one.id),
         ), networks=tuple(within[one.id]))
         for one in found
     ), networks=tuple(ListedNetwork(id=id_, name=name) for id_, name in every.items() if id_ in seen))  # fmt: skip

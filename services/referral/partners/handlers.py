@@ -221,7 +221,7 @@ async def sign_in(
     facts = await store.facts_of(tx, client.organisation)
     claims = {
         "sub": client.id, "org": str(client.organisation), "scope": " ".join(sorted(scopes)), "networks": networks,
-        "facts": facts.model_dump(mode="json"),
+        "facts": facts.model_dump(mode="json", exclude={"serves"}),
     }  # fmt: skip
     audiences = [only] if only else sorted({scope.partition(":")[0] for scope in scopes})
     token = signer.sign(auth.Kind.ACCESS, audiences, auth.ACCESS_TOKEN_S, claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +12,9 @@ from uuid import UUID
 
 import asyncpg
 
-from schemas.questions import OrganisationFacts
-from schemas.vocabulary import OrganisationStatus, OrganisationType
-from spean.db import Tx
+from schemas.questions import Eligibility, OrganisationFacts, served_by
+from schemas.vocabulary import OrganisationStatus, OrganisationType, Served
+from spean.db import Connection, Tx
 from spean.problem import Refusal
 
 
@@ -141,12 +142,24 @@ async def facts_of(tx: Tx, id_: UUID) -> OrganisationFacts:
     return OrganisationFacts(
         organisation=row["id"], type=OrganisationType(row["type"]), country=row["country"],
         law_enforcement=row["law_enforcement"], status=OrganisationStatus(row["status"]),
+        serves=(await serves(tx, [id_])).get(id_),
     )  # fmt: skip
 
 
-async def is_suspended(tx: Tx, id_: UUID) -> bool:
+async def serves(tx: Tx, ids: Collection[UUID]) -> dict[UUID, tuple[Served, ...]]:
+    """Whom these organisations' places take in. One without a place is not among them."""
+    rows = await tx.conn.fetch(
+        "select organisation, eligibility from place where organisation = any($1) and usable > 0", list(ids)
+    )
+    rules: dict[UUID, list[Eligibility]] = defaultdict(list)
+    for row in rows:
+        rules[row["organisation"]].append(Eligibility.model_validate_json(row["eligibility"]))
+    return {id_: served_by(found) for id_, found in rules.items()}
+
+
+async def is_suspended(conn: Connection, id_: UUID) -> bool:
     """True also for an organisation that is not registered."""
-    status: str | None = await tx.conn.fetchval("select status from organisation where id = $1", id_)
+    status: str | None = await conn.fetchval("select status from organisation where id = $1", id_)
     return status != OrganisationStatus.ACTIVE
 
 
@@ -343,4 +356,5 @@ async def use_assertion(tx: Tx, client: str, jti: str, expires_at: datetime) -> 
 
 
 async def forget_assertions(tx: Tx) -> None:
-    await tx.conn.execute("delete from used_assertion where expires_at < now() - interval '1 minute'")
+    """A day after they ended: what a clock that runs hours ahead has forgotten could be used again when it is set right."""
+    await tx.conn.execute("delete from used_assertion where expires_at < now() - interval '1 day'")

@@ -204,11 +204,18 @@ async def _question_facts(
     keep a detail, so a stale version is refused first. `to_answer`: that there is nothing left to answer says more than
     that it has changed. Raises Refusal `not-found`, `no-longer-available`, `version`."""
     async with _db(request).transaction("offer.question", org=command.caller.org) as tx:
-        offer = await _own(tx, id_, command.caller)
-        if to_answer and offer.state not in domain.OPEN:
-            raise Refusal("no-longer-available")
-        expect_version(command, offer.version)
-        return offer, await store.find_referral(tx, offer.referral), await partners.facts_of(tx, command.caller.org)
+        return await _facts(tx, command, id_, to_answer=to_answer)
+
+
+async def _facts(
+    tx: Tx, command: Command, id_: UUID, *, to_answer: bool = False
+) -> tuple[Offer, Referral, q.OrganisationFacts]:
+    """As `_question_facts`, in a transaction that there is already."""
+    offer = await _own(tx, id_, command.caller)
+    if to_answer and offer.state not in domain.OPEN:
+        raise Refusal("no-longer-available")
+    expect_version(command, offer.version)
+    return offer, await store.find_referral(tx, offer.referral), await partners.facts_of(tx, command.caller.org)
 
 
 def _may(referral: Referral, offer: Offer, action: Action) -> None:
@@ -222,11 +229,15 @@ def _may(referral: Referral, offer: Offer, action: Action) -> None:
 @router.post("/offers/{offer}/accept", response_model=StateView)
 async def accept(request: Request, offer: UUID, command: ReceiverCommand) -> Response:
     """Accept, which takes the places. The holder is asked first; where it does not answer, nothing has changed."""
-    if (kept := await command.answered()) is not None:
-        return kept
-    found, referral, facts = await _question_facts(request, command, offer, to_answer=True)
-    async with _db(request).transaction("offer.place", org=command.caller.org) as tx:
-        place = await places.find_place(tx, found.place)
+
+    async def look(tx: Tx) -> tuple[Referral, q.OrganisationFacts, places.Place]:
+        found, referral, facts = await _facts(tx, command, offer, to_answer=True)
+        return referral, facts, await places.find_place(tx, found.place)
+
+    before = await command.before("offer.question", look)
+    if isinstance(before, Response):
+        return before
+    referral, facts, place = before
     question = q.MayAcceptQuestion(
         organisation=facts, offer=offer, referral=referral.id, place=place.id, eligibility=place.eligibility
     )

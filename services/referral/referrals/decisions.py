@@ -51,7 +51,7 @@ def received(id_: UUID, holder: str, asked: e.HandoffRequestedV1, coordinator: U
     )  # fmt: skip
     said = e.ReferralReceivedV1(
         network=asked.network, coordinator=coordinator, group=asked.group, urgency=asked.urgency, area=asked.area,
-        places=asked.places, requested_at=asked.requested_at, deadline=deadline,
+        places=asked.places, requested_at=asked.requested_at, deadline=deadline, holder=holder,
     )  # fmt: skip
     return Decision(referral, (said,))
 

@@ -73,7 +73,7 @@ async def receive(tx: Tx, id_: UUID, holder: str, asked: e.HandoffRequestedV1) -
         return
     await tell(tx, decision)
     # Looked at after the row is there: a suspension that runs at the same time sees the row, or is seen here.
-    if await partners.is_suspended(tx, asked.sender):
+    if await partners.is_suspended(tx.conn, asked.sender):
         await record(tx, decisions.escalated(decision.referral, EscalationReason.ORGANISATION_SUSPENDED, tx.now))
 
 
@@ -119,20 +119,24 @@ async def withdraw(tx: Tx, referral: Referral, reason: ReasonFamily) -> None:
     await _free(tx, offer.id)
 
 
-async def stop_disclosure(tx: Tx, id_: UUID, holder: str) -> None:
-    """The gate changed. An open offer is withdrawn and the next is asked; an accepted place stays as it is. Raises
-    Refusal `not-found`."""
+async def stop_disclosure(tx: Tx, id_: UUID, holder: str, about: UUID | None = None) -> None:
+    """The gate changed. The open offer is withdrawn and the next is asked, unless the stop is `about` another one: whoever
+    was asked since was asked by the new gate. An accepted place stays as it is. Raises Refusal `not-found`."""
     referral = await lock_of(tx, id_, holder)
-    if referral is None:
+    if referral is None or referral.state not in _STOPPABLE:
         return
-    if referral.state is State.REQUESTED:
+    if referral.state is not State.OFFERED or referral.offer is None or about not in {None, referral.offer}:
         # Whoever is being chosen now was chosen by the old gate: the version moves on, so the choice is made again.
         await store.save_referral(tx, decisions.stopped(referral))
-    elif referral.state is State.OFFERED and referral.offer is not None:
+    else:
         offer = await store.lock_offer(tx, referral.offer)
         await store.save_offer(tx, decisions.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.STOPPED))
         said = e.OfferWithdrawnV1(offer=offer.id)
         await record(tx, decisions.passed_on(decisions.stopped(referral), said, tx.now))
+
+
+# From these somebody may be asked next, or is asked now.
+_STOPPABLE = frozenset({State.REQUESTED, State.OFFERED, State.UNROUTABLE, State.ON_HOLD})
 
 
 async def release(tx: Tx, id_: UUID, holder: str, offer: UUID) -> None:
@@ -181,7 +185,8 @@ async def ask_next(db: Database, ask: AskNext, id_: UUID) -> None:
     async with db.transaction("referral.candidates") as tx:
         referral = await store.find_referral(tx, id_)
         rows = await store.candidates(tx, referral, CANDIDATES_MOST)
-    chosen = await _choose(ask, referral, rows)
+    offer = opaque_id()
+    chosen = await _choose(ask, referral, rows, offer)
     async with db.transaction("referral.offer") as tx:
         locked = await store.lock_referral(tx, id_)
         if locked is None or locked.version != referral.version or locked.state is not State.REQUESTED:
@@ -191,18 +196,17 @@ async def ask_next(db: Database, ask: AskNext, id_: UUID) -> None:
         elif await store.candidate_place(tx, locked, chosen.place) is None:
             await set_due(tx, store.WAKE, id_, tx.now)  # suspended or full by now: look again
         else:
-            await offer_to(tx, locked, chosen)
+            await offer_to(tx, locked, chosen, offer)
 
 
-async def _choose(ask: AskNext, referral: Referral, candidates: list[q.Candidate]) -> q.Candidate | None:
-    """The first candidate that the holder allows, asked in batches. Raises HolderSilent."""
+async def _choose(ask: AskNext, referral: Referral, candidates: list[q.Candidate], offer: UUID) -> q.Candidate | None:
+    """The first candidate that the holder allows, asked in batches, each for the same offer. Raises HolderSilent."""
     try:
         async with asyncio.timeout(ASK_MOST_S):
             for start in range(0, len(candidates), q.MAX_BATCH):
                 batch = tuple(candidates[start : start + q.MAX_BATCH])
-                chosen = (
-                    await ask(referral.holder, q.NextCandidateQuestion(referral=referral.id, candidates=batch))
-                ).place
+                question = q.NextCandidateQuestion(referral=referral.id, candidates=batch, offer=offer)
+                chosen = (await ask(referral.holder, question)).place
                 if chosen is None:
                     continue
                 for candidate in batch:
@@ -214,19 +218,17 @@ async def _choose(ask: AskNext, referral: Referral, candidates: list[q.Candidate
     return None
 
 
-async def offer_to(tx: Tx, referral: Referral, to: q.Candidate) -> UUID:
-    """Put a locked referral to one organisation. Returns the offer's id."""
+async def offer_to(tx: Tx, referral: Referral, to: q.Candidate, id_: UUID) -> None:
+    """Put a locked referral to one organisation. `id_`: the offer's, for which the holder has said yes."""
     organisation = to.organisation.organisation
-    decision = decisions.offered(referral, opaque_id(), organisation, tx.now)
-    id_ = decision.referral.offer
-    assert id_ is not None and decision.referral.step_at is not None  # noqa: S101, PT018 (offered has both)
+    decision = decisions.offered(referral, id_, organisation, tx.now)
+    assert decision.referral.step_at is not None  # noqa: S101 (whoever is offered it has a time to answer)
     offer = Offer(
         id=id_, referral=referral.id, organisation=organisation, coordinator=referral.coordinator, place=to.place,
         state=OfferState.SENT, reason=None, sent_at=tx.now, answer_by=decision.referral.step_at, answered_at=None, version=1,
     )  # fmt: skip
     await store.insert_offer(tx, offer)
     await record(tx, decision)
-    return id_
 
 
 async def _expire(tx: Tx, referral: Referral) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from uuid import UUID
 
 import asyncpg
 
-from schemas.questions import Candidate, Eligibility, OrganisationFacts
+from schemas.questions import Candidate, Eligibility, OrganisationFacts, served_by
 from schemas.vocabulary import (
     EscalationReason,
     OrganisationStatus,
@@ -46,12 +47,14 @@ def _offer(row: asyncpg.Record) -> Offer:
 
 
 def _candidate(row: asyncpg.Record) -> Candidate:
+    every = [Eligibility.model_validate(one) for one in json.loads(row["every"] or "[]")]
     facts = OrganisationFacts(
         organisation=row["organisation"],
         type=OrganisationType(row["type"]),
         country=row["country"],
         law_enforcement=row["law_enforcement"],
         status=OrganisationStatus(row["status"]),
+        serves=served_by(every) if every else None,
     )
     return Candidate(
         place=row["id"],
@@ -195,7 +198,8 @@ async def in_hand(tx: Tx, organisation: UUID) -> list[UUID]:
 # Places with room, of active members of the referral's network ($1) other than its sender ($2), for so many ($3).
 _ROOM = """
     select p.id, p.area, p.service_types, p.eligibility,
-           o.id as organisation, o.type, o.country, o.law_enforcement, o.status
+           o.id as organisation, o.type, o.country, o.law_enforcement, o.status,
+           (select jsonb_agg(one.eligibility) from place one where one.organisation = o.id and one.usable > 0) as every
     from place p
     join organisation o on o.id = p.organisation and o.status = 'active'
     join member m on m.network = p.network and m.organisation = o.id
