@@ -65,7 +65,8 @@ class Screen(HTMLParser):
         self._hrefs: list[str] = []
         self._select = self._area = ""
         self._button: tuple[str, str] = ("", "")
-        self.feed(self.html)
+        if reply.headers.get("content-type", "").startswith("text/html"):
+            self.feed(self.html)
 
     @property
     def text(self) -> str:
