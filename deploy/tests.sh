@@ -11,8 +11,8 @@ part() {
     echo $? >"$said/$name.ended"
 }
 part browser tests/browser "$@" &
-part integration-1 tests/integration/test_[a-m]*.py "$@" &
-part integration-2 tests/integration/test_[n-z]*.py "$@" &
+part integration-1 tests/integration/test_[a-o]*.py "$@" &
+part integration-2 tests/integration/test_[p-z]*.py "$@" &
 .venv/bin/python -m pytest tests --ignore=tests/integration --ignore=tests/browser "$@"
 failed=$?
 wait
