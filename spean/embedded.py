@@ -153,10 +153,8 @@ class _Place:
     become: dict[str, Any]
 
 
-async def start(
-    folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60, more: str = "",
-    environment: dict[str, str] | None = None,
-) -> Running:  # fmt: skip
+async def start(folder: Path, *, password_file: Path, fast_unsafe: bool = False, timeout_s: float = 60, more: str = "",
+                environment: dict[str, str] | None = None) -> Running:  # fmt: skip
     """Start the server of `folder`, or adopt the one that runs there, and become its owner.
 
     The folder is made and filled at the first start. `password_file` holds the superuser's password, lies outside the

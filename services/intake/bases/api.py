@@ -161,11 +161,11 @@ async def decide(request: Request, entry: UUID, basis: UUID, body: DecideBody, c
 async def end(request: Request, entry: UUID, basis: UUID, command: StopCommand) -> Response:
     """It stands in for nothing any more, from this moment. Needs nobody else and no reason."""
     holder: Holder = request.app.state.holder
-    return await command.run("basis.end", lambda tx: _ended(tx, holder, entry, basis, command.caller.client))
 
+    async def work(tx: Tx) -> Reply:
+        return made(await handlers.end(tx, holder, entry, basis, command.caller.client))
 
-async def _ended(tx: Tx, holder: Holder, entry: UUID, basis: UUID, by: str) -> Reply:
-    return made(await handlers.end(tx, holder, entry, basis, by))
+    return await command.run("basis.end", work)
 
 
 @router.post("/entries/{entry}/bases/{basis}/told", response_model=BasisMade)

@@ -52,7 +52,7 @@ INSTEAD_OF_GUARDIAN = frozenset({Kind.ASSESSMENT, Kind.DETERMINATION})
 AT_ONCE = OBLIGATIONS | WITHOUT_THEIR_WORD
 MINORS_ONLY = INSTEAD_OF_GUARDIAN | {Kind.MANDATORY_REPORTING}
 # Something was told of a person without their word: they are told so, when it is safe.
-TO_BE_TOLD = OBLIGATIONS | {Kind.VITAL_INTEREST, Kind.EMERGENCY}
+TO_BE_TOLD = OBLIGATIONS | WITHOUT_THEIR_WORD
 # At most; health only where it is named with the reasons.
 CATEGORIES: Mapping[Kind, frozenset[DataCategory]] = {
     Kind.VITAL_INTEREST: frozenset({DataCategory.FUNCTIONAL_NEEDS, DataCategory.SAFETY, DataCategory.HEALTH}),

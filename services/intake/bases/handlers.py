@@ -9,7 +9,6 @@ from uuid import UUID
 
 from services.intake.bases import store
 from services.intake.bases.domain import (
-    AT_ONCE,
     FINAL,
     REST,
     TO_BE_TOLD,
@@ -20,7 +19,7 @@ from services.intake.bases.domain import (
 )
 from services.intake.bases.store import Row, Step
 from services.intake.cases import store as cases
-from services.intake.cases.domain import adult_from
+from services.intake.cases.domain import adult_from, is_minor
 from services.intake.consent import handlers as consent
 from services.intake.consent import store as consents
 from services.intake.disclosure.handlers import Holder
@@ -54,8 +53,8 @@ async def propose(tx: Tx, holder: Holder, entry_id: UUID, made: Proposal, by: st
     adult = adult_from(fields, found.age_at)
     limit = await store.limit(tx, made.kind)
     stopped = fence.sharing_shut or fence.service_shut
-    ends = checked(made, minor=adult is None or tx.now < adult, stopped=stopped, limit=limit, now=tx.now)
-    at_once = made.kind in WITHOUT_THEIR_WORD or (made.at_once and made.kind in AT_ONCE)
+    ends = checked(made, minor=is_minor(adult, tx.now), stopped=stopped, limit=limit, now=tx.now)
+    at_once = made.at_once or made.kind in WITHOUT_THEIR_WORD
     b = Row(
         id=opaque_id(), entry=entry_id, org=found.org, kind=made.kind,
         state=State.IN_FORCE if at_once else State.PROPOSED, categories=tuple(sorted(made.categories)),

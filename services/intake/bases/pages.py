@@ -14,7 +14,7 @@ from services.intake.bases import api, store
 from services.intake.bases.api import SCOPE, BasesView, BasisBody, DecideBody, waiting_now
 from services.intake.bases.domain import CATEGORIES, MINORS_ONLY, OBLIGATIONS, USUAL_CATEGORIES, Kind, determined
 from services.intake.cases import store as cases
-from services.intake.cases.domain import adult_from
+from services.intake.cases.domain import adult_from, is_minor
 from services.intake.consent.answers import class_of
 from services.intake.consent.shown import Class
 from services.intake.disclosure.handlers import Holder
@@ -57,7 +57,7 @@ async def bases(request: Request, entry: UUID, at: Sender) -> Response:
         found = await cases.find_entry(tx, entry)
         adult = adult_from(await cases.opened_fields(holder.keys, found), found.age_at)
         shown = [await api.view(tx, holder, b) for b in await store.of_entry(tx, entry)]
-        minor = adult is None or tx.now < adult
+        minor = is_minor(adult, tx.now)
         offered = tuple(one for one in Kind if minor or one not in MINORS_ONLY)
         return Reply(_Page(bases=tuple(reversed(shown)), offered=offered))
 

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 
 from schemas.vocabulary import Area
 from services.intake.cases import handlers, store
-from services.intake.cases.domain import PersonFields, adult_from
+from services.intake.cases.domain import PersonFields, adult_from, is_minor
 from services.intake.cases.store import Entry
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
@@ -65,7 +65,7 @@ def view(entry: Entry, fields: PersonFields, now: datetime) -> EntryView:
     adult = adult_from(fields, entry.age_at)
     return EntryView(
         id=entry.id, channel=entry.channel, area=entry.area, happened_at=entry.happened_at, screening=entry.screening,
-        person=fields.model_dump(mode="json", exclude_defaults=True), minor=adult is None or now < adult,
+        person=fields.model_dump(mode="json", exclude_defaults=True), minor=is_minor(adult, now),
         version=entry.version,
     )  # fmt: skip
 

@@ -91,6 +91,11 @@ def adult_from(person: PersonFields, age_at: datetime | None) -> datetime | None
     return age_at.replace(year=reached, day=28 if leap_day else age_at.day) + timedelta(days=2 if leap_day else 1)
 
 
+def is_minor(adult: datetime | None, now: datetime) -> bool:
+    """`adult`: what `adult_from` says."""
+    return adult is None or now < adult
+
+
 def _youngest(band: AgeBand) -> int:
     low = 0
     for most, name in _BANDS:

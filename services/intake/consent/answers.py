@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from schemas.vocabulary import DataCategory, Language, Purpose
-from services.intake.consent.api import ClassBody, ConsentBody, ExclusionBody
+from services.intake.consent.api import ClassBody, ConsentBody, ExclusionBody, Expressed, Relationship
 from services.intake.consent.notices import notice_in
 from services.intake.consent.shown import Class
 from services.intake.drafts.domain import Answers
@@ -91,13 +91,13 @@ class _Until(Body):
 
 
 class _Guardian(Body):
-    guardian: Literal["nobody", "parent", "appointed_guardian", "state_guardian", "other"]
-    guardian_expressed: Literal["spoken", "written", "thumbprint"] | None = None
+    guardian: Literal["nobody", Relationship]
+    guardian_expressed: Expressed | None = None
     guardian_suspected: Literal["yes"] | None = None
 
 
 class _How(Body):
-    expressed: Literal["spoken", "written", "thumbprint"]
+    expressed: Expressed
 
 
 _MODELS: Mapping[Step, type[BaseModel]] = {

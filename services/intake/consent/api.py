@@ -25,7 +25,7 @@ from schemas.vocabulary import (
 from services.intake.cases import store as cases
 from services.intake.consent import handlers, store
 from services.intake.consent.domain import Part, Record
-from services.intake.consent.notices import notice_called
+from services.intake.consent.notices import is_reviewed
 from services.intake.disclosure.domain import Exclusion
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
@@ -39,6 +39,8 @@ Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
 StopCommand = Annotated[Command, Depends(command_with(SCOPE, even_suspended=True))]
 _STOP_TRIES = 3
+Expressed = Literal["spoken", "written", "thumbprint"]
+Relationship = Literal["parent", "appointed_guardian", "state_guardian", "other"]
 
 
 class ClassBody(Body):
@@ -66,10 +68,10 @@ class GuardianBody(Body):
     """A guardian's own consent, beside the young person's. `suspected`: they may have recruited or exploited them, so they
     cannot agree. `entry`: theirs, where the organisation has met them as well."""
 
-    relationship: Literal["parent", "appointed_guardian", "state_guardian", "other"]
+    relationship: Relationship
     suspected: bool = False
     entry: UUID | None = None
-    expressed: Literal["spoken", "written", "thumbprint"]
+    expressed: Expressed
 
 
 class ConsentBody(Body):
@@ -85,7 +87,7 @@ class ConsentBody(Body):
     recipients: RecipientsBody = RecipientsBody()
     valid_from: AwareDatetime | None = Field(default=None, description="default: now")
     valid_until: AwareDatetime | None = None
-    expressed: Literal["spoken", "written", "thumbprint"]
+    expressed: Expressed
     language: Language
     notice: Annotated[str, Field(min_length=1, max_length=100, description="version of the notice that was read")]
     interpreter: bool = False
@@ -252,8 +254,8 @@ def _never(one: Exclusion, officials: Mapping[str, list[str]]) -> dict[str, Any]
 def _parts_of(row: asyncpg.Record) -> dict[str, Any]:
     """To whom, what was taken back of the record before, and whether somebody who speaks the language has confirmed the
     notice (None: none was read)."""
-    written, notice = store.record_of(row), notice_called(row["notice"])
-    reviewed = None if notice is None else notice.reviewed
+    written = store.record_of(row)
+    reviewed = is_reviewed(written.notice)
     return {"recipients": written.recipients, "taken_back": written.taken_back, "notice_reviewed": reviewed}
 
 

@@ -13,7 +13,8 @@ from services.intake.cases import store as cases
 from services.intake.cases.domain import adult_from
 from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES
 from services.intake.consent import api, store
-from services.intake.consent.api import SCOPE, ConsentBody
+from services.intake.consent.api import SCOPE, ConsentBody, Expressed, Relationship
+from services.intake.consent.domain import FENCED
 from services.intake.consent.notices import notice_in
 from services.intake.consent.shown import Decided, others_of
 from services.intake.disclosure.handlers import Holder
@@ -26,8 +27,7 @@ from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 router = page_router("consent pages")
 _TEMPLATE = "intake/consent/decisions.html"
-# Service and sharing are talked through step by step.
-SINGLE = tuple(one for one in ConsentDecision if one not in {ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL})
+SINGLE = tuple(one for one in ConsentDecision if one not in FENCED)
 _ANSWERS = ("given", "refused", "requested", "re-confirmed")
 _NOBODY = "nobody"
 
@@ -37,11 +37,11 @@ class _Answer(Body):
 
     decision: ConsentDecision
     state: Literal["given", "refused", "requested", "re-confirmed"]
-    expressed: Literal["spoken", "written", "thumbprint"]
+    expressed: Expressed
     language: Language
     interpreter: Literal["yes", "no"]
-    guardian: Literal["nobody", "parent", "appointed_guardian", "state_guardian", "other"] = "nobody"
-    guardian_expressed: Literal["spoken", "written", "thumbprint"] | None = None
+    guardian: Literal["nobody", Relationship] = "nobody"
+    guardian_expressed: Expressed | None = None
 
 
 class Decisions(View):

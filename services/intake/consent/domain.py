@@ -10,6 +10,9 @@ from uuid import UUID
 
 from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose
 
+# The service and sharing: talked through step by step, and shut by the fence. Every other decision is about a single act.
+FENCED = frozenset({ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL})
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -21,7 +21,7 @@ from services.intake.bases import store as bases
 from services.intake.cases import store as cases
 from services.intake.consent import store
 from services.intake.consent.checks import expect_sound
-from services.intake.consent.domain import Part, Record, narrowed
+from services.intake.consent.domain import FENCED, Part, Record, narrowed
 from services.intake.disclosure.domain import Exclusion
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
@@ -35,8 +35,6 @@ from spean.problem import Refusal
 
 log = logging.getLogger(__name__)
 _SERVICE, _SHARING = ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL
-# Without another decision the gate refuses what needs it, which no fence has to say.
-_FENCED = frozenset({_SERVICE, _SHARING})
 # Kind of due row: the next of a person's consents ends, or a fence was shut at a start. Its subject is the entry.
 LOOK = "consent-look"
 # Kind of due row: a fence that the key store has not been told of. Its subject is the entry.
@@ -209,7 +207,7 @@ async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: R
         if other in _with(decided.decision) - {decided.decision} and row["state"] in YES:
             follows = _withdrawn(tx, other, decided.recorded_by, decided.language)
             versions.append(await store.insert(tx, entry_id, follows))
-    if decided.decision not in _FENCED:
+    if decided.decision not in FENCED:
         await _narrow(tx, holder, entry_id, fence)
         return versions[0]
     shut = _shut(fence, decided.decision)
@@ -323,7 +321,7 @@ def _with(decision: ConsentDecision) -> set[ConsentDecision]:
 
 
 def _shut(fence: Fence, decision: ConsentDecision) -> Fence:
-    if decision not in _FENCED:
+    if decision not in FENCED:
         return fence
     service = fence.service_shut or decision is _SERVICE
     if fence.sharing_shut and service == fence.service_shut:

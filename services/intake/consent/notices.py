@@ -54,6 +54,12 @@ def notice_called(name: str) -> Notice | None:
     return _every().get(name)
 
 
+def is_reviewed(name: str) -> bool | None:
+    """Has somebody who speaks its language confirmed it? None where no notice was ever called that."""
+    found = notice_called(name)
+    return None if found is None else found.reviewed
+
+
 def written_in(language: str, version: int) -> bool:
     """Is there a notice of this version in this language?"""
     return f"{version}-{language}" in _every()

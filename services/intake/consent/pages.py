@@ -13,7 +13,7 @@ from schemas.vocabulary import ConsentState, DataCategory, OrganisationType, Pur
 from services.intake import network
 from services.intake.cases import handlers as case_handlers
 from services.intake.cases import store as cases
-from services.intake.cases.domain import adult_from
+from services.intake.cases.domain import adult_from, is_minor
 from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES
 from services.intake.consent import answers as steps
 from services.intake.consent import api, handlers, store
@@ -74,7 +74,7 @@ async def _talk(tx: Tx, holder: Holder, draft: Draft) -> Talk:
     found = await cases.find_entry(tx, draft.entry)
     person = await cases.opened_fields(holder.keys, found)
     adult = adult_from(person, found.age_at)
-    return Talk(draft, draft.entry, adult is None or tx.now < adult, person.band is not None, person.languages)
+    return Talk(draft, draft.entry, is_minor(adult, tx.now), person.band is not None, person.languages)
 
 
 async def _read(request: Request, at: At, draft: UUID) -> Talk:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, OrganisationType, Purpose, Served
-from services.intake.consent.notices import notice_called
+from services.intake.consent.notices import is_reviewed
 from services.intake.disclosure.domain import Exclusion, Person, Rule, standing
 from spean.http import View
 
@@ -105,11 +105,12 @@ def others_of(rows: Mapping[ConsentDecision, Any], person: Person, now: datetime
 def _decided(row: Any, rule: Rule, *, shut: bool) -> Decided:
     if row is None:
         return Decided(state="open")
-    recipients, notice = json.loads(row["recipients"]), notice_called(row["notice"])
+    recipients = json.loads(row["recipients"])
     guardian = json.loads(row["guardian"]) if row["guardian"] else None
     return Decided(
         state=_state(row["state"], rule, shut=shut), at=row["recorded_at"], until=row["valid_until"], language=row["language"],
-        interpreter=row["interpreter"], expressed=row["expressed"], notice=row["notice"], notice_reviewed=None if notice is None else notice.reviewed,
+        interpreter=row["interpreter"], expressed=row["expressed"], notice=row["notice"],
+        notice_reviewed=is_reviewed(row["notice"]),
         guardian=guardian and guardian["relationship"], categories=row["categories"], purposes=row["purposes"],
         organisations=recipients["organisations"], classes=tuple(Class(**one) for one in recipients["classes"]),
     )  # fmt: skip

@@ -87,10 +87,8 @@ async def _parts(request: Request, at: At, entry: UUID, form: Form) -> dict[str,
         last = await store.current(tx, entry)
         shut = (await store.find_fence(tx, entry)).sharing_shut
         never = {one.value for one in (await store.exclusions(tx, [entry]))[entry]}
-    row, acts = (
-        last.get(ConsentDecision.SHARE_REFERRAL),
-        [one for one in SINGLE if one in last and last[one]["state"] in YES],
-    )
+    row = last.get(ConsentDecision.SHARE_REFERRAL)
+    acts = [one for one in SINGLE if one in last and last[one]["state"] in YES]
     shown: dict[str, Any] = {"entry": entry, "given": None, "form": form, "acts": acts}
     if row is None or shut or row["state"] not in YES:
         return shown

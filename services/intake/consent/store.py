@@ -14,7 +14,8 @@ import asyncpg
 
 from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, Purpose
 from services.intake.bases import store as bases
-from services.intake.consent.domain import Record
+from services.intake.cases.domain import is_minor
+from services.intake.consent.domain import FENCED, Record
 from services.intake.disclosure.domain import Consent, Exclusion, Person
 from services.intake.disclosure.recipients import recipients_in
 from services.intake.keystore.store import Fence
@@ -33,10 +34,6 @@ class ToStop:
     sharing_shut: bool
     service_shut: bool
     handoffs: list[str]
-
-
-# Which a person's page and the gate ask for first; the others are needed by some kinds of service only.
-_OWN = frozenset({ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL})
 
 
 def _consent(row: asyncpg.Record) -> Consent:
@@ -317,13 +314,13 @@ async def people(tx: Tx, adults: Mapping[UUID, datetime | None]) -> dict[UUID, P
     latest = {(row["entry"], row["decision"]): _consent(row) for row in records}
     others: dict[UUID, list[Consent]] = defaultdict(list)
     for (entry, _), one in latest.items():
-        if one.decision not in _OWN:
+        if one.decision not in FENCED:
             others[entry].append(one)
     never = await exclusions(tx, entries)
     marked = await bases.standing(tx, entries)
     return {
         row["entry"]: Person(
-            minor=(adult := adults[row["entry"]]) is None or tx.now < adult,
+            minor=is_minor(adult := adults[row["entry"]], tx.now),
             service=latest.get((row["entry"], ConsentDecision.SERVICE)),
             sharing=latest.get((row["entry"], ConsentDecision.SHARE_REFERRAL)),
             exclusions=never[row["entry"]],

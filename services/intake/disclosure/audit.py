@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
 from schemas.vocabulary import YES
-from services.intake.consent.notices import notice_called
+from services.intake.consent.notices import is_reviewed
 from services.intake.disclosure import store
 from spean.auth import Caller
 from spean.db import Database, Tx
@@ -171,11 +171,9 @@ def _recorded(record: str | None, at: datetime) -> DecisionView | None:
 
 def _decision(record: dict[str, Any], at: datetime) -> DecisionView:
     begins, ends = _time(record["valid_from"]), _time(record["valid_until"])
-    stands, notice = record["state"] in YES and _within(begins, ends, at), notice_called(record["notice"])
+    stands = record["state"] in YES and _within(begins, ends, at)
     seen = {"guardian": record["guardian"] is not None, "stands": stands}
-    return DecisionView.model_validate(
-        {**record, **seen, "notice_reviewed": None if notice is None else notice.reviewed}
-    )
+    return DecisionView.model_validate({**record, **seen, "notice_reviewed": is_reviewed(record["notice"])})
 
 
 def _rule(found: dict[str, Any], at: datetime) -> RuleView:

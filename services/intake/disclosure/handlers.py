@@ -63,6 +63,13 @@ class Party:
         h = self.handoff
         return Ask(h.org, h.network, recipient, stage, purpose, h.group, holder.country, tx.now, h.service_type)
 
+    def ask_back(self, tx: Tx, holder: Holder, receiver: UUID, sender: q.OrganisationFacts) -> Ask:
+        """A question about what the receiver's side says, which goes to the sender: the receiver's agreement counts."""
+        h = self.handoff
+        return Ask(
+            receiver, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now, h.service_type
+        )
+
     def judge(self, ask: Ask, fields: Collection[str], in_force: Rules) -> list[Verdicts]:
         """The gate's verdicts, member by member."""
         return [disclose(fields, ask, member.person, in_force) for member in self.members]
@@ -254,17 +261,7 @@ async def placement(tx: Tx, holder: Holder, packets: Mapping[UUID, Packet], part
     told: list[Answer] = []
     for party in concerned:
         h, packet = party.handoff, packets[party.handoff.id]
-        ask = Ask(
-            packet.organisation,
-            h.network,
-            sender,
-            "placement",
-            Purpose.FOLLOW_UP,
-            h.group,
-            holder.country,
-            tx.now,
-            h.service_type,
-        )
+        ask = party.ask_back(tx, holder, packet.organisation, sender)
         verdicts = together(party.judge(ask, PLACEMENT_FIELDS, standing))
         told += party.answers(ask, verdicts, standing, packet)
         seen[h.id] = allowed(verdicts[0]) if verdicts else set()
@@ -281,8 +278,7 @@ async def unnamed(tx: Tx, holder: Holder, id_: UUID, sender: q.OrganisationFacts
     standing = await rules.in_force(tx, {h.network}, {h.group}, asked, [sender.organisation])
     named: set[UUID] = set()
     for organisation in asked:
-        ask = Ask(organisation, h.network, sender, "placement", Purpose.FOLLOW_UP, h.group, holder.country, tx.now,
-                  h.service_type)  # fmt: skip
+        ask = party.ask_back(tx, holder, organisation, sender)
         if party.members and allowed(together(party.judge(ask, ("receiver",), standing))[0]):
             named.add(organisation)
     return asked - named
