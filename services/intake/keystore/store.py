@@ -164,6 +164,12 @@ class KeyStore:
                 person,
             )
 
+    async def destroyed(self) -> set[UUID]:
+        """Whose key was destroyed. Raises Silent."""
+        async with _asked("keystore.destroyed"):
+            rows = await self._pool.fetch("select person from data_key group by person having count(wrapped) = 0")
+        return {row["person"] for row in rows}
+
     async def write_fence(self, person: UUID, fence: Fence) -> None:
         """Keep a fence that shuts something apart from the holder's database; an older generation never replaces a later
         one. Raises Silent."""
