@@ -87,7 +87,8 @@ async def opened(db: Database, keys: KeyStore) -> Callable[[], Awaitable[None]]:
         kept, destroyed = await keys.look(), await keys.destroyed()
         async with db.transaction("fences.apply") as tx:
             await consent.apply_kept_fences(tx, kept)
-            await erasure.apply_destroyed(tx, destroyed)
+            erased = await erasure.apply_destroyed(tx, destroyed)
+        await keys.destroy(*erased)
         keys.unshut()
 
     async def until_it_answers() -> None:

@@ -221,6 +221,25 @@ async def test_what_was_asked_for_is_carried_out_whoever_stops_half_way(world: W
         assert await db.fetchval("select wrapped from data_key where person = $1", entry) is None
 
 
+async def _started_again(world: World) -> None:
+    made = world.made
+    again = await intake.build(Parts(made.settings, made.cluster, Roles.load(made.settings.keys), made.bus, made.url))
+    await again.close()
+
+
+async def test_a_key_that_comes_back_with_a_restored_key_store_is_destroyed_again(world: World) -> None:
+    entry, other = await world.entry(), await world.entry()
+    wrapped = "select wrapped from data_key where person = $1"
+    async with database(world, keystore.DATABASE) as db:
+        before = await db.fetchval(wrapped, entry)
+        await world.sender.partner.post(f"/intake/entries/{entry}/erase", ASKED)
+        await _erased(world, entry)
+        await db.execute("update data_key set wrapped = $2, destroyed_at = null where person = $1", entry, before)
+        await _started_again(world)
+        assert await db.fetchval(wrapped, entry) is None
+        assert await db.fetchval(wrapped, other) is not None
+
+
 async def test_what_comes_back_with_a_restored_database_is_reduced_again(world: World) -> None:
     entry = await world.ready_person(name="Canary Restored")
     async with database(world) as db:
@@ -234,9 +253,7 @@ async def test_what_comes_back_with_a_restored_database_is_reduced_again(world: 
         await db.execute(
             "update fence set sharing_shut = false, service_shut = false, generation = 0 where entry = $1", entry
         )
-    made = world.made
-    again = await intake.build(Parts(made.settings, made.cluster, Roles.load(made.settings.keys), made.bus, made.url))
-    await again.close()
+    await _started_again(world)
     row = await _erased(world, entry)
     assert row["why"] == "key_destroyed"
     left = await _clear(world, entry)

@@ -122,15 +122,15 @@ async def look_for_overdue(tx: Tx) -> None:
         await set_due(tx, DUE, entry, tx.now)
 
 
-async def apply_destroyed(tx: Tx, destroyed: Collection[UUID]) -> int:
+async def apply_destroyed(tx: Tx, destroyed: Collection[UUID]) -> list[UUID]:
     """At every start: of whom the key store says that their key is destroyed, nothing that was reduced comes back with a
-    restored backup. Returns of how many something was here."""
+    restored backup. Returns who was erased of whom the key store does not say it: it was put back itself."""
     found = await store.find_unreduced(tx, destroyed)
     for entry in found:
         if await store.find(tx, entry) is None:
             await store.insert(tx, entry, Why.KEY_DESTROYED, _CLOCK)
         await set_due(tx, DUE, entry, tx.now)
-    return len(found)
+    return await store.done_beside(tx, destroyed)
 
 
 # --- legal holds ----------------------------------------------------------------------------------------------------

@@ -55,6 +55,14 @@ async def under_way(tx: Tx, entry: UUID) -> bool:
     return found
 
 
+async def done_beside(tx: Tx, entries: Collection[UUID]) -> list[UUID]:
+    """Everybody whose erasure is done, without these."""
+    rows = await tx.conn.fetch(
+        "select entry from erasure where done_at is not null and entry <> all($1::uuid[])", list(entries)
+    )
+    return [row["entry"] for row in rows]
+
+
 async def find_unreduced(tx: Tx, entries: Collection[UUID]) -> list[UUID]:
     """Of these people, those of whom something sealed is still here, ids ascending."""
     rows = await tx.conn.fetch("select id from entry where id = any($1) and sealed <> '' order by id", list(entries))

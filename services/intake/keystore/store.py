@@ -156,12 +156,12 @@ class KeyStore:
         unwrapped = {row["person"]: _unwrapped(self._kek, row) for row in rows}
         return {person: key for person, key in unwrapped.items() if key is not None}
 
-    async def destroy(self, person: UUID) -> None:
-        """What was sealed under this key can never be read again, wherever a copy of it lies. Raises Silent."""
+    async def destroy(self, *people: UUID) -> None:
+        """What was sealed under these keys can never be read again, wherever a copy of it lies. Raises Silent."""
         async with _asked("keystore.destroy"):
             await self._pool.execute(
-                "update data_key set wrapped = null, destroyed_at = now() where person = $1 and wrapped is not null",
-                person,
+                "update data_key set wrapped = null, destroyed_at = now() where person = any($1) and wrapped is not null",
+                people,
             )
 
     async def destroyed(self) -> set[UUID]:
