@@ -48,7 +48,7 @@ def erase(
         msg = "this is what the holder itself writes down"
         raise typer.BadParameter(msg, param_hint="--why")
     set_up_logs("WARNING")
-    found = asyncio.run(_erased(list(dict.fromkeys(entries or ())), due=due, why=why, yes=yes))
+    found = asyncio.run(_erased(list(dict.fromkeys(entries or ())), due=due, why=why, yes=yes, quiet=as_json))
     if as_json:
         typer.echo(json.dumps({str(entry): became for entry, became in found.items()}))
     else:
@@ -57,7 +57,7 @@ def erase(
         raise typer.Exit(SOME_LEFT)
 
 
-async def _erased(entries: list[UUID], *, due: bool, why: Why, yes: bool) -> dict[UUID, str]:
+async def _erased(entries: list[UUID], *, due: bool, why: Why, yes: bool, quiet: bool) -> dict[UUID, str]:
     """Raises NotRunning, DatabaseProblem, typer.Abort."""
     async with connected(Settings()) as here:
         if intake.NAME not in here.databases:
@@ -72,12 +72,9 @@ async def _erased(entries: list[UUID], *, due: bool, why: Why, yes: bool) -> dic
             holder: Holder = service.app.state.holder
             one = Why.RETENTION if due else why
             progress = Progress(
-                TextColumn("erasing"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
+                TextColumn("erasing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                console=Console(stderr=True), disable=quiet,
+            )  # fmt: skip
             with progress:
                 task = progress.add_task("erasing", total=len(entries))
                 return await each(db, holder, entries, one, lambda: progress.advance(task))

@@ -3,6 +3,7 @@ read then, by no key that there is; their fence is shut; what was reduced is red
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,6 +18,7 @@ from spean.crypto import Unopenable, unseal
 from spean.provision import Cluster, Roles, service_dsns
 from spean.settings import Settings
 from tests.builders import eventually
+from tests.commands import Place
 from tests.integration.forgetful import Forgetful, forgetful
 from tests.integration.holder import refused
 
@@ -74,7 +76,10 @@ async def test_whoever_is_erased_stays_erased_after_a_restore(it: Forgetful, wor
     await backup.save(it.settings, folder, "data")
     await sender.post(f"/intake/handoffs/{handoff}/cancel")
     await world.state(handoff, "cancelled", "closed")
-    await sender.post(f"/intake/entries/{entry}/erase", {"why": "person_asked"})
+    operator, nobody = Place(it.settings.data.parent), str(uuid4())
+    code, printed = await operator.run("erase", "--yes", "--json", entry, nobody)
+    assert (code, json.loads(printed)) == (3, {entry: "erased", nobody: "not-found"})
+    assert await operator.run("erase", "--due", "--json") == (0, "{}\n"), "nobody's time is over, and nothing is asked"
     assert await it.judged() == []
     taken = await it.loses("intake", folder)
     assert taken.unclear == []
