@@ -67,6 +67,14 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     "state": (HTTPStatus.CONFLICT, "This is not possible in its present state: read it again."),
     "no-longer-available": (HTTPStatus.CONFLICT, "This referral is no longer available. Nothing is asked of you."),
     "erased": (HTTPStatus.GONE, "This person's record was erased: nothing of it can be read or used any more."),
+    "handoff-live": (
+        HTTPStatus.CONFLICT,
+        "A hand-off of this person is under way: cancel it, or end the service, and wait until it has ended; then erase.",
+    ),
+    "legal-hold": (
+        HTTPStatus.CONFLICT,
+        "A legal hold stands: nobody may erase this person until it ends, or an officer of your organisation lifts it.",
+    ),
     "place-gone": (HTTPStatus.CONFLICT, "There is no free place left here: correct the numbers or decline as full."),
     "places-in-use": (HTTPStatus.CONFLICT, "More places are promised or occupied than that: free them first."),
     "holder-silent": (HTTPStatus.SERVICE_UNAVAILABLE, "The holder does not answer. Nothing has changed: try again."),

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "watch": "watch:watch",
     "trace": "trace:trace",
     "audit": "audit:audit",
+    "erase": "erase:erase",
     "retry": "dead_letters:retry",
     "replay": "replay:replay",
     "backup": "backup:backup",

@@ -31,6 +31,8 @@ from services.intake.disclosure import pages as disclosure_pages
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts import pages as drafts_pages
+from services.intake.erasure import api as erasure_api
+from services.intake.erasure import handlers as erasure
 from services.intake.handoffs import api as handoffs_api
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import pages as handoffs_pages
@@ -66,7 +68,7 @@ def api() -> FastAPI:
     app = make_app(NAME, "The holder: entries, consent, the gate, hand-offs.")
     for router in (
         cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
-        rules_api.router, audit.router, screening_api.router, bases_api.router,
+        rules_api.router, audit.router, screening_api.router, bases_api.router, erasure_api.router,
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
@@ -82,9 +84,11 @@ async def opened(db: Database, keys: KeyStore) -> Callable[[], Awaitable[None]]:
     the waiting. Raises WrongKey where that is known at once, DatabaseProblem of the holder's own database."""
 
     async def take_over() -> None:
-        kept = await keys.look()
+        kept, destroyed = await keys.look(), await keys.destroyed()
         async with db.transaction("fences.apply") as tx:
             await consent.apply_kept_fences(tx, kept)
+            erased = await erasure.apply_destroyed(tx, destroyed)
+        await keys.destroy(*erased)
         keys.unshut()
 
     async def until_it_answers() -> None:
@@ -170,7 +174,8 @@ async def build(parts: Parts) -> Service:
             consent.KEEP: partial(consent.keep, db, holder),
             bases.DUE: partial(bases.due, db, holder),
             drafts.OVER: partial(drafts.over, db, keys),
+            erasure.DUE: partial(erasure.due, db, holder),
         },
-        old=[visits.forget],
+        old=[visits.forget, erasure.look_for_overdue],
         close_with=[opening, keys.close, client.aclose],
     )

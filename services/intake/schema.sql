@@ -372,6 +372,19 @@ CREATE TABLE public.entry (
 
 ALTER TABLE ONLY public.entry FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.erasure (
+    entry uuid NOT NULL,
+    org uuid NOT NULL,
+    why text NOT NULL,
+    by text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone,
+    CONSTRAINT erasure_check CHECK ((done_at >= asked_at)),
+    CONSTRAINT erasure_why_check CHECK ((why = ANY (ARRAY['person_asked'::text, 'not_concerned'::text, 'mistake'::text, 'retention'::text, 'key_destroyed'::text])))
+);
+
+ALTER TABLE ONLY public.erasure FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.exclusion (
     number bigint NOT NULL,
     entry uuid NOT NULL,
@@ -464,6 +477,22 @@ CREATE TABLE public.last (
     sequence bigint NOT NULL
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.legal_hold (
+    id uuid NOT NULL,
+    entry uuid NOT NULL,
+    org uuid NOT NULL,
+    sealed bytea NOT NULL,
+    by text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    until timestamp with time zone NOT NULL,
+    lifted_by text,
+    lifted_at timestamp with time zone,
+    CONSTRAINT legal_hold_check CHECK ((until > at)),
+    CONSTRAINT legal_hold_check1 CHECK (((lifted_by IS NULL) = (lifted_at IS NULL)))
+);
+
+ALTER TABLE ONLY public.legal_hold FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.life (
     single boolean DEFAULT true NOT NULL,
@@ -601,6 +630,23 @@ CREATE TABLE public.restored (
 );
 
 ALTER TABLE ONLY public.restored FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.retention (
+    id uuid NOT NULL,
+    applies text NOT NULL,
+    service_group text,
+    ended text,
+    days integer NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT retention_applies_check CHECK ((applies = ANY (ARRAY['ended'::text, 'met'::text, 'screened'::text]))),
+    CONSTRAINT retention_check CHECK (((applies = 'ended'::text) OR ((service_group IS NULL) AND (ended IS NULL)))),
+    CONSTRAINT retention_days_check CHECK (((days >= 1) AND (days <= 36500))),
+    CONSTRAINT retention_ended_check CHECK ((ended = ANY (ARRAY['completed'::text, 'cancelled'::text])))
+);
+
+ALTER TABLE ONLY public.retention FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.said (
     number bigint NOT NULL,
@@ -774,6 +820,9 @@ ALTER TABLE ONLY public.due
 ALTER TABLE ONLY public.entry
     ADD CONSTRAINT entry_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.erasure
+    ADD CONSTRAINT erasure_pkey PRIMARY KEY (entry);
+
 ALTER TABLE ONLY public.exclusion
     ADD CONSTRAINT exclusion_pkey PRIMARY KEY (number);
 
@@ -791,6 +840,9 @@ ALTER TABLE ONLY public.idempotency
 
 ALTER TABLE ONLY public.last
     ADD CONSTRAINT last_pkey PRIMARY KEY (source, aggregate);
+
+ALTER TABLE ONLY public.legal_hold
+    ADD CONSTRAINT legal_hold_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.life
     ADD CONSTRAINT life_pkey PRIMARY KEY (single);
@@ -827,6 +879,9 @@ ALTER TABLE ONLY public."position"
 
 ALTER TABLE ONLY public.restored
     ADD CONSTRAINT restored_pkey PRIMARY KEY (handoff);
+
+ALTER TABLE ONLY public.retention
+    ADD CONSTRAINT retention_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.said
     ADD CONSTRAINT said_aggregateid_epoch_sequence_key UNIQUE (aggregateid, epoch, sequence);
@@ -890,6 +945,8 @@ CREATE INDEX due_at_idx ON public.due USING btree (at);
 
 CREATE INDEX entry_org_created_at_idx ON public.entry USING btree (org, created_at);
 
+CREATE INDEX erasure_asked_at_idx ON public.erasure USING btree (asked_at);
+
 CREATE INDEX exclusion_entry_idx ON public.exclusion USING btree (entry);
 
 CREATE INDEX handoff_member_entry_idx ON public.handoff_member USING btree (entry);
@@ -897,6 +954,8 @@ CREATE INDEX handoff_member_entry_idx ON public.handoff_member USING btree (entr
 CREATE INDEX handoff_org_requested_at_idx ON public.handoff USING btree (org, requested_at DESC);
 
 CREATE INDEX idempotency_at_idx ON public.idempotency USING btree (at);
+
+CREATE INDEX legal_hold_entry_at_idx ON public.legal_hold USING btree (entry, at);
 
 CREATE INDEX looked_handoff_idx ON public.looked USING btree (handoff);
 
@@ -953,6 +1012,9 @@ ALTER TABLE ONLY public.disclosure
 ALTER TABLE ONLY public.draft
     ADD CONSTRAINT draft_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
 
+ALTER TABLE ONLY public.erasure
+    ADD CONSTRAINT erasure_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
 ALTER TABLE ONLY public.exclusion
     ADD CONSTRAINT exclusion_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
 
@@ -964,6 +1026,9 @@ ALTER TABLE ONLY public.handoff_member
 
 ALTER TABLE ONLY public.handoff_member
     ADD CONSTRAINT handoff_member_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.legal_hold
+    ADD CONSTRAINT legal_hold_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
 
 ALTER TABLE ONLY public.looked
     ADD CONSTRAINT looked_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
@@ -1011,6 +1076,8 @@ ALTER TABLE public.draft ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.entry ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.erasure ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.exclusion ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.fence ENABLE ROW LEVEL SECURITY;
@@ -1020,6 +1087,8 @@ ALTER TABLE public.handoff ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.handoff_member ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.legal_hold ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.looked ENABLE ROW LEVEL SECURITY;
 
@@ -1051,6 +1120,8 @@ CREATE POLICY own ON public.draft TO spean_api USING ((org = public.current_org(
 
 CREATE POLICY own ON public.entry TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
+CREATE POLICY own ON public.erasure TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
 CREATE POLICY own ON public.exclusion TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public.fence TO spean_api USING ((EXISTS ( SELECT 1
@@ -1068,6 +1139,8 @@ CREATE POLICY own ON public.handoff_member TO spean_api USING ((EXISTS ( SELECT 
   WHERE (h.id = handoff_member.handoff))));
 
 CREATE POLICY own ON public.idempotency TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.legal_hold TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public.looked TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
@@ -1101,6 +1174,8 @@ CREATE POLICY readable ON public.need_to_know FOR SELECT TO spean_api USING ((pu
 
 ALTER TABLE public.restored ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.retention ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.screening ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.screening_finding ENABLE ROW LEVEL SECURITY;
@@ -1133,6 +1208,8 @@ CREATE POLICY service ON public.draft TO spean_worker USING (true) WITH CHECK (t
 
 CREATE POLICY service ON public.entry TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.erasure TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.exclusion TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.fence TO spean_worker USING (true) WITH CHECK (true);
@@ -1143,6 +1220,8 @@ CREATE POLICY service ON public.handoff_member TO spean_worker USING (true) WITH
 
 CREATE POLICY service ON public.idempotency TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.legal_hold TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.looked TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.need_to_know TO spean_worker USING (true) WITH CHECK (true);
@@ -1152,6 +1231,8 @@ CREATE POLICY service ON public.packet TO spean_worker USING (true) WITH CHECK (
 CREATE POLICY service ON public.packet_session TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.restored TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.retention TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.screening TO spean_worker USING (true) WITH CHECK (true);
 
@@ -1207,7 +1288,7 @@ GRANT SELECT ON TABLE public.agreement TO spean_api;
 GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.ask_again TO spean_api;
-GRANT SELECT,INSERT ON TABLE public.ask_again TO spean_worker;
+GRANT SELECT,INSERT,DELETE ON TABLE public.ask_again TO spean_worker;
 
 GRANT UPDATE(since) ON TABLE public.ask_again TO spean_api;
 GRANT UPDATE(since) ON TABLE public.ask_again TO spean_worker;
@@ -1239,6 +1320,8 @@ GRANT SELECT,INSERT ON TABLE public.basis_limit TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.basis_step TO spean_api;
 GRANT SELECT,INSERT ON TABLE public.basis_step TO spean_worker;
+
+GRANT UPDATE(sealed) ON TABLE public.basis_step TO spean_worker;
 
 GRANT USAGE ON SEQUENCE public.basis_step_number_seq TO spean_api;
 GRANT USAGE ON SEQUENCE public.basis_step_number_seq TO spean_worker;
@@ -1297,6 +1380,11 @@ GRANT UPDATE(version) ON TABLE public.entry TO spean_api;
 
 GRANT UPDATE(age_at) ON TABLE public.entry TO spean_api;
 
+GRANT SELECT,INSERT ON TABLE public.erasure TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.erasure TO spean_api;
+
+GRANT UPDATE(done_at) ON TABLE public.erasure TO spean_worker;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.exclusion TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.exclusion TO spean_api;
 
@@ -1334,6 +1422,13 @@ GRANT SELECT,INSERT ON TABLE public.idempotency TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.legal_hold TO spean_worker;
+GRANT SELECT,INSERT ON TABLE public.legal_hold TO spean_api;
+
+GRANT UPDATE(lifted_by) ON TABLE public.legal_hold TO spean_api;
+
+GRANT UPDATE(lifted_at) ON TABLE public.legal_hold TO spean_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.life TO spean_worker;
 
@@ -1377,6 +1472,8 @@ GRANT USAGE ON SEQUENCE public.parked_number_seq TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public."position" TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.restored TO spean_worker;
+
+GRANT SELECT,INSERT ON TABLE public.retention TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.said TO spean_worker;
 

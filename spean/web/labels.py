@@ -321,6 +321,8 @@ PROBLEMS: Mapping[str, str] = {
     "state": N_("This is not possible any more, or not yet. Look at it again."),
     "no-longer-available": N_("This request is no longer available. Nothing is asked of you."),
     "erased": N_("This person's record was erased. Nothing of it can be read or used any more."),
+    "handoff-live": N_("A hand-off of this person is under way. Cancel it, or end the service, and wait until it has ended."),
+    "legal-hold": N_("A legal hold stands: this person's record may not be erased until it has ended."),
     "place-gone": N_("There is no free place left here. Correct your places, or decline as full."),
     "places-in-use": N_("That does not fit: more places are promised or taken, or there are fewer in all. Look at both numbers."),
     "holder-silent": N_("The organisation that keeps this person's record does not answer now. Nothing has changed: try again."),

@@ -17,7 +17,7 @@ from referencing.jsonschema import DRAFT202012
 
 from schemas.vocabulary import SCOPES
 from services.cli import documents
-from services.cli.client import ApiProblem
+from services.cli.client import ApiProblem, Partner
 from tests.builders import Organisation, World, eventually, second_system
 
 DOCUMENTS: dict[str, dict[str, Any]] = {name: json.loads(documents.openapi(name)) for name in documents.API}
@@ -246,6 +246,7 @@ async def test_answers_are_what_the_documents_say(world: World) -> None:
     await officer.get(f"/intake/cases/{entry}/audit")
     other = await world.handoff(await world.ready_person())
     await sender.post(f"/intake/handoffs/{other}/cancel")
+    await _erasure(world, officer)
     await sender.post(f"/intake/entries/{entry}/withdraw", {"what": "sharing"})
     await _administrator(world, house)
     await _refusals(world, house, offer)
@@ -274,6 +275,22 @@ async def _bases(world: World, entry: str, judge: Judge) -> None:
     await other.post(f"{one}/{basis}/told")
     await other.post(f"{one}/{basis}/end")
     await other.get(one)
+
+
+async def _erasure(world: World, officer: Partner) -> None:
+    entry = f"/intake/entries/{await world.entry()}"
+    body = {"reason": "made up for this test", "until": "2100-01-01T00:00:00Z"}
+    hold = (await officer.post(f"{entry}/holds", body))["id"]
+    with pytest.raises(ApiProblem, match="legal-hold"):
+        await world.sender.partner.post(f"{entry}/erase", {"why": "mistake"})
+    await officer.post(f"{entry}/holds/{hold}/lift")
+    await world.sender.partner.post(f"{entry}/erase", {"why": "mistake"})
+    await world.sender.partner.get(f"{entry}/erasure")
+    await officer.get(f"{entry}/holds")
+    await world.admin.post(
+        "/intake/retention", {"applies": "met", "days": 36_000, "valid_from": "2100-01-01T00:00:00Z"}
+    )
+    await world.admin.get("/intake/retention")
 
 
 async def _coordinator(world: World, handoff: str, place: str) -> None:

@@ -31,6 +31,8 @@ RIGHTS: dict[str, dict[str, str | set[str]]] = {
     "detail": {"SELECT": _ALL},
     "disclosure": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"times", "last_at"}},
     "audited": {"SELECT": _ALL, "INSERT": _ALL},
+    "erasure": {"SELECT": _ALL, "INSERT": _ALL},
+    "legal_hold": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"lifted_by", "lifted_at"}},
     "looked": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"seen", "at"}},
     "draft": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"sealed", "saved_at", "version", "over"}},
     "usual": {"SELECT": _ALL, "INSERT": _ALL, "UPDATE": {"channel", "area"}},

@@ -213,6 +213,7 @@ _ACCEPTED = {**_RECEIVE, "path": {"offer": "accepted"}, "foreign": True}
 _PLACE = {**_RECEIVE, "path": {"place": "place"}, "foreign": True}
 _TICKET = {"role": "ticket", "path": {"offer": "accepted"}, "foreign": True}
 _ADMIN = {"role": "administrator", "scope": "referral:admin"}
+_OFFICER = {"role": "officer", "scope": "intake:rules", "path": {"entry": "entry"}, "foreign": True}
 _RULES = {"role": "administrator", "scope": "intake:rules"}
 
 RECIPES: Mapping[str, Recipe] = {
@@ -237,6 +238,17 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /intake/entries/{entry}/bases/{basis}/end": Recipe(**_BASIS),
     "POST /intake/entries/{entry}/bases/{basis}/told": Recipe(**_BASIS),
     "GET /intake/bases/waiting": Recipe(**_SEND),
+    "POST /intake/entries/{entry}/erase": Recipe(**_ENTRY, body=_always({"why": "person_asked"})),
+    "GET /intake/entries/{entry}/erasure": Recipe(**{**_ENTRY, "path": {"entry": "erased"}}),
+    "POST /intake/entries/{entry}/holds": Recipe(
+        **_OFFICER, body=_always({"reason": "made up for this test", "until": "2100-01-01T00:00:00Z"})
+    ),
+    "GET /intake/entries/{entry}/holds": Recipe(**_OFFICER),
+    "POST /intake/entries/{entry}/holds/{hold}/lift": Recipe(
+        "officer", "intake:rules", path={"entry": "entry", "hold": "hold"}, foreign=True
+    ),
+    "POST /intake/retention": Recipe(**_RULES, body=_always({"applies": "met", "days": 900})),
+    "GET /intake/retention": Recipe(**_RULES),
     "POST /intake/handoffs": Recipe(**_SEND, body=_handoff),
     "GET /intake/handoffs": Recipe(**_SEND),
     "GET /intake/handoffs/{handoff}": Recipe(**_HANDOFF),
@@ -390,14 +402,19 @@ async def staged(world: World) -> Stage:
         "recipients": {"organisations": [world.sender.id]},
     }  # fmt: skip
     basis = await world.sender.partner.post(f"/intake/entries/{entry}/bases", order)
+    erased = await world.entry()
+    await world.sender.partner.post(f"/intake/entries/{erased}/erase", {"why": "mistake"})
+    officer = Organisation(world.sender.id, "Officer", await second_system(world, world.sender, ["intake:rules"]))
+    hold = await officer.partner.post(
+        f"/intake/entries/{entry}/holds", RECIPES["POST /intake/entries/{entry}/holds"].body(None)
+    )
     objects = {
-        "basis": basis["id"],
+        "basis": basis["id"], "erased": erased, "hold": hold["id"],
         "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
         "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],
         "screening": screening["id"], "organisation": stranger.id, "client": stranger.partner.client_id,
         "thumbprint": stranger.partner._key.thumbprint(), "case": entry,
     }  # fmt: skip
-    officer = Organisation(world.sender.id, "Officer", await second_system(world, world.sender, ["intake:rules"]))
     people = {
         "sender": world.sender, "officer": officer, "receiver": house, "coordinator": world.coordinator,
         "administrator": Organisation("", "Administrator", world.admin),

@@ -202,6 +202,7 @@ async def untold(tx: Tx, most: int) -> list[Row]:
     rows = await tx.conn.fetch(
         """
         select * from basis where org = $1 and kind = any($2) and began_at is not null and told_at is null
+          and not exists (select 1 from erasure x where x.entry = basis.entry)
         order by began_at, id limit $3
         """,
         tx.org, list(TO_BE_TOLD), most,

@@ -225,6 +225,17 @@ async def _stop(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: R
     return versions[0]
 
 
+async def shut(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence) -> None:
+    """Everything is shut of somebody who is being erased, whose fence is locked, and whoever holds a copy is asked to erase it:
+    as if they had stopped, but no word of theirs is written down that they did not say."""
+    closed = Fence(fence.generation + 1, sharing_shut=True, service_shut=True)
+    kept = await _kept(holder, entry_id, closed)
+    await store.save_fence(tx, entry_id, closed)
+    if not kept:
+        await set_due(tx, KEEP, entry_id, tx.now)
+    await look_again(tx, holder, entry_id)
+
+
 async def _remember(holder: Holder, entry_id: UUID, later: Fence) -> None:
     """What is narrower now is in no fence. For the key store it counts as shut at this generation, which means nothing as
     long as the holder's database has it too; where that is restored from before, sharing is shut until they were asked

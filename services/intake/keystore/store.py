@@ -156,13 +156,19 @@ class KeyStore:
         unwrapped = {row["person"]: _unwrapped(self._kek, row) for row in rows}
         return {person: key for person, key in unwrapped.items() if key is not None}
 
-    async def destroy(self, person: UUID) -> None:
-        """What was sealed under this key can never be read again, wherever a copy of it lies. Raises Silent."""
+    async def destroy(self, *people: UUID) -> None:
+        """What was sealed under these keys can never be read again, wherever a copy of it lies. Raises Silent."""
         async with _asked("keystore.destroy"):
             await self._pool.execute(
-                "update data_key set wrapped = null, destroyed_at = now() where person = $1 and wrapped is not null",
-                person,
+                "update data_key set wrapped = null, destroyed_at = now() where person = any($1) and wrapped is not null",
+                people,
             )
+
+    async def destroyed(self) -> set[UUID]:
+        """Whose key was destroyed. Raises Silent."""
+        async with _asked("keystore.destroyed"):
+            rows = await self._pool.fetch("select person from data_key group by person having count(wrapped) = 0")
+        return {row["person"] for row in rows}
 
     async def write_fence(self, person: UUID, fence: Fence) -> None:
         """Keep a fence that shuts something apart from the holder's database; an older generation never replaces a later

@@ -11,7 +11,9 @@ from services.intake.cases import store as entries
 from services.intake.cases.domain import PersonFields
 from services.intake.cases.store import sealed_under
 from services.intake.consent import store as consents
-from services.intake.drafts import handlers as drafts
+from services.intake.disclosure.handlers import Holder
+from services.intake.erasure import handlers as erasure
+from services.intake.erasure.domain import Why
 from services.intake.keystore.store import KeyStore
 from services.intake.screening import store
 from services.intake.screening.domain import Finding, Reading, read_row
@@ -57,9 +59,9 @@ async def add(tx: Tx, keys: KeyStore, id_: UUID, person: PersonFields) -> UUID:
     return entry
 
 
-async def erase(tx: Tx, keys: KeyStore, id_: UUID, entry: UUID) -> None:
-    """Somebody of the group was found not to be concerned: their key is destroyed, and with it all that was written.
-    Saying it twice changes nothing more. Raises Refusal `not-found`, and `state` where they have agreed to a service."""
+async def erase(tx: Tx, holder: Holder, id_: UUID, entry: UUID, by: str) -> None:
+    """Somebody of the group was found not to be concerned, and is to be erased (`erasure.handlers.begin`). Saying it twice changes
+    nothing more. Raises Refusal `not-found`, `legal-hold`, and `state` where they have agreed to a service."""
     await entries.find_entry(tx, entry)
     await consents.lock_fence(tx, entry)
     found = await entries.lock_entry(tx, entry)
@@ -69,8 +71,7 @@ async def erase(tx: Tx, keys: KeyStore, id_: UUID, entry: UUID) -> None:
     agreed = decided is not None and decided["state"] in YES
     if agreed or await entries.open_cases(tx, [entry]):
         raise Refusal("state")
-    await drafts.forget(tx, entry)
-    await keys.destroy(entry)
+    await erasure.begin(tx, holder, entry, Why.NOT_CONCERNED, by)
 
 
 async def take_in(tx: Tx, keys: KeyStore, id_: UUID, from_row: int, rows: Sequence[Row]) -> Screening:

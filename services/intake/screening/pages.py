@@ -16,6 +16,7 @@ from services.intake.cases.api import EntryCreated
 from services.intake.cases.domain import PersonFields
 from services.intake.cases.steps import LANGUAGES, MORE_LANGUAGES, places
 from services.intake.disclosure.handlers import Holder
+from services.intake.erasure.api import at_once
 from services.intake.screening import api, handlers, store
 from services.intake.screening.api import SCOPE, FinishBody, ScreeningView
 from spean.db import Tx
@@ -169,10 +170,12 @@ async def erase(request: Request, screening: UUID, entry: UUID, sent: SenderSent
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        await handlers.erase(tx, holder.keys, screening, entry)
+        await handlers.erase(tx, holder, screening, entry, command.caller.client)
         return Reply(EntryCreated(id=entry, version=1))
 
-    await sent.command().run("screening.erase", work)
+    command = sent.command()
+    await command.run("screening.erase", work)
+    await at_once(request.app.state.door.db, holder, entry)
     return sent.see(f"{LIST}/{screening}", done="erased")
 
 
