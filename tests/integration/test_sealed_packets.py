@@ -111,13 +111,16 @@ async def test_a_system_changes_its_key_and_every_packet_stays_sealed(house: Hou
     # To the hybrid, which is preferred whatever comes after it.
     await house.add(hybrid)
     await house.revoke(second)
-    await house.add(key(Suite.X25519, 5))
+    last = key(Suite.X25519, 5)
+    await house.add(last)
     assert await house.opened(tmp_path, await house.read(), hybrid) == plain.json()
     shown = (await house.world.admin.get("/referral/clients"))["systems"]
     (system,) = [one for one in shown if one["id"] == house.own.partner.client_id]
     assert [(one["use"], one["active"]) for one in system["keys"]] == [
         ("sig", True), ("enc", False), ("enc", False), ("enc", True), ("enc", True),
     ]  # fmt: skip
+    await house.revoke(hybrid)
+    assert await house.opened(tmp_path, await house.read(), last) == plain.json()
     # Another system of the same house has none of these.
     other = await second_system(house.world, house.own, ["referral:receive"])
     ticket = await other.post(f"/referral/offers/{house.offer}/ticket")
