@@ -37,6 +37,9 @@ MAX_BATCH = 50
 ADULT_YEARS = 18
 
 
+JwkMember = Annotated[str, StringConstraints(max_length=2_000)]
+
+
 class Question(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -198,14 +201,26 @@ class RulesStandAnswer(Answer):
     stand: bool
 
 
+class SealingKey(Question):
+    """The public key of a system as JWK: `OKP` with `crv` and `x`, or `AKP` with `alg` and `pub`."""
+
+    kty: JwkMember
+    crv: JwkMember | None = None
+    x: JwkMember | None = None
+    alg: JwkMember | None = None
+    pub: JwkMember | None = None
+
+
 class PacketTicket(BaseModel):
-    """Claims of the short-lived ticket with which a receiver reads a packet at the holder: `exp` is 60 s at most."""
+    """Claims of the short-lived ticket with which a receiver reads a packet at the holder: `exp` is 60 s at most. `seal_to`:
+    the key of the system that asked, where it has one; the packet is for that key alone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     offer: UUID
     referral: UUID
     facts: OrganisationFacts
+    seal_to: SealingKey | None = None
 
 
 # Every question by the end of its address at a holder, with its answer.

@@ -49,6 +49,7 @@ from services.intake.rules import usual_pages
 from services.intake.screening import api as screening_api
 from services.intake.screening import pages as screening_pages
 from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
+from spean.crypto import signing_key
 from spean.db import Database, DatabaseProblem
 from spean.http import Door, make_app
 from spean.loops import back_off
@@ -157,6 +158,7 @@ async def build(parts: Parts) -> Service:
     app.state.directory = listed_at(client, issuer)
     app.state.holder, app.state.duty_phone = holder, settings.duty_phone
     app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys, Kind.QUESTION)
+    app.state.signing_key = signing_key(settings.keys / NAME / "signing.jwk")
     app.state.tickets = Verifier(issuer, f"packet:{settings.holder}", network_keys, Kind.TICKET)
     return Service(
         name=NAME,

@@ -117,6 +117,20 @@ CREATE TABLE public.client_key (
 
 ALTER TABLE ONLY public.client_key FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.client_sealing_key (
+    client text NOT NULL,
+    thumbprint text NOT NULL,
+    public_key jsonb NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT client_sealing_key_status_check CHECK ((status = ANY (ARRAY['active'::text, 'revoked'::text]))),
+    CONSTRAINT client_sealing_key_thumbprint_check CHECK ((thumbprint ~ '^[A-Za-z0-9_-]{43}$'::text)),
+    CONSTRAINT revoked_at_a_time CHECK (((status = 'revoked'::text) = (revoked_at IS NOT NULL)))
+);
+
+ALTER TABLE ONLY public.client_sealing_key FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.discarded (
     number bigint NOT NULL,
     topic text NOT NULL,
@@ -582,6 +596,9 @@ ALTER TABLE ONLY public.client_key
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.client_sealing_key
+    ADD CONSTRAINT client_sealing_key_pkey PRIMARY KEY (client, thumbprint);
+
 ALTER TABLE ONLY public.discarded
     ADD CONSTRAINT discarded_pkey PRIMARY KEY (number);
 
@@ -767,6 +784,9 @@ ALTER TABLE ONLY public.client_key
 ALTER TABLE ONLY public.client
     ADD CONSTRAINT client_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
 
+ALTER TABLE ONLY public.client_sealing_key
+    ADD CONSTRAINT client_sealing_key_client_fkey FOREIGN KEY (client) REFERENCES public.client(id);
+
 ALTER TABLE ONLY public.hold
     ADD CONSTRAINT hold_offer_fkey FOREIGN KEY (offer) REFERENCES public.offer(id);
 
@@ -844,6 +864,8 @@ ALTER TABLE public.client ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.client_key ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.client_sealing_key ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.hold ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
@@ -915,6 +937,8 @@ CREATE POLICY service ON public.change TO spean_worker USING (true) WITH CHECK (
 CREATE POLICY service ON public.client TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.client_key TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.client_sealing_key TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.hold TO spean_worker USING (true) WITH CHECK (true);
 
@@ -995,6 +1019,8 @@ GRANT SELECT ON TABLE public.client TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.client TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.client_key TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.client_sealing_key TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
 

@@ -18,6 +18,7 @@ from referencing.jsonschema import DRAFT202012
 from schemas.vocabulary import SCOPES
 from services.cli import documents
 from services.cli.client import ApiProblem, Partner
+from spean.sealing import MEDIA_TYPE
 from tests.builders import Organisation, World, eventually, second_system
 
 DOCUMENTS: dict[str, dict[str, Any]] = {name: json.loads(documents.openapi(name)) for name in documents.API}
@@ -155,9 +156,13 @@ def test_refusals_are_problems(service: str, method: str, path: str, operation: 
 @each
 def test_an_answer_has_a_shape(service: str, method: str, path: str, operation: dict[str, Any]) -> None:
     (done,) = (one for status, one in operation["responses"].items() if status.startswith("2"))
-    ((kind, said),) = done["content"].items()
-    assert kind in {"application/json", "text/event-stream"}
-    assert said["schema"], "an answer without a model"
+    # A packet alone has two: to a system that has a key for it, it leaves sealed.
+    sealed = {MEDIA_TYPE} if path == "/packets/{offer}" else set()
+    kinds = done["content"].keys() - sealed
+    assert len(kinds) == 1
+    assert kinds <= {"application/json", "text/event-stream"}
+    assert sealed <= done["content"].keys()
+    assert all(said["schema"] for said in done["content"].values()), "an answer without a model"
 
 
 def test_a_code_unknown_is_shown_to_nobody() -> None:
@@ -346,6 +351,7 @@ async def _administrator(world: World, house: Organisation) -> None:
     admin = world.admin
     await admin.get("/referral/organisations")
     await admin.get("/referral/.well-known/jwks.json")
+    await admin.get("/intake/.well-known/jwks.json")
     await admin.post("/notify/addresses", {"organisation": house.id, "email": "house@sample.invalid"})
     await admin.post("/referral/networks", {"name": "Another", "coordinator": world.coordinator.id, "sample": True})
     await admin.post(f"/referral/networks/{world.network}/coordinator", {"organisation": world.coordinator.id})

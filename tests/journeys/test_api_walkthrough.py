@@ -73,9 +73,10 @@ async def test_the_partners_guide_runs(installed: tuple[Installation, Settings],
     python = commands / "python3"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     python.chmod(0o755)
+    opener = Path(sample.__file__).parents[2] / "docs" / "partners" / "open_packet.py"
     environment = {
         **os.environ, "SPEAN_URL": made.url, "SPEAN_KEYS": str(settings.keys), "PATH": f"{commands}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(sample.__file__).parents[2]),
+        "PYTHONPATH": str(Path(sample.__file__).parents[2]), "OPENER": str(opener),
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         "bash", "-s", cwd=tmp_path, env=environment, stdin=PIPE, stdout=PIPE, stderr=STDOUT

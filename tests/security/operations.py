@@ -334,6 +334,7 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /referral/places": Recipe(**_ADMIN, body=_place),
     "POST /referral/oauth/token": Recipe("anybody", form=True),
     "GET /referral/.well-known/jwks.json": Recipe("anybody"),
+    "GET /intake/.well-known/jwks.json": Recipe("anybody"),
     "POST /referral/sessions/exchange": Recipe("anybody", body=_always({"session": "x" * 43, "audience": "intake"})),
     "GET /notify/overview": Recipe("coordinator", "notify:watch"),
     "GET /notify/changes": Recipe("coordinator", "notify:watch", stream=True),

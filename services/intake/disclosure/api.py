@@ -9,13 +9,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from joserfc.jwk import OKPKey
 from pydantic import Field, ValidationError
 
 from schemas import contracts
 from schemas import questions as q
 from schemas.vocabulary import ErasureAnswer, ServiceType
-from services.intake.disclosure import handlers
+from services.intake.disclosure import handlers, sealed
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import store as handoff_store
@@ -196,13 +198,22 @@ class DoneView(View):
     offer: UUID
 
 
-@router.get("/packets/{offer}", tags=["packets"], response_model=PacketView)
+@router.get("/packets/{offer}", tags=["packets"], response_model=PacketView, responses=sealed.DOCUMENTED)
 async def read_packet(request: Request, offer: UUID, found: Ticket) -> Response:
-    """The packet, composed now. A ticket that arrives before the acceptance has been heard of releases it as well."""
+    """The packet, composed now. A ticket that arrives before the acceptance has been heard of releases it as well. To a
+    system that has a key for sealing it leaves sealed to that key, in an envelope that the holder signs."""
     holder: Holder = request.app.state.holder
     db: Database = request.app.state.door.db
+    render = sealed.renderer(found, request.app.state.signing_key)
     await release(request, found)
-    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found))
+    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found), render=render)
+
+
+@router.get("/.well-known/jwks.json", tags=["packets"], response_model=sealed.KeysView)
+async def jwks(request: Request) -> Response:
+    """The public key that envelopes are signed with. Look again at a key id that you do not know."""
+    own: OKPKey = request.app.state.signing_key
+    return JSONResponse({"keys": [own.as_dict(private=False)]})
 
 
 async def release(request: Request, found: q.PacketTicket) -> None:

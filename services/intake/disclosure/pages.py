@@ -67,6 +67,8 @@ async def open_once(request: Request, offer: UUID, at: Anyone) -> Response:
         form = forms.parsed(await request.body())
         ticket, claims = await api.ticket_in(request, offer, form.one("ticket"))
         _own(at, ticket.facts.organisation)
+        if ticket.seal_to is not None:
+            raise Refusal("bad-token")  # of a system whose packets leave sealed, never in the clear
         await api.release(request, ticket)
         async with at.door.db.transaction("packet.redeem") as tx:
             opener = await visits.redeem(tx, ticket, claims, at.visitor.session if at.visitor else None)

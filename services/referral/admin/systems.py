@@ -14,7 +14,7 @@ from schemas.vocabulary import SCOPES
 from services.referral.admin.desk import ROOM, Administrator, AdministratorSent
 from services.referral.partners import api, handlers
 from services.referral.partners import store as partners
-from services.referral.partners.store import System, SystemKey
+from services.referral.partners.store import System, SystemKey, Use
 from spean.http import Body
 from spean.problem import Refusal
 from spean.web import forms, lists
@@ -103,7 +103,7 @@ def _key(form: Form, errors: dict[str, str]) -> dict[str, str]:
         pasted = {}
     if pasted is None:
         errors["public_key"] = forms.SAID["missing"]
-    elif isinstance(pasted, dict) and "d" in pasted:
+    elif isinstance(pasted, dict) and {"d", "priv"} & pasted.keys():
         errors["public_key"] = PRIVATE
     elif isinstance(pasted, dict) and pasted and all(isinstance(value, str) for value in pasted.values()):
         return pasted
@@ -114,7 +114,7 @@ def _key(form: Form, errors: dict[str, str]) -> dict[str, str]:
 
 def _safe(form: Form) -> Form:
     """The form without a private key that was pasted by mistake, in whatever shape."""
-    if '"d"' not in form.one("public_key"):
+    if not any(secret in form.one("public_key") for secret in ('"d"', '"priv"')):
         return form
     return Form({name: values for name, values in form.values.items() if name != "public_key"})
 
@@ -130,8 +130,9 @@ async def _one(at: At, client: str) -> dict[str, Any]:
         raise Refusal("not-found")
     found = some[0]
     alive = [key for key in found.keys if key.revoked_at is None]
+    signing = [key for key in alive if key.use is Use.SIGNING]
     return {
-        "system": found, "alive": alive, "room": len(alive) < handlers.KEYS_MOST, "scopes": SCOPES,
+        "system": found, "alive": alive, "room": len(signing) < handlers.KEYS_MOST, "scopes": SCOPES,
         "kept": client == handlers.OPERATOR_CLIENT,
     }  # fmt: skip
 

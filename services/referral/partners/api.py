@@ -23,7 +23,7 @@ from schemas.vocabulary import (
 )
 from services.referral.partners import handlers, store, tokens
 from services.referral.partners.changes import by_of
-from services.referral.partners.store import Key, Organisation, System
+from services.referral.partners.store import Key, Organisation, System, Use
 from services.referral.partners.tokens import ASSERTION_TYPE, GRANT
 from services.referral.places.api import PlaceView
 from services.referral.places.api import view as place_view
@@ -109,7 +109,9 @@ class RevokedView(View):
 
 
 class KeyBody(Body):
-    public_key: dict[str, str] = Field(description="an Ed25519 public key as JWK")
+    public_key: dict[str, str] = Field(
+        description="a public key as JWK: Ed25519, to sign in with; or X25519 or our hybrid (AKP), to seal packets to"
+    )
 
 
 class KeyView(View):
@@ -120,9 +122,12 @@ class KeyView(View):
 
 
 class SystemKeyView(View):
+    """`use`: `sig`, the system signs in with it; `enc`, packets are sealed to it."""
+
     thumbprint: str
     active: bool
     since: datetime
+    use: Use
 
 
 class SystemView(View):
@@ -297,7 +302,8 @@ def _system(one: System) -> SystemView:
     return SystemView(
         id=one.id, organisation=one.organisation, scopes=tuple(sorted(one.scopes)), active=one.active,
         keys=tuple(
-            SystemKeyView(thumbprint=key.thumbprint, active=key.revoked_at is None, since=key.since) for key in one.keys
+            SystemKeyView(thumbprint=key.thumbprint, active=key.revoked_at is None, since=key.since, use=key.use)
+            for key in one.keys
         ),
     )  # fmt: skip
 
@@ -305,7 +311,8 @@ def _system(one: System) -> SystemView:
 @router.post("/clients/{client}/keys", status_code=201, response_model=KeyView)
 async def add_key(client: str, body: KeyBody, command: Admin) -> Response:
     """Add a second key beside the first, so that a system changes over without a pause. Revoke the first when every instance
-    of it signs with the second."""
+    of it signs with the second. A key for sealing stands beside them: as soon as there is one, packets that the system reads
+    are sealed to it."""
 
     async def work(tx: Tx) -> Reply:
         key: Key = await handlers.add_key(tx, by_of(command.caller), client, body.public_key)

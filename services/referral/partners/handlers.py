@@ -19,13 +19,13 @@ from schemas.registry import ORGANISATIONS
 from schemas.vocabulary import OrganisationStatus
 from services.referral.partners import store
 from services.referral.partners.changes import What, note
-from services.referral.partners.store import Client, Key, Network, Organisation
+from services.referral.partners.store import Client, Key, Network, Organisation, Use
 from services.referral.places import handlers as places
 from services.referral.places.store import Place
 from services.referral.referrals import ownership
 from services.referral.referrals.domain import Windows
 from services.referral.sessions import store as sessions
-from spean import auth
+from spean import auth, sealing
 from spean.auth import Signer
 from spean.db import Tx
 from spean.outbox import say
@@ -138,14 +138,23 @@ async def register_client(tx: Tx, by: str, id_: str, organisation: UUID, public_
                           scopes: Collection[str]) -> Key:  # fmt: skip
     """A system's public key and scopes. Raises Refusal `not-found`, `duplicate`, `invalid` for a key that is none."""
     await store.lock_organisation(tx, organisation)
-    key = _key(public_key)
+    key = _signing_key(public_key)
     await store.insert_client(tx, id_, organisation, scopes)
     await store.insert_key(tx, id_, key)
     await note(tx, by, What.SYSTEM_REGISTERED, organisation, client=id_, scopes=sorted(scopes), key=key.thumbprint)
     return key
 
 
-def _key(public_key: Mapping[str, str]) -> Key:
+def _sealing_key(public_key: Mapping[str, str]) -> Key | None:
+    """The key alone, in its one spelling; None for one that nothing can be sealed to."""
+    try:
+        key = sealing.public_key(public_key)
+    except sealing.NoKey:
+        return None
+    return Key(key.id, key.jwk, Use.SEALING)
+
+
+def _signing_key(public_key: Mapping[str, str]) -> Key:
     """The key alone, in its one spelling. Raises Refusal `invalid`."""
     try:
         given = OKPKey.import_key(dict(public_key)).raw_value
@@ -159,24 +168,26 @@ def _key(public_key: Mapping[str, str]) -> Key:
 
 
 async def add_key(tx: Tx, by: str, client: str, public_key: Mapping[str, str]) -> Key:
-    """A second key for a system, so that it can change from one to the other without a pause: both open from now on. Raises
-    Refusal `not-found`, `invalid`, `duplicate`, `two-keys`."""
+    """A second key for a system, so that it can change from one to the other without a pause: both open from now on. Or a
+    key for sealing: packets that the system reads are sealed to it from now on. Raises Refusal `not-found`, `invalid`,
+    `duplicate`, `two-keys`."""
     organisation = await store.lock_client(tx, client)
-    key = _key(public_key)
+    key = _sealing_key(public_key) or _signing_key(public_key)
     await store.insert_key(tx, client, key)
-    if len(await store.keys_of(tx, client)) > KEYS_MOST:
+    if len(await store.keys_of(tx, client, key.use)) > KEYS_MOST:
         raise Refusal("two-keys")
     await note(tx, by, What.KEY_ADDED, organisation, client=client, key=key.thumbprint)
     return key
 
 
 async def revoke_key(tx: Tx, by: str, client: str, thumbprint: str) -> None:
-    """This key opens nothing from now on (tokens that it has got live five minutes at most); the system's other key stays.
-    Raises Refusal `not-found`, or `last-administrator` for the only key of whoever runs the installation."""
+    """This key opens nothing from now on (tokens that it has got live five minutes at most), and nothing is sealed to it; the
+    system's other keys stay. Raises Refusal `not-found`, or `last-administrator` for the only key of whoever runs the
+    installation."""
     organisation = await store.lock_client(tx, client)
-    if not await store.revoke_key(tx, client, thumbprint):
+    if not any([await store.revoke_key(tx, client, thumbprint, use) for use in Use]):
         raise Refusal("not-found")
-    if client == OPERATOR_CLIENT and not await store.keys_of(tx, client):
+    if client == OPERATOR_CLIENT and not await store.keys_of(tx, client, Use.SIGNING):
         raise Refusal("last-administrator")
     await note(tx, by, What.KEY_REVOKED, organisation, client=client, key=thumbprint)
 

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from schemas.questions import Eligibility, OrganisationFacts, served_by
+from schemas.questions import Eligibility, OrganisationFacts, SealingKey, served_by
 from schemas.vocabulary import OrganisationStatus, OrganisationType, Served
 from spean.db import Connection, Tx
 from spean.problem import Refusal
@@ -40,12 +41,23 @@ class Client:
     scopes: frozenset[str]
 
 
+class Use(StrEnum):
+    """What a key of a system is for, as a JWK says it (RFC 7517, 4.2): to sign in with, or to seal packets to."""
+
+    SIGNING = "sig"
+    SEALING = "enc"
+
+
+_KEYS: Mapping[Use, str] = {Use.SIGNING: "client_key", Use.SEALING: "client_sealing_key"}
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A public key of a system; `thumbprint` (RFC 7638) names it for good."""
 
     thumbprint: str
     public_key: Mapping[str, str]
+    use: Use = Use.SIGNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,7 @@ class SystemKey:
     thumbprint: str
     since: datetime
     revoked_at: datetime | None
+    use: Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,22 +274,36 @@ async def lock_client(tx: Tx, id_: str) -> UUID:
 async def insert_key(tx: Tx, client: str, key: Key) -> None:
     """Raises Refusal `duplicate` for a key that the client has, or had: what is revoked never comes back."""
     status = await tx.conn.execute(
-        "insert into client_key (client, thumbprint, public_key, since) values ($1, $2, $3, $4) on conflict do nothing",
+        f"""
+        insert into {_KEYS[key.use]} (client, thumbprint, public_key, since) values ($1, $2, $3, $4) on conflict do nothing
+        """,
         client, key.thumbprint, json.dumps(dict(key.public_key)), tx.now,
     )  # fmt: skip
     if status != "INSERT 0 1":
         raise Refusal("duplicate")
 
 
-async def keys_of(tx: Tx, client: str) -> list[Key]:
-    """The keys that open something now, the oldest first."""
+async def keys_of(tx: Tx, client: str, use: Use) -> list[Key]:
+    """The keys that count now, the oldest first."""
     rows = await tx.conn.fetch(
-        """
-        select thumbprint, public_key from client_key where client = $1 and status = 'active' order by since, thumbprint
+        f"""
+        select thumbprint, public_key from {_KEYS[use]} where client = $1 and status = 'active' order by since, thumbprint
         """,
         client,
     )
-    return [Key(row["thumbprint"], json.loads(row["public_key"])) for row in rows]
+    return [Key(row["thumbprint"], json.loads(row["public_key"]), use) for row in rows]
+
+
+async def sealing_key(tx: Tx, client: str) -> SealingKey | None:
+    """What this system's packets are sealed to: the hybrid before the other, then the latest. None: they are not sealed."""
+    found: str | None = await tx.conn.fetchval(
+        """
+        select public_key from client_sealing_key where client = $1 and status = 'active'
+        order by (public_key ->> 'kty' = 'AKP') desc, since desc, thumbprint limit 1
+        """,
+        client,
+    )
+    return None if found is None else SealingKey.model_validate_json(found)
 
 
 async def names_of_systems(tx: Tx, organisation: UUID | None = None) -> list[tuple[str, str]]:
@@ -295,13 +322,19 @@ async def systems(tx: Tx, limit: int, ids: Collection[str] | None = None) -> lis
     """Every system, or these, with all its keys, by organisation and id; revoked ones last."""
     rows = await tx.conn.fetch(
         """
+        with key as (
+            select client, thumbprint, since, revoked_at, 'sig' as use from client_key
+            union all select client, thumbprint, since, revoked_at, 'enc' from client_sealing_key
+        )
         select c.id, c.organisation, o.name, c.scopes, c.status = 'active' as active, c.created_at,
-               coalesce((select array_agg(k.thumbprint order by k.since, k.thumbprint) from client_key k
+               coalesce((select array_agg(k.thumbprint order by k.since, k.thumbprint) from key k
                          where k.client = c.id), '{}') as prints,
-               coalesce((select array_agg(k.since order by k.since, k.thumbprint) from client_key k
+               coalesce((select array_agg(k.since order by k.since, k.thumbprint) from key k
                          where k.client = c.id), '{}') as sinces,
-               coalesce((select array_agg(k.revoked_at order by k.since, k.thumbprint) from client_key k
-                         where k.client = c.id), '{}') as ends
+               coalesce((select array_agg(k.revoked_at order by k.since, k.thumbprint) from key k
+                         where k.client = c.id), '{}') as ends,
+               coalesce((select array_agg(k.use order by k.since, k.thumbprint) from key k
+                         where k.client = c.id), '{}') as uses
         from client c join organisation o on o.id = c.organisation where $2::text[] is null or c.id = any($2)
         order by c.status, o.name, c.id limit $1
         """,
@@ -309,16 +342,17 @@ async def systems(tx: Tx, limit: int, ids: Collection[str] | None = None) -> lis
     )  # fmt: skip
     return [
         System(row["id"], row["organisation"], row["name"], frozenset(row["scopes"]), row["active"], row["created_at"],
-               tuple(SystemKey(*key) for key in zip(row["prints"], row["sinces"], row["ends"], strict=True)))
+               tuple(SystemKey(print_, since, end, Use(use)) for print_, since, end, use
+                     in zip(row["prints"], row["sinces"], row["ends"], row["uses"], strict=True)))
         for row in rows
     ]  # fmt: skip
 
 
-async def revoke_key(tx: Tx, client: str, thumbprint: str) -> bool:
+async def revoke_key(tx: Tx, client: str, thumbprint: str, use: Use) -> bool:
     """False where it is not the client's, or revoked already."""
     status = await tx.conn.execute(
-        """
-        update client_key set status = 'revoked', revoked_at = $3
+        f"""
+        update {_KEYS[use]} set status = 'revoked', revoked_at = $3
         where client = $1 and thumbprint = $2 and status = 'active'
         """,
         client, thumbprint, tx.now,
@@ -337,7 +371,7 @@ async def active_client(tx: Tx, id_: str) -> Client | None:
     )
     if row is None:
         return None
-    keys = tuple(key.public_key for key in await keys_of(tx, id_))
+    keys = tuple(key.public_key for key in await keys_of(tx, id_, Use.SIGNING))
     return Client(row["id"], row["organisation"], keys, frozenset(row["scopes"]))
 
 

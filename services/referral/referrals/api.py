@@ -290,8 +290,10 @@ async def packet_ticket(request: Request, offer: UUID, command: Command) -> Tick
         async with _db(request).transaction("offer.held", org=command.caller.org) as tx:
             if referral.state is not State.CANCELLED or not await store.was_accepted(tx, offer):
                 raise Refusal("state")
+    async with _db(request).transaction("ticket.key") as tx:
+        key = await partners.sealing_key(tx, command.caller.client)
     signer: Signer = request.app.state.signer
-    claims = q.PacketTicket(offer=offer, referral=referral.id, facts=facts).model_dump(mode="json")
+    claims = q.PacketTicket(offer=offer, referral=referral.id, facts=facts, seal_to=key).model_dump(mode="json")
     about = {"sub": str(command.caller.org), "packet": claims}
     signed = signer.sign(Kind.TICKET, f"packet:{referral.holder}", TICKET_S, about)
     address = f"{_holders(request).address(referral.holder)}/packets/{offer}"
