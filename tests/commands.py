@@ -52,7 +52,7 @@ class Place:
     async def spawn(self, *command: str, **more: str) -> Process:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "services.cli", *command, cwd=ROOT, env={**self.environment, **more}, stdin=PIPE,
-            stdout=PIPE, stderr=STDOUT,
+            stdout=PIPE, stderr=STDOUT, preexec_fn=_hears,
         )  # fmt: skip
 
     async def run(self, *command: str, typed: str = "", **more: str) -> tuple[int | None, str]:
@@ -61,6 +61,11 @@ class Place:
         async with asyncio.timeout(START_S):
             said, _ = await process.communicate(typed.encode())
         return process.returncode, said.decode()
+
+
+def _hears() -> None:
+    """Whoever runs the tests may ignore a hang-up (`nohup`); what is tried here is what happens to who does not."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass

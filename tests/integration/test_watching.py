@@ -13,6 +13,7 @@ import pytest
 
 from services.cli.installation import Installation, listen
 from services.cli.watching import watched
+from spean import outbox
 from spean import watched as measures
 from spean.service import ROLES
 from spean.settings import Settings
@@ -105,6 +106,8 @@ async def test_one_trace_from_the_click_to_the_told_house(
     assert (packet["name"], packet.get("health_notes")) == (CANARIES["name"], None)
     with span("planted", reason=CANARIES["name"]):
         logging.getLogger("spean.test").error("said within a trace", extra={"kind": "x"})
+    # What reading the packet said is on its way a moment longer; then there is nothing more to say.
+    await eventually(lambda: _said(world))
     for service in world.made.services.values():
         await measures.measure(service)
     await begun.flush()
@@ -124,6 +127,15 @@ async def test_one_trace_from_the_click_to_the_told_house(
     line = next(json.loads(one) for one in logged.getvalue().splitlines() if "said within a trace" in one)
     assert (line["trace_id"], line["span_id"]) == (planted.trace, planted.id)
     _numbers(collector, text)
+
+
+async def _said(world: World) -> bool:
+    """Nothing waits in an outbox."""
+    for service in world.made.services.values():
+        async with service.db.transaction("test.waiting") as tx:
+            if (await outbox.waiting(tx))[0]:
+                return False
+    return True
 
 
 def _numbers(collector: Collector, text: str) -> None:
