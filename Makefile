@@ -12,7 +12,7 @@ help:
 	@echo "make clean       delete data and keys (asks first)"
 	@echo "make test        set up and run the tests (15 minutes on 2 cores)"
 	@echo "make test-long   faults, many seeds, model tests"
-	@echo "make soak        faults of every kind for hours (SPEAN_SOAK_MINUTES, SPEAN_SOAK_BUS=kafka)"
+	@echo "make soak        who is told what, then faults of every kind, for hours (SPEAN_PROPERTY_MINUTES, SPEAN_SOAK_MINUTES, SPEAN_SOAK_BUS=kafka)"
 	@echo "make screenshots a picture of every page in every language, to look at"
 	@echo "make first-time  from nothing to an accepted referral by clicking, counted"
 	@echo "make weights     how many bytes each page is on the line"
@@ -63,15 +63,16 @@ deps:
 test: .venv/dev
 	@sh deploy/system.sh
 	@sh deploy/check.sh
-	@sh deploy/tests.sh -m "not long" -rs
+	@sh deploy/tests.sh quick
 
 test-long: .venv/dev
 	@sh deploy/system.sh
 	@rm -f .faults.jsonl
-	@SPEAN_FAULTS=$(CURDIR)/.faults.jsonl $(PY) -m pytest -m long -rs
+	@SPEAN_FAULTS=$(CURDIR)/.faults.jsonl sh deploy/tests.sh long
 	@$(PY) -m tests.faults.figures .faults.jsonl
 
 soak: .venv/dev
+	@SPEAN_PROPERTY_MINUTES=$${SPEAN_PROPERTY_MINUTES:-30} $(PY) -m pytest -m long -q tests/integration/test_disclosure_property.py
 	@$(PY) -m tests.faults.soak
 
 lint: .venv/dev

@@ -8,14 +8,14 @@ import logging
 import time
 from pathlib import Path
 
-from bench import asking, consumer, fanout, footprint, gate, importing, latency, relay, report
+from bench import asking, consumer, fanout, footprint, gate, importing, latency, relay, report, stopping
 from bench.figures import Figure
 from bench.ground import EMBEDDED, KAFKA, SHORT, ground
 from bench.stage import stage
 from deploy.kafka import local
 
 ON_A_BUS = {"latency": latency, "relay": relay, "consumer": consumer}
-ON_A_STAGE = {"asking": asking, "fanout": fanout, "importing": importing}
+ON_A_STAGE = {"asking": asking, "fanout": fanout, "stopping": stopping, "importing": importing}
 PARTS = ("gate", "footprint", *ON_A_BUS, *ON_A_STAGE)
 
 

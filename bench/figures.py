@@ -12,7 +12,8 @@ from typing import Literal
 class Figure:
     """`ours` and `floor` hold one number for each repeat, in `unit`. `better`: whether more or less of it is good.
 
-    `target` is a ratio to the floor where there is a floor, else a number in `unit`; None where none was set.
+    `target` is a ratio to the floor where there is a floor, else a number in `unit`; None where none was set. `limit`: a
+    number in `unit`, whatever the floor is; then there is no target.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Figure:
     better: Literal["more", "less"]
     beside: str
     target: float | None = None
+    limit: float | None = None
     ours: list[float] = field(default_factory=list)
     floor: list[float] = field(default_factory=list)
 
@@ -40,10 +42,11 @@ class Figure:
     @property
     def met(self) -> bool | None:
         """None where there is no target."""
-        if self.target is None:
+        asked = self.target if self.limit is None else self.limit
+        if asked is None:
             return None
-        reached = self.ratio if self.ratio is not None else self.median
-        return reached >= self.target if self.better == "more" else reached <= self.target
+        reached = self.median if self.ratio is None or self.limit is not None else self.ratio
+        return reached >= asked if self.better == "more" else reached <= asked
 
 
 def at_quantile(values: Sequence[float], quantile: float) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from bench import stopping
 from bench.figures import Figure
 from bench.ground import EMBEDDED, KAFKA, REPEATS, ROOT, SHORT
 
@@ -30,6 +31,10 @@ _METHOD = """\
 - *commit → effect* is told by PostgreSQL's own commit times. On the bus inside PostgreSQL the writer wakes the relay, as on
   one machine; on Kafka nobody does, as between processes.
 - *a change at all watchers* ends when the last of them has it; both sides look every half second, which is most of it.
+- *withdrawn → …*: people take sharing back, {stops} at {stops_per_s} a second, each with an open offer and with a packet that
+  another house has read, while hand-offs come in at {load_per_s} a second and are offered, told and accepted; beside {idle} who do
+  so while nothing else is done, at the same pace. From the moment of the request: until its answer (the gate is shut by then), until the offer
+  is withdrawn at the network, and until the house that has a copy is told to erase it, both by PostgreSQL's commit times.
 - *requests/s* are over eight lines that stay open, to the doors alone: a process with the role `api`."""
 _WHY = """\
 - *consumer*: a handler of one event needs at least a statement for it, and waits for each; the floor writes five hundred rows
@@ -102,9 +107,20 @@ def _page(figures: Sequence[Figure], machine: dict[str, str | int], seconds: flo
             f"| {one.name} | {_BUSES[one.bus]} | {_said(one.median)} {one.unit} | {floor} | {ratio} | {_target(one)} | "
             f"{_verdict(one)} | {one.beside} |"
         )
-    repeats = "one run (short)" if SHORT else f"{REPEATS} runs; the import is run once"
+    repeats = "one run (short)" if SHORT else f"{REPEATS} runs; the import and the withdrawals are run once"
     return "\n".join(
-        [*lines, "", "## Method", "", _METHOD.format(repeats=repeats), "", "## Why not nearer", "", _WHY, ""]
+        [
+            *lines,
+            "",
+            "## Method",
+            "",
+            _METHOD.format(repeats=repeats, **stopping.PACE),
+            "",
+            "## Why not nearer",
+            "",
+            _WHY,
+            "",
+        ]
     )
 
 
@@ -113,9 +129,11 @@ def _said(value: float) -> str:
 
 
 def _target(one: Figure) -> str:
-    if one.target is None:
+    asked = one.target if one.limit is None else one.limit
+    if asked is None:
         return ""
-    number = f"{one.target:g}" if one.ratio is not None else f"{_said(one.target)} {one.unit}"
+    of_floor = one.ratio is not None and one.limit is None
+    number = f"{asked:g}" if of_floor else f"{_said(asked)} {one.unit}"
     return f"{'≥' if one.better == 'more' else '≤'} {number}"
 
 
@@ -128,7 +146,8 @@ _LEFT, _WIDE, _ROW, _TOP = 330, 420, 22, 54
 
 def _picture(figures: Sequence[Figure]) -> str:
     """A bar for each figure that has a floor, longer is better: how near its floor it comes (1 is the floor itself)."""
-    shown = [one for one in figures if one.ratio is not None]
+    # Beside a limit of its own, it is no floor that a figure comes near.
+    shown = [one for one in figures if one.ratio is not None and one.limit is None]
     height = _TOP + _ROW * len(shown) + 16
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {height}" font-family="system-ui, sans-serif" font-size="12" '

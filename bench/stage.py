@@ -101,7 +101,7 @@ async def stage(ground: Ground) -> AsyncIterator[Stage]:
         found = Stage(ground, world, settings, bare, [])
         async with found.working():
             # Houses and the network are known everywhere before anybody asks.
-            found.people += await _people(found)
+            found.people += await people(found, PEOPLE)
         yield found
 
 
@@ -117,8 +117,8 @@ async def _bare(ground: Ground) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-async def _people(on: Stage) -> list[str]:
-    """As senders write them down, over the API."""
+async def people(on: Stage, count: int) -> list[str]:
+    """New ones, as senders write them down, over the API."""
     sender = on.world.sender.partner
 
     async def say(path: str, body: Any) -> bytes:
@@ -126,8 +126,8 @@ async def _people(on: Stage) -> list[str]:
 
     fields = {"age_years": 24, "sex": "female", "needs": [], "languages": ["khm"], "name": "Test Person"}
     entry = {"channel": "border_post", "area": "KH-1", "person": fields}
-    made = await wire.pour(on.url, [await say("/intake/entries", entry) for _ in range(PEOPLE)], 201)
-    people = [_id(body) for body in made.bodies]
+    made = await wire.pour(on.url, [await say("/intake/entries", entry) for _ in range(count)], 201)
+    people = [id_of(body) for body in made.bodies]
     said = {"state": "given", "expressed": "spoken", "language": "khm", "notice": "1-khm"}
     recipients = {"classes": [{"type": "shelter"}], "organisations": [on.world.sender.id]}
     sharing = {"categories": CATEGORIES, "purposes": PURPOSES, "recipients": recipients}
@@ -141,7 +141,7 @@ async def _people(on: Stage) -> list[str]:
     return people
 
 
-def _id(body: bytes) -> str:
+def id_of(body: bytes) -> str:
     return body.split(b'"id":"', 1)[1][:36].decode()
 
 

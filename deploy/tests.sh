@@ -1,22 +1,34 @@
 #!/bin/sh
-# The tests in four parts beside each other, each with an installation of its own: they wait more than they work. What the
-# last part says is shown as it is said, what the others say when all have ended. Arguments go to all.
+# The tests in parts beside each other, each with an installation of its own: they wait more than they work. `tests.sh quick`
+# or `tests.sh long`; more arguments go to all parts. What the last part says is shown as it is said, what the others say when
+# all have ended.
 set -u
+which=$1
+shift
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT
 part() {
     name=$1
     shift
-    .venv/bin/python -m pytest "$@" >"$said/$name" 2>&1
+    .venv/bin/python -m pytest "$@" -rs >"$said/$name" 2>&1
     echo $? >"$said/$name.ended"
 }
-part browser tests/browser "$@" &
-part integration-1 tests/integration/test_[a-o]*.py "$@" &
-part integration-2 tests/integration/test_[p-z]*.py "$@" &
-.venv/bin/python -m pytest tests --ignore=tests/integration --ignore=tests/browser "$@"
+if [ "$which" = long ]; then
+    set -- -m long "$@"
+    parts=models
+    part models tests --ignore=tests/faults "$@" &
+    .venv/bin/python -m pytest tests/faults "$@" -rs
+else
+    set -- -m "not long" "$@"
+    parts="browser integration-1 integration-2"
+    part browser tests/browser "$@" &
+    part integration-1 tests/integration/test_[a-o]*.py "$@" &
+    part integration-2 tests/integration/test_[p-z]*.py "$@" &
+    .venv/bin/python -m pytest tests --ignore=tests/integration --ignore=tests/browser "$@" -rs
+fi
 failed=$?
 wait
-for name in browser integration-1 integration-2; do
+for name in $parts; do
     cat "$said/$name"
     [ "$(cat "$said/$name.ended")" = 0 ] || failed=1
 done

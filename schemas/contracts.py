@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from schemas import registry
 from schemas.events import EventData
-from schemas.questions import QUESTIONS, PacketTicket
+from schemas.questions import QUESTIONS, PacketTicket, PacketTicketV2
 
 Schema = dict[str, Any]
 FOLDER = Path(__file__).parent / "json"
@@ -41,7 +41,7 @@ def models() -> dict[str, type[BaseModel]]:
     events = {type_.removeprefix(registry.PREFIX): model for type_, model in registry.TYPES.items()}
     asked = {f"{path}.question.v1": question for path, (question, _) in QUESTIONS.items()}
     told = {f"{path}.answer.v1": answer for path, (_, answer) in QUESTIONS.items()}
-    return {**events, **asked, **told, "packet.ticket.v1": PacketTicket}
+    return {**events, **asked, **told, "packet.ticket.v1": PacketTicket, "packet.ticket.v2": PacketTicketV2}
 
 
 def contract(name: str, model: type[BaseModel]) -> Contract:

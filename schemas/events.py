@@ -275,6 +275,13 @@ class OrganisationReinstatedV1(EventData):
     """No longer suspended: it may sign in, ask and be asked again."""
 
 
+class OrganisationAskedV1(EventData):
+    """Somebody is to be given access to what is the organisation's, as soon as another person agrees: whoever may there, or a
+    second administrator. To whom and to what is in no event."""
+
+    answer_by: AwareDatetime
+
+
 class DeliverySucceededV1(EventData):
     """An organisation was told that something waits."""
 

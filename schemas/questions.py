@@ -201,6 +201,34 @@ class RulesStandAnswer(Answer):
     stand: bool
 
 
+# Counts of people are said in such steps, rounded down; fewer than one step are not said.
+COUNTED_IN = 5
+
+
+class BasesCountedQuestion(Question):
+    """How many people of these networks does something other than their consent stand in for?"""
+
+    networks: Annotated[tuple[UUID, ...], Field(max_length=100)]
+
+
+class BasisCount(Answer):
+    """Of one network and one kind of basis: people for whom it was in force when the day began (`in_force`), and for whom one
+    lapsed in the four weeks before because nobody had confirmed it (`lapsed`). In steps of five, rounded down; null for
+    fewer than five, and for none."""
+
+    network: UUID
+    kind: str
+    in_force: int | None
+    lapsed: int | None
+
+
+class BasesCountedAnswer(Answer):
+    """`at`: when the day began for which they were counted. Every kind of every network that was asked about."""
+
+    at: AwareDatetime
+    counts: tuple[BasisCount, ...]
+
+
 class SealingKey(Question):
     """The public key of a system as JWK: `OKP` with `crv` and `x`, or `AKP` with `alg` and `pub`."""
 
@@ -211,16 +239,33 @@ class SealingKey(Question):
     pub: JwkMember | None = None
 
 
-class PacketTicket(BaseModel):
+class SigningKey(Question):
+    """The public key that a system signs with, as JWK (Ed25519)."""
+
+    kty: JwkMember
+    crv: JwkMember
+    x: JwkMember
+
+
+class PacketTicketV2(BaseModel):
     """Claims of the short-lived ticket with which a receiver reads a packet at the holder: `exp` is 60 s at most. `seal_to`:
-    the key of the system that asked, where it has one; the packet is for that key alone."""
+    the key of the system that asked, where it has one; the packet is for that key alone. `by`: who asked, a system or
+    `person:ID`; `signs`: the keys that count for what that system signs. It is signed and not sealed, so
+    it names nothing that its bearer must not know: the holder knows which referral the offer is of."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     offer: UUID
-    referral: UUID
     facts: OrganisationFacts
     seal_to: SealingKey | None = None
+    by: str | None = None
+    signs: tuple[SigningKey, ...] = ()
+
+
+class PacketTicket(PacketTicketV2):
+    """The ticket of before, which named the referral. Still read, no longer given."""
+
+    referral: UUID
 
 
 # Every question by the end of its address at a holder, with its answer.
@@ -232,5 +277,6 @@ QUESTIONS: Mapping[str, tuple[type[Question], type[Answer]]] = MappingProxyType(
         "hand-over-code": (HandOverCodeQuestion, HandOverCodeAnswer),
         "detail": (DetailQuestion, DetailAnswer),
         "rules-stand": (RulesStandQuestion, RulesStandAnswer),
+        "bases-counted": (BasesCountedQuestion, BasesCountedAnswer),
     }
 )

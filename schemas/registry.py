@@ -88,6 +88,7 @@ _EVENTS: dict[str, tuple[type[EventData], Topic]] = {
     "organisation.registered.v1": (e.OrganisationRegisteredV1, ORGANISATIONS),
     "organisation.suspended.v1": (e.OrganisationSuspendedV1, ORGANISATIONS),
     "organisation.reinstated.v1": (e.OrganisationReinstatedV1, ORGANISATIONS),
+    "organisation.asked.v1": (e.OrganisationAskedV1, ORGANISATIONS),
     "delivery.succeeded.v1": (e.DeliverySucceededV1, DELIVERIES),
     "delivery.failed.v1": (e.DeliveryFailedV1, DELIVERIES),
     "delivery.parked.v1": (e.DeliveryParkedV1, DELIVERIES),

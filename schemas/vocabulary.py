@@ -301,6 +301,33 @@ class Need(StrEnum):
     MALE_STAFF = "male_staff"
 
 
+class IdentificationStatus(StrEnum):
+    """Where somebody stands on the path to being identified formally: steps, never a flag. Services begin at `presumed`."""
+
+    POSSIBLE = "possible"
+    PRESUMED = "presumed"
+    IN_PROCESS = "in_process"
+    FORMALLY_IDENTIFIED = "formally_identified"
+    NOT_IDENTIFIED = "not_identified"
+    APPEALED = "appealed"
+    PROCESS_DECLINED = "process_declined"
+
+
+class DecidingBody(StrEnum):
+    """Who decided a step of that path; in each country other authorities may (field practice, not a legal list)."""
+
+    HELPING_ORGANISATION = "helping_organisation"
+    POLICE = "police"
+    IMMIGRATION = "immigration"
+    LABOUR_INSPECTORATE = "labour_inspectorate"
+    SOCIAL_MINISTRY = "social_ministry"
+    MULTIDISCIPLINARY_TEAM = "multidisciplinary_team"
+    PROSECUTION = "prosecution"
+    COURT = "court"
+    OTHER_AUTHORITY = "other_authority"
+    PERSON = "person"
+
+
 class AgeBand(StrEnum):
     """Fixed coarse bands, in completed years: 0–1, 2–11, 12–17, 18–59, 60 and more."""
 
@@ -334,6 +361,18 @@ class ErasureAnswer(Open):
     RESTRICTED = "restricted"
     RETAINED_BY_LAW = "retained_by_law"
     NOTHING_HELD = "nothing_held"
+    UNKNOWN = "unknown"
+
+
+class KeptBecause(Open):
+    """Why a law keeps a copy that the person wants erased; which law is said beside it."""
+
+    COURT_ORDER = "court_order"
+    CRIMINAL_PROCEEDINGS = "criminal_proceedings"
+    HEALTH_RECORDS = "health_records"
+    CHILD_PROTECTION_RECORDS = "child_protection_records"
+    ACCOUNTS = "accounts"
+    OTHER_LAW = "other_law"
     UNKNOWN = "unknown"
 
 

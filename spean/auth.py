@@ -27,6 +27,7 @@ from joserfc.jwk import KeySet, OKPKey
 
 from schemas.questions import OrganisationFacts
 from spean.problem import Refusal
+from spean.turning import SigningKeys
 
 log = logging.getLogger(__name__)
 ALGORITHMS = ["Ed25519", "EdDSA"]
@@ -69,27 +70,39 @@ class Caller:
     expires: float
 
     @property
+    def by(self) -> str:
+        """As a history names who acts: a person as the sign-in does, else a system."""
+        return self.client if self.client.startswith("person:") else f"system:{self.client}"
+
+    @property
     def expired(self) -> bool:
         """For an answer that goes on longer than its token lives."""
         return time.time() >= self.expires + LEEWAY_S
 
 
 class Signer:
-    """Signs as `issuer` with one Ed25519 key."""
+    """Signs as `issuer` with an Ed25519 key, which may be changed while processes run (`SigningKeys`)."""
 
-    def __init__(self, key: OKPKey, issuer: str) -> None:
-        self._key, self.issuer = key, issuer
+    def __init__(self, keys: SigningKeys | OKPKey, issuer: str) -> None:
+        self._keys, self.issuer = keys, issuer
+
+    @property
+    def _key(self) -> OKPKey:
+        return self._keys.key if isinstance(self._keys, SigningKeys) else self._keys
 
     def sign(self, kind: Kind, audience: str | list[str], seconds: int, claims: Mapping[str, Any]) -> str:
         now = int(time.time())
         all_claims = {
             "iss": self.issuer, "aud": audience, "iat": now, "exp": now + seconds, "jti": str(uuid4()), **claims,
         }  # fmt: skip
-        return jwt.encode({"alg": "Ed25519", "kid": self._key.kid, "typ": kind}, all_claims, self._key, ALGORITHMS)
+        key = self._key
+        return jwt.encode({"alg": "Ed25519", "kid": key.kid, "typ": kind}, all_claims, key, ALGORITHMS)
 
     def public_keys(self) -> dict[str, Any]:
         """The JWKS document."""
-        return {"keys": [self._key.as_dict(private=False)]}
+        if isinstance(self._keys, SigningKeys):
+            return {"keys": self._keys.public()}
+        return {"keys": [self._keys.as_dict(private=False)]}
 
 
 def check(token: str, keys: KeySet | OKPKey, *, issuer: str, audience: str, kind: Kind | None) -> dict[str, Any]:

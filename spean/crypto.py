@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -60,6 +59,16 @@ def unseal(key: bytes, sealed: bytes, context: str) -> bytes:
         raise Unopenable from None
 
 
+def unseal_any(keys: Iterable[bytes], sealed: bytes, context: str) -> bytes:
+    """With whichever of these keys opens it. Raises Unopenable."""
+    for key in keys:
+        try:
+            return unseal(key, sealed, context)
+        except Unopenable:
+            continue
+    raise Unopenable
+
+
 def digits(count: int) -> str:
     """A random code of decimal digits."""
     return "".join(secrets.choice("0123456789") for _ in range(count))
@@ -101,8 +110,6 @@ def private_file(path: Path, content: bytes) -> bytes:
     return path.read_bytes()
 
 
-def signing_key(path: Path) -> OKPKey:
-    """The Ed25519 key kept in a private file (JWK); made at the first call."""
-    made = OKPKey.generate_key("Ed25519", auto_kid=True)
-    kept = private_file(path, json.dumps(made.as_dict(private=True)).encode())
-    return OKPKey.import_key(json.loads(kept))
+def new_signing_key() -> OKPKey:
+    """A random Ed25519 key; its name is its thumbprint (RFC 7638)."""
+    return OKPKey.generate_key("Ed25519", auto_kid=True)

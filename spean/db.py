@@ -21,6 +21,7 @@ import asyncpg
 from opentelemetry.trace import SpanKind
 
 from spean import telemetry
+from spean.address import connect
 from spean.ids import event_id
 from spean.problem import Refusal
 
@@ -215,6 +216,7 @@ async def as_it_was(_: Connection) -> None:
 async def _pool(dsn: str, size: int, *, kept: int) -> asyncpg.Pool[asyncpg.Record]:
     return await asyncpg.create_pool(
         dsn,
+        connect=connect,
         min_size=kept,
         max_size=size,
         timeout=CONNECT_S,

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -78,12 +78,22 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the kit needs to know of a service to guard its API. `secret` keys the fingerprints of commands."""
+    """What the kit needs to know of a service to guard its API. `secrets` key the fingerprints of commands and forms: those
+    that count at this moment, the one in use first."""
 
     db: Database
     verifier: Verifier
     suspended: Callable[[UUID], Awaitable[bool]]
-    secret: bytes = field(repr=False)
+    secrets: Callable[[], Sequence[bytes]] = field(repr=False)
+
+    @property
+    def secret(self) -> bytes:
+        """The one in use."""
+        return self.secrets()[0]
+
+    def fingerprints(self, path: str, body: bytes) -> list[bytes]:
+        """Of a request, the one to keep first. Keyed: a plain hash of a short body could be guessed back from the table."""
+        return [hmac.digest(secret, path.encode() + b"\n" + body, hashlib.sha256) for secret in self.secrets()]
 
 
 _scheme = OAuth2(
@@ -93,11 +103,11 @@ _scheme = OAuth2(
 )
 
 
-def caller_with(scope: str, *, even_suspended: bool = False) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the calling organisation, which must hold `scope` and not be suspended (`even_suspended`: or may be,
-    where nothing but stopping can come of it)."""
+def caller_with(scope: str | None, *, even_suspended: bool = False) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the calling organisation, which must hold `scope` (None: whatever it holds; what it may do follows from
+    who it is) and not be suspended (`even_suspended`: or may be, where nothing but stopping can come of it)."""
 
-    signed_in = Security(_scheme, scopes=[scope])
+    signed_in = Security(_scheme, scopes=[] if scope is None else [scope])
 
     async def caller(request: Request, authorization: str | None = signed_in) -> Caller:
         kind, _, token = (authorization or "").partition(" ")
@@ -105,7 +115,7 @@ def caller_with(scope: str, *, even_suspended: bool = False) -> Callable[..., Aw
             raise Refusal("no-token")
         door: Door = request.app.state.door
         found = await door.verifier.caller(token)
-        if scope not in found.scopes:
+        if scope is not None and scope not in found.scopes:
             raise Refusal("scope")
         if not even_suspended and await door.suspended(found.org):
             raise Refusal("suspended")
@@ -130,8 +140,10 @@ def version_in(if_match: str | None, *, needed: bool) -> int | None:
 class Command:
     """One POST, PUT or DELETE of one caller: carried out once per Idempotency-Key, in one transaction with its answer."""
 
-    def __init__(self, db: Database, caller: Caller, key: str | None, fingerprint: bytes, expected: int | None) -> None:
-        self.db, self.caller, self._key, self._fingerprint = db, caller, key, fingerprint
+    def __init__(
+        self, db: Database, caller: Caller, key: str | None, fingerprints: Sequence[bytes], expected: int | None
+    ) -> None:
+        self.db, self.caller, self._key, self._fingerprints = db, caller, key, fingerprints
         self.expected = expected
 
     async def answered(self) -> Response | None:
@@ -139,13 +151,13 @@ class Command:
         if self._key is None:
             return None
         async with self.db.transaction("command.answered", org=self.caller.org, alone=self._lock) as tx:
-            kept = await idempotency.find(tx, self._key, self._fingerprint)
+            kept = await idempotency.find(tx, self._key, *self._fingerprints)
         return None if kept is None else _response(kept)
 
     async def before(self, name: str, look: Callable[[Tx], Awaitable[T]]) -> Response | T:
         """The answer given before, as `answered`; where there is none, what `look` finds, in the same transaction."""
         async with self.db.transaction(name, org=self.caller.org, alone=self._lock) as tx:
-            if self._key is not None and (kept := await idempotency.find(tx, self._key, self._fingerprint)):
+            if self._key is not None and (kept := await idempotency.find(tx, self._key, *self._fingerprints)):
                 return _response(kept)
             return await look(tx)
 
@@ -165,16 +177,16 @@ class Command:
         return None if self._key is None else idempotency.lock_of(self.caller.org, self._key)
 
     async def _once(self, tx: Tx, work: Callable[[Tx], Awaitable[Reply]]) -> Response:
-        if self._key is not None and (kept := await idempotency.find(tx, self._key, self._fingerprint)):
+        if self._key is not None and (kept := await idempotency.find(tx, self._key, *self._fingerprints)):
             return _response(kept)
         reply = await work(tx)
         kept = Kept(reply.status, _etag(reply.version), reply.body.model_dump_json())
         if self._key is not None:
-            await idempotency.keep(tx, self._key, self._fingerprint, kept)
+            await idempotency.keep(tx, self._key, self._fingerprints[0], kept)
         return _response(kept)
 
 
-def command_with(scope: str, *, even_suspended: bool = False) -> Callable[..., Awaitable[Command]]:
+def command_with(scope: str | None, *, even_suspended: bool = False) -> Callable[..., Awaitable[Command]]:
     """A dependency for POST: needs an Idempotency-Key; If-Match is honoured where it is sent."""
 
     wanted = Depends(caller_with(scope, even_suspended=even_suspended))
@@ -188,10 +200,8 @@ def command_with(scope: str, *, even_suspended: bool = False) -> Callable[..., A
         if idempotency_key is None or not _KEY.fullmatch(idempotency_key):
             raise Refusal("key-missing")
         door: Door = request.app.state.door
-        # Keyed: a plain hash of a short body could be guessed back from the table.
-        digest = hmac.new(door.secret, f"{request.method} {request.url.path}\n".encode(), hashlib.sha256)
-        digest.update(await request.body())
-        return Command(door.db, caller, idempotency_key, digest.digest(), version_in(if_match, needed=False))
+        fingerprints = door.fingerprints(f"{request.method} {request.url.path}", await request.body())
+        return Command(door.db, caller, idempotency_key, fingerprints, version_in(if_match, needed=False))
 
     return command
 
@@ -207,7 +217,7 @@ def change_with(scope: str) -> Callable[..., Awaitable[Command]]:
         if_match: Annotated[str | None, Header(description='The ETag last read, such as "v3"')] = None,
     ) -> Command:
         door: Door = request.app.state.door
-        return Command(door.db, caller, None, b"", version_in(if_match, needed=True))
+        return Command(door.db, caller, None, (), version_in(if_match, needed=True))
 
     return change
 

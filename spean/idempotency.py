@@ -23,9 +23,10 @@ def lock_of(org: UUID, key: str) -> str:
     return f"{org}{key}"
 
 
-async def find(tx: Tx, key: str, fingerprint: bytes) -> Kept | None:
-    """The answer given before, in a transaction that is alone with `lock_of` or refused. Raises Refusal `key-running`
-    while another request works on it, `key-reused` when the key was used for a different request."""
+async def find(tx: Tx, key: str, *fingerprints: bytes) -> Kept | None:
+    """The answer given before, in a transaction that is alone with `lock_of` or refused. `fingerprints`: of the request, with
+    each secret that counts. Raises Refusal `key-running` while another request works on it, `key-reused` when the key was
+    used for a different request."""
     if not tx.alone:
         raise Refusal("key-running")
     row = await tx.conn.fetchrow(
@@ -33,7 +34,7 @@ async def find(tx: Tx, key: str, fingerprint: bytes) -> Kept | None:
     )
     if row is None:
         return None
-    if row["fingerprint"] != fingerprint:
+    if row["fingerprint"] not in fingerprints:
         raise Refusal("key-reused")
     return Kept(row["status"], row["etag"], row["body"])
 

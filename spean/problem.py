@@ -67,6 +67,10 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
     "state": (HTTPStatus.CONFLICT, "This is not possible in its present state: read it again."),
     "no-longer-available": (HTTPStatus.CONFLICT, "This referral is no longer available. Nothing is asked of you."),
     "erased": (HTTPStatus.GONE, "This person's record was erased: nothing of it can be read or used any more."),
+    "statement": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The statement does not count (`rule` says why): read what is asked about the copy, and sign that.",
+    ),
     "handoff-live": (
         HTTPStatus.CONFLICT,
         "A hand-off of this person is under way: cancel it, or end the service, and wait until it has ended; then erase.",
@@ -100,7 +104,10 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str]] = {
         HTTPStatus.CONFLICT,
         "The person has said stop. Only a legal obligation that is justified anew goes beyond that.",
     ),
-    "same-person": (HTTPStatus.CONFLICT, "Somebody else has to look at this: you have proposed or decided it already."),
+    "same-person": (
+        HTTPStatus.CONFLICT,
+        "Somebody else has to look at this: you have proposed or decided it already, or nobody can tell (see `acting_for`).",
+    ),
     "decision-missing": (
         HTTPStatus.CONFLICT,
         "This service needs a decision of the person's own (`rule` names it): talk it through and record it.",

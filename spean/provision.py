@@ -7,14 +7,16 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from spean.crypto import private_file
+from spean.address import Address, connect
 from spean.db import plain_errors
+from spean.turning import Turning
 
 KIT = Path(__file__).parent / "migrations"
 _LOCK = 0x5BEA0002
@@ -49,28 +51,60 @@ class BehindCode(Exception):
     """A database lacks migrations that this code has. The message says which database and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
 class Roles:
-    """Role passwords of this installation, derived from one secret in the keys folder."""
+    """Role passwords of this installation, derived from one secret in the keys folder, and keys for other purposes. The
+    secret may be changed while processes run (`spean keys rotate database`): what is made is made with the one in use, what
+    is opened or compared may have been made with another that counts."""
 
-    secret: bytes = field(repr=False)
+    def __init__(self, secret: bytes | Turning) -> None:
+        self._secret = secret
 
     @classmethod
     def load(cls, keys: Path) -> Roles:
-        return cls(private_file(keys / "database-roles", secrets.token_hex(32).encode()))
+        return cls(Turning(secret_file(keys), new_secret, _expect_some))
+
+    @property
+    def _secrets(self) -> Sequence[bytes]:
+        return self._secret.accepted() if isinstance(self._secret, Turning) else (self._secret,)
 
     def password(self, role: str) -> str:
-        return hmac.new(self.secret, role.encode(), hashlib.sha256).hexdigest()
+        return self.passwords(role)[0]
+
+    def passwords(self, role: str) -> list[str]:
+        """Those that the role may have at this moment, the one in use first."""
+        return [hmac.new(secret, role.encode(), hashlib.sha256).hexdigest() for secret in self._secrets]
 
     def key(self, purpose: str) -> bytes:
         """A key (32 bytes) of this installation for a purpose of its own; never equal to a role's password."""
-        return hmac.new(self.secret, f"key {purpose}".encode(), hashlib.sha256).digest()
+        return self.keys(purpose)[0]
+
+    def keys(self, purpose: str) -> list[bytes]:
+        """Those that count at this moment, the one in use first."""
+        return [hmac.new(secret, f"key {purpose}".encode(), hashlib.sha256).digest() for secret in self._secrets]
+
+
+def secret_file(keys: Path) -> Path:
+    """Where the secret of the roles lies."""
+    return keys / "database-roles"
+
+
+def new_secret() -> bytes:
+    return secrets.token_hex(32).encode()
+
+
+def _expect_some(secret: bytes) -> None:
+    """Raises ValueError: from an empty file everything would follow that anybody can work out."""
+    if not secret.strip():
+        raise ValueError
 
 
 def service_dsns(cluster: Cluster, roles: Roles, database: str) -> tuple[str, str]:
     """Addresses for the two roles of a service's database: (api, worker)."""
-    api, worker = f"{database}_api", f"{database}_worker"
-    return cluster.dsn(database, api, roles.password(api)), cluster.dsn(database, worker, roles.password(worker))
+
+    def addresses(role: str) -> list[str]:
+        return [cluster.dsn(database, role, password) for password in roles.passwords(role)]
+
+    return Address(partial(addresses, f"{database}_api")), Address(partial(addresses, f"{database}_worker"))
 
 
 async def prepare(cluster: Cluster, roles: Roles, database: str, migrations: Path | None) -> None:
@@ -146,7 +180,7 @@ async def expect_migrated(cluster: Cluster, roles: Roles, database: str, migrati
     DatabaseProblem."""
     wanted = {file.name for folder in (KIT, migrations) for file in folder.glob("*.sql")}
     with plain_errors("provision"):
-        conn = await asyncpg.connect(service_dsns(cluster, roles, database)[1])
+        conn = await connect(service_dsns(cluster, roles, database)[1])
         try:
             done = {row["name"] for row in await conn.fetch("select name from upkeep.migration")}
         finally:

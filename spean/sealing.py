@@ -67,6 +67,7 @@ class Why(StrEnum):
     WRONG_RECIPIENT = "wrong-recipient"
     WRONG_OFFER = "wrong-offer"
     EXPIRED = "expired"
+    WRONG_CLOCK = "wrong-clock"
     TAMPERED = "tampered"
 
 
@@ -242,6 +243,9 @@ def _expect(header: _Header, about: About, now: float) -> None:
         raise Unopened(Why.WRONG_OFFER)
     if now >= header.exp + LEEWAY_S:
         raise Unopened(Why.EXPIRED)
+    # From a time that has not come: one clock is wrong, and by one that is slow nothing ever ends.
+    if header.exp > now + SEALED_S + LEEWAY_S:
+        raise Unopened(Why.WRONG_CLOCK)
 
 
 def _info(protected: str) -> bytes:

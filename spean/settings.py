@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from schemas import versions
 
 _PREFIX = "SPEAN_"
+# In the keys folder: name → address of every holder, where there are several on this machine (`spean holder add`).
+HOLDERS_FILE = "holders.json"
+_HOLDERS = TypeAdapter(dict[str, str])
 
 
 class WrongSettings(Exception):
@@ -26,6 +29,19 @@ def _home(name: str) -> Path:
         return Path("/var/lib/spean") / name
     base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return base / "spean" / name
+
+
+def _registered(before: dict[str, Any]) -> dict[str, str]:
+    """The holders in the keys folder's own list, if it has one. `before`: the settings that come before. Raises
+    WrongSettings."""
+    try:
+        kept = (before["keys"] / HOLDERS_FILE).read_bytes()
+    except (KeyError, OSError):
+        return {}
+    try:
+        return _HOLDERS.validate_json(kept)
+    except ValidationError:
+        raise WrongSettings(f"{HOLDERS_FILE} in the keys folder is unreadable: it is JSON, name → address") from None
 
 
 def _loopback(host: str) -> bool:
@@ -68,7 +84,14 @@ class Settings(BaseSettings):
     certificate_key: Path | None = Field(default=None, description="file with its private key (PEM)")
     holder: str = Field(default="main", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="name of the holder run here")
     country: str = Field(default="KH", pattern=r"^[A-Z]{2}$", description="country of the holder run here")
-    holders: dict[str, str] = Field(default_factory=dict, description="name → address of every holder on the bus")
+    holders: dict[str, str] = Field(
+        default_factory=_registered,
+        description="name → address of every holder on the bus; empty: as spean holder add has registered them",
+    )
+    issuer: str = Field(
+        default="",
+        description="who vouches for those who write at the holder run here; its own address: itself; empty: the network",
+    )
     sample: bool = Field(default=True, description="load the sample network at the first start")
     smtp: str = Field(
         default="", repr=False, description="smtp://[user:password@]host:port; empty: mails wait, nothing is sent"
@@ -146,7 +169,7 @@ class Settings(BaseSettings):
         versions.held_back(names)
         return names
 
-    @field_validator("url", "otlp")
+    @field_validator("url", "otlp", "issuer")
     @classmethod
     def _plain_address(cls, url: str) -> str:
         parts = urlsplit(url)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
 
@@ -17,6 +17,8 @@ from services.cli import bootstrap, installation
 from services.cli.client import Partner
 from services.cli.installation import Installation
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
+from services.referral.partners import handlers as partners
+from services.referral.people.domain import OPERATOR
 from spean.settings import Settings
 
 CATEGORIES = [
@@ -56,9 +58,13 @@ class World:
     houses: list[Organisation] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    other: Partner | None = None
 
     async def organisation(self, name: str, kind: str, scopes: list[str], **more: Any) -> Organisation:
-        return await organisation(self.admin, self.stack, self.made.url, name, kind, scopes, **more)
+        async def agree(waits: Mapping[str, Any]) -> None:
+            await agreed(self, waits)
+
+        return await organisation(self.admin, self.stack, self.made.url, name, kind, scopes, agree=agree, **more)
 
     async def house(self, name: str, places: int = 2, *, area: str = "KH-1", service: str = "emergency_bed",
                     kind: str = "shelter", **eligibility: Any) -> Organisation:  # fmt: skip
@@ -103,6 +109,12 @@ class World:
         await self.sender.partner.post(f"/intake/entries/{entry}/case")
         return entry
 
+    async def crowd(self, **person: Any) -> None:
+        """As many people alike as an offer needs before it shows what they are like, counted as the clock does."""
+        for _ in range(5):
+            await self.ready_person(**person)
+        await self.made.services["intake"].due["crowd"](UUID(int=0))
+
     async def handoff(self, *entries: str, **more: Any) -> str:
         body = {
             "network": self.network, "service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1",
@@ -133,27 +145,50 @@ class World:
 
 
 async def organisation(admin: Partner, stack: AsyncExitStack, url: str, name: str, kind: str, scopes: list[str],
-                       country: str = "KH", **more: Any) -> Organisation:  # fmt: skip
-    """Register an organisation and a system that signs in for it."""
+                       country: str = "KH", agree: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
+                       **more: Any) -> Organisation:  # fmt: skip
+    """Register an organisation and a system that signs in for it. `agree`: somebody else, where its scopes reach everywhere."""
     body = {"name": name, "type": kind, "country": country, "sample": True, **more}
     made = await admin.post("/referral/organisations", body)
     key = OKPKey.generate_key("Ed25519", auto_kid=True)
     client = f"{name.lower().replace(' ', '-')}-{uuid4().hex[:8]}"
     public = {name: str(value) for name, value in key.as_dict(private=False).items()}
-    await admin.post(
+    waits = await admin.post(
         "/referral/clients", {"id": client, "organisation": made["id"], "public_key": public, "scopes": scopes}
     )
+    if agree is not None:
+        await agree(waits)
     partner = await stack.enter_async_context(Partner(url, client, key))
     return Organisation(str(made["id"]), name, partner)
 
 
+async def second_administrator(world: World) -> Partner:
+    """An administrator's system of an organisation of its own, registered by whoever runs the installation."""
+    if world.other is None:
+        body = {"name": "Second desk", "type": "coordination", "country": "KH", "sample": True}
+        made = await world.admin.post("/referral/organisations", body)
+        key, client = OKPKey.generate_key("Ed25519", auto_kid=True), f"second-desk-{uuid4().hex[:8]}"
+        public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+        async with world.made.services["referral"].db.transaction("test.administrator") as tx:
+            await partners.register_client(tx, OPERATOR.name, client, UUID(made["id"]), public, ["referral:admin"])
+        world.other = await world.stack.enter_async_context(Partner(world.made.url, client, key))
+    return world.other
+
+
+async def agreed(world: World, made: Mapping[str, Any], own: Partner | None = None) -> None:
+    """What waits for a second one is agreed to: by the organisation's `own` system, or by a second administrator."""
+    if made["approval"] is not None:
+        who = own or await second_administrator(world)
+        await who.post(f"/referral/approvals/{made['approval']}/approve")
+
+
 async def second_system(world: World, employer: Organisation, scopes: list[str]) -> Partner:
-    """Another system of an organisation, with scopes of its own."""
+    """Another system of an organisation, with scopes of its own, to which a second administrator has agreed."""
     key = OKPKey.generate_key("Ed25519", auto_kid=True)
     client = f"second-{uuid4().hex[:8]}"
     public = {name: str(value) for name, value in key.as_dict(private=False).items()}
     body = {"id": client, "organisation": employer.id, "public_key": public, "scopes": scopes}
-    await world.admin.post("/referral/clients", body)
+    await agreed(world, await world.admin.post("/referral/clients", body))
     return await world.stack.enter_async_context(Partner(world.made.url, client, key))
 
 

@@ -35,6 +35,9 @@ PANELS = [
     ("Fields that the gate refused in an hour, by rule", "short", "sum by (spean_gate_rule) (increase(spean_gate_refusals_total[1h]))", "{{spean_gate_rule}}"),
     ("Requests that the key store did not answer", "cps", "sum (rate(spean_keystore_silent_total[5m]))", "key store"),
     ("Deliveries in an hour, by outcome", "short", "sum by (spean_outcome) (increase(spean_deliveries_total[1h]))", "{{spean_outcome}}"),
+    ("People erased in a day, by why", "short", "sum by (spean_reason) (increase(spean_erased_total[1d]))", "{{spean_reason}}"),
+    ("Copies in a day, by what became of them", "short", "sum by (spean_outcome) (increase(spean_copies_total[1d]))", "{{spean_outcome}}"),
+    ("Statements about copies that were refused, by why", "short", "sum by (spean_reason) (increase(spean_copies_refused_total[1h]))", "{{spean_reason}}"),
     ("Deliveries not finished: age of the oldest", "s", "max by (spean_state) (spean_deliveries_age_seconds)", "{{spean_state}}"),
 ]  # fmt: skip
 

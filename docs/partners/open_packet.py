@@ -1,9 +1,10 @@
 """Open a packet that a holder has sealed for your system. Yours to copy: it needs Python 3.11 and `cryptography` alone.
 
-    python open_packet.py KEYS HOLDER_KEYS OFFER ORGANISATION < envelope
+    python open_packet.py KEYS HOLDER_KEYS OFFER ORGANISATION [--least hybrid] < envelope
 
 KEYS: your private keys (a JWK Set), while you change from one to the next both. HOLDER_KEYS: the holder's own, from its
-`/.well-known/jwks.json`. OFFER: which one you asked for. ORGANISATION: your own id. The packet goes to standard output.
+`/.well-known/jwks.json`. OFFER: which one you asked for. ORGANISATION: your own id. `--least hybrid`: nothing weaker opens. The
+packet goes to standard output; or one word that says why not to standard error, exit code 1.
 """
 
 import base64
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 
 X25519, HYBRID = "HPKE-X25519-SHA256-A256GCM", "HPKE-MLKEM768X25519-SHA256-A256GCM"
 KEMS = {X25519: KEM.X25519, HYBRID: KEM.MLKEM768_X25519}
-LEEWAY_S = 5
+SEALED_S, LEEWAY_S = 300, 5
 Jwk = dict[str, Any]
 
 
@@ -50,35 +52,49 @@ def private(key: Jwk) -> tuple[str, X25519PrivateKey | MLKEM768X25519PrivateKey]
 
 def thumbprint(key: Jwk) -> str:
     """The name of a key (RFC 7638), as envelopes name it."""
-    members = {name: key[name] for name in ("alg", "crv", "kty", "pub", "x") if name in key}
-    if key["kty"] == "OKP":
-        members.pop("alg", None)
-    digest = hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).digest()
+    named = {name: key[name] for name in (("crv", "kty", "x") if key["kty"] == "OKP" else ("alg", "kty", "pub"))}
+    digest = hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def open_packet(envelope: Jwk, own: list[Jwk], holder: list[Jwk], offer: str, organisation: str, now: float) -> bytes:
-    """The packet (JSON). Raises Refused, or `cryptography`'s InvalidSignature and InvalidTag, ValueError, KeyError."""
-    protected, payload = envelope["protected"], envelope["payload"]
-    says = json.loads(raw(protected))
-    signers = {key["kid"]: key for key in holder if key.get("crv") == "Ed25519"}
-    need(says["kid"] in signers, "unknown-signer")
-    signer = Ed25519PublicKey.from_public_bytes(raw(signers[says["kid"]]["x"]))
-    signer.verify(raw(envelope["signature"]), f"{protected}.{payload}".encode())
-    need((says["alg"], says["typ"], says["v"]) == ("Ed25519", "spean-sealed-packet+jws", 1), "unknown-version")
-    need(says["suite"] in KEMS, "unknown-suite")
-    keys = {thumbprint(key): key for key in own}
-    need(says["to"] in keys, "rotated-out")
-    suite, key = private(keys[says["to"]])
-    need(says["suite"] == suite, "downgraded")
-    need(says["recipient"] == organisation, "wrong-recipient")
-    need(says["offer"] == offer, "wrong-offer")
-    need(now < says["exp"] + LEEWAY_S, "expired")
-    info = b"spean sealed packet\x00" + protected.encode()
-    return Suite(KEMS[suite], KDF.HKDF_SHA256, AEAD.AES_256_GCM).decrypt(raw(payload), key, info)
+def open_packet(
+    envelope: Jwk, own: list[Jwk], holder: list[Jwk], offer: str, organisation: str, now: float, least: str = X25519
+) -> bytes:
+    """The packet (JSON). Raises Refused."""
+    try:
+        protected, payload = envelope["protected"], envelope["payload"]
+        says, keys = json.loads(raw(protected)), {thumbprint(key): key for key in own}
+        signers = {key["kid"]: key["x"] for key in holder if key.get("crv") == "Ed25519"}
+        need(says["kid"] in signers, "unknown-signer")
+        signer = Ed25519PublicKey.from_public_bytes(raw(signers[says["kid"]]))
+        signer.verify(raw(envelope["signature"]), f"{protected}.{payload}".encode())
+        need((says["alg"], says["typ"], says["v"]) == ("Ed25519", "spean-sealed-packet+jws", 1), "unknown-version")
+        need(says["suite"] in KEMS, "unknown-suite")
+        need(says["suite"] in (least, HYBRID), "downgraded")
+        need(says["to"] in keys, "rotated-out")
+        suite, key = private(keys[says["to"]])
+        need(says["suite"] == suite, "downgraded")
+        need(says["recipient"] == organisation, "wrong-recipient")
+        need(says["offer"] == offer, "wrong-offer")
+        need(now < says["exp"] + LEEWAY_S, "expired")
+        need(says["exp"] <= now + SEALED_S + LEEWAY_S, "wrong-clock")
+        info = b"spean sealed packet\x00" + protected.encode()
+        return Suite(KEMS[suite], KDF.HKDF_SHA256, AEAD.AES_256_GCM).decrypt(raw(payload), key, info)
+    except InvalidSignature:
+        raise Refused("wrong-signature") from None
+    except InvalidTag:
+        raise Refused("tampered") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Refused("no-envelope") from None
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5 or sys.argv[5:] not in ([], ["--least", "hybrid"]):
+        sys.exit(__doc__)
     mine, holders = (json.loads(Path(name).read_text(encoding="utf-8"))["keys"] for name in sys.argv[1:3])
-    opened = open_packet(json.load(sys.stdin), mine, holders, sys.argv[3], sys.argv[4], time.time())
+    try:
+        given, least = json.load(sys.stdin), HYBRID if sys.argv[5:] else X25519
+        opened = open_packet(given, mine, holders, sys.argv[3], sys.argv[4], time.time(), least)
+    except (Refused, ValueError) as error:
+        sys.exit(str(error) if isinstance(error, Refused) else "no-envelope")
     sys.stdout.buffer.write(opened)

@@ -138,7 +138,12 @@ def _copy(copy: dict[str, Any] | None) -> str:
     if copy["erasure"] is None:
         return "holds one"
     at = copy["asked_at"] if copy["erasure"] == "requested" else copy["answered_at"]
-    return f"{copy['erasure']}\n{_minute(at) if at else 'when is not known'}"
+    lines = [copy["erasure"], _minute(at) if at else "when is not known"]
+    if copy["statements"]:
+        last = copy["statements"][-1]
+        lines.append("signed by their system" if last["signed_by"] == "system" else "receipt of this holder")
+        lines += [f"{last['reason']}: {last['law']}"] if last["law"] else []
+    return "\n".join(lines)
 
 
 def _minute(text: str) -> str:

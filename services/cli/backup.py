@@ -11,7 +11,8 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from rich.console import Console
 from services.cli import pg_tools
 from services.cli.connected import NotRunning
 from services.cli.installation import BUILD, BUS_DATABASE
+from services.intake.keystore import rewrap
 from services.intake.keystore.store import DATABASE as KEYS_DATABASE
 from spean.db import plain_errors
 from spean.provision import Cluster
@@ -84,13 +86,28 @@ async def save(settings: Settings, folder: Path, kind: Kind) -> Backup:
     wanted = [KEYS_DATABASE] if kind == "keys" else [*BUILD, *([] if settings.bus else [BUS_DATABASE])]
     found = await _databases(settings, cluster, wanted)
     dumped: dict[str, Dumped] = {}
-    for name in found:
-        at, migrations = await _state(cluster, name)
-        file = folder / f"{name}.dump"
-        dumped[name] = Dumped(file.name, await pg_tools.dump(cluster.dsn(name), file), at, migrations)
-    made = Backup(kind, settings.holder, dumped)
-    await asyncio.to_thread(_finish, settings, folder, made)
+    async with AsyncExitStack() as stack:
+        if kind == "keys":
+            await stack.enter_async_context(_as_they_are(cluster))
+        for name in found:
+            at, migrations = await _state(cluster, name)
+            file = folder / f"{name}.dump"
+            dumped[name] = Dumped(file.name, await pg_tools.dump(cluster.dsn(name), file), at, migrations)
+        made = Backup(kind, settings.holder, dumped)
+        await asyncio.to_thread(_finish, settings, folder, made)
     return made
+
+
+@asynccontextmanager
+async def _as_they_are(cluster: Cluster) -> AsyncIterator[None]:
+    """What wraps people's keys is not changed meanwhile: rows and files fit together. Raises KeysInUse, DatabaseProblem."""
+    with plain_errors("backup.keys"):
+        conn = await asyncpg.connect(cluster.dsn(KEYS_DATABASE), timeout=10)
+    try:
+        await rewrap.lock(conn, alone=False)
+        yield
+    finally:
+        await conn.close()
 
 
 def read(folder: Path, kind: Kind) -> Backup:

@@ -28,6 +28,8 @@ _IN_KEYS = (
     "notify",
     "clients",
     "address",
+    "holders.json",
+    "settings.env",
     "sample*",
     ".*.????????",
 )

@@ -26,6 +26,8 @@ _EARLY_S = 30
 # What these refuse was not done: it may be asked again as it was.
 _MAY_PASS = frozenset({"busy", "key-running"})
 _AGAIN_S = 0.5
+# As a partner's system writes it; the kit's own name for it would bring half of the kit along.
+_STATEMENT = "spean-erasure-statement+jwt"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -59,12 +61,13 @@ def trusted() -> ssl.SSLContext:
 
 class Partner:
     """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have. `resource`: the
-    address of a holder that its tokens are for, and nobody else. `patience_s`: for how many seconds a service that is busy
-    is asked again; 0: never."""
+    address of a holder that its tokens are for, and nobody else. `issuer`: who gives it tokens; empty: the network.
+    `patience_s`: for how many seconds a service that is busy is asked again; 0: never."""
 
     def __init__(self, url: str, client_id: str, key: OKPKey, scope: str = "", *, resource: str = "",
-                 patience_s: float = 0) -> None:  # fmt: skip
+                 issuer: str = "", patience_s: float = 0) -> None:  # fmt: skip
         self.url, self.client_id, self._key, self._scope, self._resource = url, client_id, key, scope, resource
+        self._token_url = f"{issuer or f'{url}/referral'}/oauth/token"
         self.patience_s = patience_s
         self._http = httpx.AsyncClient(base_url=url, timeout=15, verify=trusted())
         self._token, self._until = "", 0.0
@@ -76,13 +79,22 @@ class Partner:
                         trace: TracebackType | None) -> None:  # fmt: skip
         await self._http.aclose()
 
+    @property
+    def public_key(self) -> dict[str, str]:
+        """The public half of its key, as JWK."""
+        return {name: str(value) for name, value in self._key.as_dict(private=False).items()}
+
+    def at(self, intake: str, issuer: str = "") -> AtHolder:
+        """The same system where its holder has an address of its own. Closed apart from this one."""
+        return AtHolder(self, self._key, intake, issuer)
+
     async def token(self) -> str:
         """A valid access token. Raises ApiProblem."""
         if time.monotonic() < self._until:
             return self._token
         now = int(time.time())
         claims = {
-            "iss": self.client_id, "sub": self.client_id, "aud": f"{self.url}/referral/oauth/token", "iat": now,
+            "iss": self.client_id, "sub": self.client_id, "aud": self._token_url, "iat": now,
             "exp": now + _ASSERTION_S, "jti": str(uuid4()),
         }  # fmt: skip
         form = {
@@ -90,7 +102,7 @@ class Partner:
             "client_assertion": jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, ["Ed25519"]),
             "scope": self._scope, **({"resource": self._resource} if self._resource else {}),
         }  # fmt: skip
-        granted = _checked(await self._http.post("/referral/oauth/token", data=form)).json()
+        granted = _checked(await self._http.post(self._token_url, data=form)).json()
         self._token, self._until = granted["access_token"], time.monotonic() + granted["expires_in"] - _EARLY_S
         return self._token
 
@@ -127,9 +139,41 @@ class Partner:
         return await self.get(ticket["dataref"], token=ticket["ticket"])
 
     async def tell(self, offer: str, what: str, body: Any) -> Any:
-        """Say something about a packet to its holder (`whereabouts`, `erasure`)."""
+        """Say something about a packet to its holder (`whereabouts`)."""
         ticket = await self.post(f"/referral/offers/{offer}/ticket")
         return await self.put(f"{ticket['dataref']}/{what}", body, token=ticket["ticket"])
+
+    async def answer_for_copy(self, offer: str, answer: str, **why: str) -> Any:
+        """Say to its holder what became of a copy, in a statement that this system signs. `why`: `reason` and `law` where a law
+        keeps it."""
+        ticket = await self.post(f"/referral/offers/{offer}/ticket")
+        address = f"{ticket['dataref']}/erasure"
+        asked = await self.get(address, token=ticket["ticket"])
+        said = {name: asked[name] for name in ("organisation", "offer", "request")}
+        signed = self.signed(_STATEMENT, {**said, "answer": answer, **why})
+        return await self.put(address, {"statement": signed}, token=ticket["ticket"])
+
+    def signed(self, kind: str, claims: Mapping[str, Any]) -> str:
+        """A JWT of this kind that the system has signed now."""
+        header = {"alg": "Ed25519", "kid": self._key.kid, "typ": kind}
+        now = {"iss": self.client_id, "iat": int(time.time()), "jti": str(uuid4())}
+        return jwt.encode(header, {**now, **claims}, self._key, ["Ed25519"])
+
+
+class AtHolder(Partner):
+    """The same system where its holder has an address of its own: `/intake/…` is asked there (`intake`), with tokens for that
+    holder alone, from whoever vouches for its senders (`issuer`; empty: the network). All else is asked of the network."""
+
+    def __init__(self, network: Partner, key: OKPKey, intake: str, issuer: str = "") -> None:
+        super().__init__(
+            network.url, network.client_id, key, resource=intake, issuer=issuer, patience_s=network.patience_s
+        )
+        self.network, self.intake = network, intake
+
+    async def request(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        if not path.startswith("/intake/"):
+            return await self.network.request(method, path, body, **more)
+        return await super().request(method, self.intake + path.removeprefix("/intake"), body, **more)
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

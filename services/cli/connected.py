@@ -61,7 +61,7 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
         roles = Roles.load(settings.keys)
     except PermissionError:
         raise NotRunning(f"the keys in {settings.keys} are another account's: ask as that account") from None
-    cluster = _cluster(settings)
+    cluster = cluster_of(settings)
     async with AsyncExitStack() as stack:
         databases: dict[str, Database] = {}
         for name in BUILD:
@@ -77,7 +77,8 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
         yield Connected(Parts(settings, cluster, roles, bus, bootstrap.address(settings)), databases)
 
 
-def _cluster(settings: Settings) -> Cluster:
+def cluster_of(settings: Settings) -> Cluster:
+    """The PostgreSQL of the installation with these settings, wherever it runs."""
     if settings.postgres:
         return AddressedCluster(settings.postgres)
     folder = settings.data.resolve()
@@ -91,8 +92,8 @@ async def _open(settings: Settings, cluster: Cluster, roles: Roles, name: str) -
     except DatabaseProblem as problem:
         if problem.server and not settings.postgres:
             raise NotRunning(f"Spean does not run on {settings.data}: start it with `spean up`") from None
-        # No such database; or, before that is asked, no such account.
-        if settings.postgres and problem.sqlstate.startswith(("3D", "28")):
+        # No such database; or, before that is asked, no such account. (A second holder has no network in its PostgreSQL.)
+        if problem.sqlstate.startswith(("3D", "28")):
             return None
         raise
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -18,8 +19,20 @@ import typer
 from joserfc.jwk import OKPKey
 from rich.console import Console
 
-from services.cli import bootstrap, demo_people, demo_scenes, demo_show, demo_stage, screen, screen_file, screen_import
+from services.cli import (
+    bootstrap,
+    demo_border,
+    demo_scenes,
+    demo_show,
+    demo_stage,
+    holder,
+    screen,
+    screen_file,
+    screen_import,
+)
+from services.cli import demo_people as people
 from services.cli.client import ApiProblem, Partner
+from services.cli.demo_border import Border
 from services.cli.demo_day import Day, Tell
 from services.cli.demo_result import Answer, Expectation, Path, Result
 from services.cli.demo_stage import NeverCame
@@ -39,17 +52,20 @@ def demo(
     file: Annotated[FilePath | None, typer.Option(help="first take this file in (layout of the CTDC extract)")] = None,
     url: Annotated[str, typer.Option(help="where Spean answers; default: the installation on this machine")] = "",
     key: Annotated[FilePath | None, typer.Option(help="the administrator's key; default: in the keys folder")] = None,
+    at: Annotated[str, typer.Option("--holder", help="also play with this second holder on this machine")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="the result as JSON on standard output")] = False,
 ) -> None:
     """Play a day at a border post. Each run founds a network of its own, so it can be run again and again. Exit code 0
     only if everything went as it should."""
     settings = Settings()
     admin_key = screen.private_key(key or bootstrap.key_file(settings))
+    second = holder.settings_of(at, None) if at else None
     if file is not None:
         with screen.reading(file):
             screen_file.scan(file)
     with demo_show.Progress(Console(stderr=True), quiet=as_json) as progress:
-        result = asyncio.run(play(url or bootstrap.address(settings), admin_key, file=file, tell=progress.tell))
+        playing = play(url or bootstrap.address(settings), admin_key, file=file, tell=progress.tell, second=second)
+        result = asyncio.run(playing)
     if as_json:
         typer.echo(json.dumps({**asdict(result), "ok": result.ok}))
     else:
@@ -59,8 +75,9 @@ def demo(
 
 
 async def play(url: str, admin_key: OKPKey, *, file: FilePath | None = None, tell: Tell = lambda _: None,
-               scenes: Sequence[Scene] = demo_scenes.SCENES) -> Result:  # fmt: skip
-    """Play the day at the installation that answers at `url`; `tell` hears of every step.
+               scenes: Sequence[Scene] = demo_scenes.SCENES, second: Settings | None = None) -> Result:  # fmt: skip
+    """Play the day at the installation that answers at `url`; `tell` hears of every step. `second`: the settings of a
+    second holder, where a group is handed over a border besides.
 
     What does not go as expected stands in the result. Raises ApiProblem and httpx.TransportError where the stage itself
     cannot be set up, NotThisLayout and OSError for the file.
@@ -74,11 +91,13 @@ async def play(url: str, admin_key: OKPKey, *, file: FilePath | None = None, tel
         if file is not None:
             result.file = await _imported(stage.post.partner, file, before, tell)
         day = Day(stage, await _screened(stage.post.partner, result), result, tell)
+        border = None if second is None else await demo_border.found(stack, stage, url, admin_key, second)
         before.ended = "network founded, group screened"
         before.tell(tell, before.ended)
-        await asyncio.gather(*(_played(day, scene) for scene in scenes))
+        beyond = [] if border is None else [_beyond(border, result, tell)]
+        await asyncio.gather(*(_played(day, scene) for scene in scenes), *beyond)
         await _ends(day)
-        result.answers = await _answers(day)
+        result.answers += await _answers(day)
     result.seconds = round(time.monotonic() - began, 2)
     return result
 
@@ -92,17 +111,36 @@ async def _imported(post: Partner, file: FilePath, before: Path, tell: Tell) -> 
 
 async def _screened(post: Partner, result: Result) -> dict[str, str]:
     """The made-up group is taken in as any other file. Returns person → entry."""
-    with tempfile.TemporaryDirectory(prefix="spean-demo-") as folder:
-        path = FilePath(folder) / "group.csv"
-        path.write_text(demo_people.group_file(), encoding="utf-8")
-        done = await screen_import.take_in(post, path, AREA)
+    done = await _entered(post, people.group_file(), AREA)
     result.group = screen.result(done, None)
     result.expectations += [
         Expectation("the group", "every person of the list became an entry, and no slip of the pen did harm",
-                    held=(done.screening["entries"], done.screening["refused"]) == (len(demo_people.GROUP) + 1, 1)),
+                    held=(done.screening["entries"], done.screening["refused"]) == (len(people.GROUP) + 1, 1)),
     ]  # fmt: skip
+    return await _entries(post, done, people.GROUP)
+
+
+async def _beyond(border: Border, result: Result, tell: Tell) -> None:
+    """What is played at the second holder, one scene after the other."""
+    post = border.stage.post.partner
+    group = await _entered(post, people.group_file(people.ABROAD, ()), demo_border.AREA)
+    day = Day(border.stage, await _entries(post, group, people.ABROAD), result, tell)
+    for scene in demo_border.SCENES:
+        await _played(day, partial(scene, border=border))
+    result.answers += await _answers(day)
+
+
+async def _entered(post: Partner, text: str, area: str) -> screen_import.Imported:
+    with tempfile.TemporaryDirectory(prefix="spean-demo-") as folder:
+        path = FilePath(folder) / "group.csv"
+        path.write_text(text, encoding="utf-8")
+        return await screen_import.take_in(post, path, area)
+
+
+async def _entries(post: Partner, done: screen_import.Imported, group: Sequence[people.Person]) -> dict[str, str]:
+    """Person → entry."""
     listed = await post.get(f"/intake/screenings/{done.screening['id']}/entries")
-    return {person.name: listed["entries"][row]["entry"] for row, person in enumerate(demo_people.GROUP)}
+    return {person.name: listed["entries"][row]["entry"] for row, person in enumerate(group)}
 
 
 async def _played(day: Day, scene: Scene) -> None:
@@ -137,7 +175,7 @@ async def _answers(day: Day) -> list[Answer]:
     records = {entry: set((await post.get(f"/intake/entries/{entry}"))["person"]) | {"age_band"} for entry in names}
     counted: Counter[tuple[Any, ...]] = Counter()
     for path in day.result.paths:
-        if path.handoff is None:
+        if path.handoff is None or path.person not in day.entries:
             continue
         for one in (await post.get(f"/intake/handoffs/{path.handoff}/disclosures"))["disclosures"]:
             who, held = names[one["entry"]], records[one["entry"]]

@@ -73,15 +73,17 @@ class Day:
 
     async def consent(self, entry: str, decision: str, state: str = "given", *, by_name: tuple[str, ...] = (),
                       parent: bool = False) -> None:  # fmt: skip
-        """Talked through and recorded. Sharing goes to shelters as a class, to the post itself, and to whom is named."""
+        """Talked through and recorded. Sharing goes to shelters as a class, to the post itself where it is told,
+        and to whom is named."""
         body: dict[str, Any] = {
             "decision": decision, "state": state, "expressed": "spoken", "language": "khm", "notice": "1-khm",
             "guardian": _PARENT if parent else None,
         }  # fmt: skip
         if decision == "share_referral" and state == "given":
+            named = [self.stage.post.id, *by_name] if self.stage.post_is_told else list(by_name)
             body |= {
                 "categories": SHARED, "purposes": sorted(Purpose),
-                "recipients": {"classes": [{"type": "shelter"}], "organisations": [self.stage.post.id, *by_name]},
+                "recipients": {"classes": [{"type": "shelter"}], "organisations": named},
             }  # fmt: skip
         await self.stage.post.partner.post(f"/intake/entries/{entry}/consents", body)
 

@@ -5,7 +5,7 @@ Nobody here exists. Rows are in the layout of the CTDC global extract; details r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,14 +83,26 @@ VUTHY = Person(
     "2025,Case Management,Male,KH,1,Physical,Other,Forced Labor,Aquafarming,Age 27-29",
     {"age_years": 29, "needs": ["nursing"], "health_notes": "an injured hand"},
 )
+# Found by police in Thailand, with a holder that the police do not run.
+SOMNANG = Person(
+    "Somnang",
+    "2025,Case Management,Male,KH,1,Physical,Other,Forced Labor,Aquafarming,Age 21-23",
+    {"age_years": 22, "health_notes": "a cough, since the boat"},
+)
+REAKSMEY = Person(
+    "Reaksmey",
+    "2025,Case Management,Female,KH,1,Financial,Other,Forced Labor,Manufacturing,Age 24-26",
+    {"age_years": 24, "health_notes": "sees badly without her glasses", "safety_notes": "the broker has her number"},
+)
+ABROAD = (SOMNANG, REAKSMEY)
 GROUP = (CHANTHY, BOPHA, KANYA, THIDA, MALIS, RATANA, SOPHEAP, NARY, PHARY, LINA, MOM, INFANT, VUTHY)
 # Lines as a tired hand types them at night: one value nobody knows, one line cut short.
-_SLIPS = (
+SLIPS = (
     "2025,Hotline,Femal,KH,0,Threats,Other,Sexual Exploitation,Unknown,Age 30-38",
     "2025,Hotline,Female,KH,1,Thr",
 )
 
 
-def group_file() -> str:
-    """The group as the border post's list has it: the people in the order of `GROUP`, then two slips."""
-    return "\n".join([HEADER, *(person.row for person in GROUP), *_SLIPS]) + "\n"
+def group_file(group: Sequence[Person] = GROUP, slips: Sequence[str] = SLIPS) -> str:
+    """A group as somebody's list has it: the people in this order, then what a slip of the pen made."""
+    return "\n".join([HEADER, *(person.row for person in group), *slips]) + "\n"

@@ -82,7 +82,7 @@ async def withdraws_sharing(day: Day) -> None:
     day.expect(path, "the packet is empty at once", held=not any(after["members"]))
     day.expect(path, "the house is asked to erase its copy", held=after["erasure"] == "requested")
     day.step(path, "the packet is empty; the house is asked to erase")
-    await house.partner.tell(offer, "erasure", {"answer": "erased"})
+    await house.partner.answer_for_copy(offer, "erased")
     held = (await house.partner.get(f"/referral/offers/{offer}"))["referral_state"]
     day.expect(path, "the bed is kept", held=held == "ready")
     shown = await day.shown(handoff)

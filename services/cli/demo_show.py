@@ -82,9 +82,7 @@ def _paths(result: Result) -> Table:
 
 def _readers(result: Result) -> Table:
     table = _table("Who could read which fields (of those that the record holds)", "person", "reader", "when", "fields")
-    table.caption = (
-        "(not told): after a withdrawal the border post may not know where she is, so not who read it either"
-    )
+    table.caption = "(not told): the sender may not know where the person is (any more), so not who read it either"
     table.caption_justify = "left"
     for person, answers in _by_person(result.answers):
         rows = [

@@ -25,7 +25,7 @@ PATIENCE_S = 30.0
 LOOK_EVERY_S = 0.05
 # Windows by configuration: a house has this long to answer an `immediate` request in the demo's network.
 ANSWER_SHORT_S = 4
-_WINDOWS = {"answer_s": {"immediate": ANSWER_SHORT_S, "emergency": 300, "urgent": 300, "normal": 300}}
+WINDOWS = {"answer_s": {"immediate": ANSWER_SHORT_S, "emergency": 300, "urgent": 300, "normal": 300}}
 _PACKET = [
     *OFFER_FIELDS, "name", "age_years", "phone", "safety_notes", "family_notes", "health_notes", "citizenship",
     "recruiter_notes",
@@ -127,6 +127,8 @@ class Stage:
     post: Organisation
     coordinator: Organisation
     houses: dict[str, House]
+    # Does a person who shares name the post, too, so that it may know where they are?
+    post_is_told: bool = True
 
     def house(self, key: str) -> House:
         return self.houses[key]
@@ -144,26 +146,26 @@ async def found(stack: AsyncExitStack, url: str, admin_key: OKPKey) -> Stage:
     admin = await stack.enter_async_context(Partner(url, CLIENT, admin_key, patience_s=PATIENCE_S))
     run = uuid4().hex[:8]
     coordinator, post = await asyncio.gather(
-        _organisation(stack, admin, run, "Referral desk", "coordination", ["referral:coordinate"]),
-        _organisation(stack, admin, run, "Border post", "border_post", ["intake:send", "referral:send"]),
+        organisation(stack, admin, run, "Referral desk", "coordination", ["referral:coordinate"]),
+        organisation(stack, admin, run, "Border post", "border_post", ["intake:send", "referral:send"]),
     )
-    body = {"name": f"Demo {run} (sample)", "coordinator": coordinator.id, "windows": _WINDOWS, "sample": True}
+    body = {"name": f"Demo {run} (sample)", "coordinator": coordinator.id, "windows": WINDOWS, "sample": True}
     network: str = (await admin.post("/referral/networks", body))["id"]
     await admin.post(f"/referral/networks/{network}/members", {"organisation": post.id})
-    await _need_to_know(admin, network)
-    houses = await asyncio.gather(*(_house(stack, admin, run, network, post, plan) for plan in PLANS))
+    await need_to_know(admin, network)
+    houses = await asyncio.gather(*(house(stack, admin, admin, run, network, post, plan) for plan in PLANS))
     return Stage(network, post, coordinator, dict(zip((plan.key for plan in PLANS), houses, strict=True)))
 
 
-async def _organisation(stack: AsyncExitStack, admin: Partner, run: str, name: str, kind: str,
-                        scopes: list[str]) -> Organisation:  # fmt: skip
+async def organisation(stack: AsyncExitStack, admin: Partner, run: str, name: str, kind: str, scopes: list[str],
+                       country: str = "KH") -> Organisation:  # fmt: skip
     """Registered, marked as a sample, with a fresh key of its own that is kept nowhere."""
     made = await admin.post(
         "/referral/organisations",
         {
             "name": f"{name} (sample)",
             "type": kind,
-            "country": "KH",
+            "country": country,
             "law_enforcement": kind == "police",
             "sample": True,
         },
@@ -179,10 +181,12 @@ async def _organisation(stack: AsyncExitStack, admin: Partner, run: str, name: s
     )
 
 
-async def _house(stack: AsyncExitStack, admin: Partner, run: str, network: str, post: Organisation,
-                 plan: Plan) -> House:  # fmt: skip
-    """With its places, and agreements both ways with the border post: what may be sent, and what is told back."""
-    made = await _organisation(stack, admin, run, plan.name, plan.kind, ["referral:receive"])
+async def house(stack: AsyncExitStack, admin: Partner, officer: Partner, run: str, network: str, post: Organisation,
+                plan: Plan) -> House:  # fmt: skip
+    """With its places, and agreements both ways with the border post, by the holder's officer: what may be sent, and what is
+    told back. It lies in the country of its province."""
+    country = plan.area.partition("-")[0]
+    made = await organisation(stack, admin, run, plan.name, plan.kind, ["referral:receive"], country)
     await admin.post(f"/referral/networks/{network}/members", {"organisation": made.id})
     body = {
         "organisation": made.id, "network": network, "service_types": ["emergency_bed"], "area": plan.area,
@@ -191,11 +195,11 @@ async def _house(stack: AsyncExitStack, admin: Partner, run: str, network: str, 
     place = await admin.post("/referral/places", body)
     for sender, recipient in ((post.id, made.id), (made.id, post.id)):
         agreement = {"sender": sender, "recipient": recipient, "categories": _CATEGORIES, "purposes": _PURPOSES}
-        await admin.post("/intake/rules/agreements", agreement)
-    house = House(made.id, made.name, made.partner, place["id"])
+        await officer.post("/intake/rules/agreements", agreement)
+    opened = House(made.id, made.name, made.partner, place["id"])
     if plan.free is not None:
-        await open_places(house, plan.usable, plan.free)
-    return house
+        await open_places(opened, plan.usable, plan.free)
+    return opened
 
 
 async def open_places(house: House, usable: int, more_tonight: int) -> None:
@@ -205,8 +209,8 @@ async def open_places(house: House, usable: int, more_tonight: int) -> None:
     await house.partner.put(f"/referral/places/{house.place}/count", count, version)
 
 
-async def _need_to_know(admin: Partner, network: str) -> None:
+async def need_to_know(officer: Partner, network: str) -> None:
     """The rules for shelters, of this run's network only."""
     for stage, fields in (("offer", OFFER_FIELDS), ("packet", _PACKET), ("placement", PLACEMENT_FIELDS)):
         rule = {"network": network, "group": "shelter", "stage": stage, "fields": list(fields)}
-        await admin.post("/intake/rules/need-to-know", rule)
+        await officer.post("/intake/rules/need-to-know", rule)

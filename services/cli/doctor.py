@@ -30,6 +30,7 @@ from rich.markup import escape
 from schemas import versions
 from schemas.registry import PREFIX
 from services.cli import bootstrap
+from services.cli.holder_files import SETTINGS_FILE
 from services.cli.installation import BUILD
 from spean import embedded
 from spean.bus import Bus, BusError, BusUnavailable
@@ -197,9 +198,11 @@ def _keys_folder(settings: Settings, *, made: bool) -> Iterator[Finding]:
         )
     else:
         yield Finding("keys", "ok", str(keys))
-    wanted = ["database-roles", "intake/kek-1", "referral/signing.jwk", "clients/administrator.jwk"]
+    wanted = ["database-roles", "intake/kek-*"]
+    # A second holder beside the network has no network of its own.
+    wanted += [] if (keys / SETTINGS_FILE).exists() else ["referral/signing.jwk", "clients/administrator.jwk"]
     wanted += [] if settings.postgres else ["postgres"]
-    missing = [name for name in wanted if not (keys / name).exists()]
+    missing = [name for name in wanted if not any(keys.glob(name))]
     # A machine that runs one service of many has that service's keys only.
     if made and not settings.postgres and missing:
         yield Finding("keys present", "wrong", f"missing: {', '.join(missing)}", "restore them from the keys' backup")

@@ -17,7 +17,7 @@ from schemas import contracts, registry
 from schemas.questions import QUESTIONS
 from schemas.registry import Topic
 from schemas.versions import newest
-from services.cli import asyncapi, asyncapi_page
+from services.cli import asyncapi, asyncapi_page, code_lists
 from services.intake import consumers as intake_consumers
 from services.intake import main as intake
 from services.notify import consumers as notify_consumers
@@ -55,6 +55,7 @@ def documents() -> dict[Path, str]:
         ROOT / "docs" / "events.md": events(),
         ROOT / "docs" / "asyncapi" / "asyncapi.json": asyncapi.document(_API_VERSION, HANDLED),
         ROOT / "docs" / "asyncapi" / "index.html": asyncapi_page.page(HANDLED, _kind),
+        ROOT / "docs" / "code-lists.json": code_lists.document(),
         PARTNERS_GUIDE: with_problems(guide),
     }
 

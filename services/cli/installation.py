@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from schemas import versions
+from services.cli.certificate import renewed
 from services.cli.server import Server
 from services.cli.watching import watched
 from services.intake import main as intake
@@ -204,7 +205,9 @@ async def installed(
             await expect_migrated(cluster, roles, name, MIGRATIONS[name])
         bus = await open_bus(settings, cluster, roles)
         stack.push_async_callback(bus.close)
-        listener = listen(settings.host, settings.port, _PORTS_TRIED if alone else 1) if listening else None
+        # Where other holders know the network, they know it at this very port.
+        tried = _PORTS_TRIED if alone and len(settings.holders) < 2 else 1
+        listener = listen(settings.host, settings.port, tried) if listening else None
         if listener is not None:
             stack.callback(listener.close)
         inside = None
@@ -259,6 +262,8 @@ def _server(installation: Installation) -> Server:
         config.load()
     except OSError as error:  # also every fault of a certificate: ssl.SSLError is one
         raise CannotListen(f"SPEAN_CERTIFICATE with SPEAN_CERTIFICATE_KEY cannot be used: {error.strerror}") from None
+    if settings.certificate is not None and settings.certificate_key is not None and config.ssl is not None:
+        renewed(config.ssl, settings.certificate, settings.certificate_key)
     return Server(config)
 
 

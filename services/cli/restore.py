@@ -21,8 +21,10 @@ from services.cli import installation, pg_tools
 from services.cli.backup import KEY_FILES, Backup, NoBackup, read
 from services.cli.installation import BUILD, BUS_DATABASE, MIGRATIONS
 from services.cli.serve import Services
+from services.intake import main as intake
 from services.intake.keystore.store import DATABASE as KEYS_DATABASE
 from spean import provision
+from spean.crypto import private_file
 from spean.db import plain_errors
 from spean.provision import Cluster, Roles
 from spean.rejoin import Taken, rejoin
@@ -189,10 +191,10 @@ def _restore_keys(settings: Settings, folder: Path, console: Console, *, yes: bo
         console.print(f"files put back into {settings.keys}")
     else:
         console.print(f"{settings.keys} is left as it is: it is not empty")
-    console.print(asyncio.run(_put_back_keys(settings, folder / found.databases[KEYS_DATABASE].file)))
+    console.print(asyncio.run(_put_back_keys(settings, folder, folder / found.databases[KEYS_DATABASE].file)))
 
 
-async def _put_back_keys(settings: Settings, file: Path) -> str:
+async def _put_back_keys(settings: Settings, folder: Path, file: Path) -> str:
     """Never over a key store that is there: it may know of somebody's end, and the backup does not."""
     async with installation.database(settings) as cluster:
         if KEYS_DATABASE in await _databases(cluster):
@@ -200,7 +202,16 @@ async def _put_back_keys(settings: Settings, file: Path) -> str:
                 f"the key store (database {KEYS_DATABASE}) is there and is left as it is: it knows more than any backup"
             )
         await _put_back_one(cluster, Roles.load(settings.keys), KEYS_DATABASE, file)
+    _files_of_its_time(settings.keys / intake.NAME, folder / KEY_FILES / intake.NAME)
     return "the key store is put back"
+
+
+def _files_of_its_time(home: Path, then: Path) -> None:
+    """What wrapped the keys in the key store may have been changed for another since: the files of that time lie beside
+    today's again. A number never stands for another key."""
+    for file in then.glob("kek-*"):
+        if not (home / file.name).exists():
+            private_file(home / file.name, file.read_bytes())
 
 
 def _ask(*, yes: bool) -> None:

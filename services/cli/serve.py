@@ -49,14 +49,14 @@ def serve(
     from the keys folder. `SPEAN_HOLDERS` tells the network where its holders answer."""
     set_up_logs("INFO")
     roles = [one for one in ROLES if role is None or one in role]
-    until_told(_serve(_shared(Settings()), service or list(Name), roles, member or socket.gethostname()))
+    until_told(served(_shared(Settings()), service or list(Name), roles, member or socket.gethostname()))
 
 
 def migrate(service: Services = None) -> None:
     """Make or update the databases and topics of these services, and the network's first administrator. Needs
     SPEAN_POSTGRES with an account that may create roles and databases; safe to run at any time, by several at once."""
     set_up_logs("WARNING")
-    asyncio.run(_migrate(_shared(Settings()), service or list(Name)))
+    asyncio.run(migrated(_shared(Settings()), service or list(Name)))
 
 
 def _shared(settings: Settings) -> Settings:
@@ -70,7 +70,8 @@ def _shared(settings: Settings) -> Settings:
     return settings
 
 
-async def _serve(settings: Settings, names: list[Name], roles: list[Role], member: str) -> None:
+async def served(settings: Settings, names: list[Name], roles: list[Role], member: str) -> None:
+    """Run these services in these roles until told to stop. Raises what `installed` raises, CannotListen, PartEnded."""
     async with (
         installation.installed(settings, names, alone=False, listening="api" in roles) as made,
         installation.running(made, roles, member),
@@ -79,7 +80,9 @@ async def _serve(settings: Settings, names: list[Name], roles: list[Role], membe
         await made.until_ended()
 
 
-async def _migrate(settings: Settings, names: list[Name]) -> None:
+async def migrated(settings: Settings, names: list[Name]) -> None:
+    """Databases and topics of these services, made or brought up to date. Raises DatabaseProblem, MigrationChanged,
+    BusError, EmbeddedError."""
     async with installation.database(settings) as cluster:
         roles = Roles.load(settings.keys)
         await installation.migrate(settings, cluster, roles, names)

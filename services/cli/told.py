@@ -11,24 +11,28 @@ from services.cli.bootstrap import OtherKeys
 from services.cli.client import ApiProblem
 from services.cli.connected import NotRunning
 from services.cli.dead_letters import NotDiscarded
+from services.cli.holder_files import NotAdded
 from services.cli.installation import CannotListen, PartEnded
+from services.cli.keys_turn import NotOurs
 from services.cli.people import NoLink
 from services.cli.pg_tools import ToolFailed
 from services.cli.sample import NeverFinished
 from services.cli.screen import CannotRead
 from services.cli.trace import NoSuchReferral
+from services.intake.keystore.rewrap import KeysInUse, NotChanged
 from spean.bus import BusError
 from spean.db import DatabaseProblem
 from spean.embedded import EmbeddedError
 from spean.lives import Behind
 from spean.provision import BehindCode, MigrationChanged
 from spean.settings import WrongSettings
+from spean.turning import NotAKey, StillTurning
 
 KNOWN = (
-    DatabaseProblem, httpx.TransportError,
+    DatabaseProblem, httpx.TransportError, NotOurs, NotAKey, StillTurning, KeysInUse, NotChanged,
     BrokenChain, Untold, WrongSettings, EmbeddedError, BusError, MigrationChanged, BehindCode, CannotListen, PartEnded,
     OtherKeys, NeverFinished, CannotRead, ApiProblem,
-    NotRunning, NoSuchReferral, NotDiscarded, NoLink, NoBackup, ToolFailed, Behind,
+    NotRunning, NotAdded, NoSuchReferral, NotDiscarded, NoLink, NoBackup, ToolFailed, Behind,
 )  # fmt: skip
 # By class of SQLSTATE; the rest is a fault of ours, told with its transaction and state.
 _HINTS = {

@@ -121,6 +121,8 @@ def _tell(console: Console, made: Installation, loaded: Sample | None, seconds: 
     console.print(
         f"  keys     {settings.keys}  (back them up apart from the data: whoever has both can read everything)"
     )
+    if len(settings.holders) > 1:
+        console.print(f"  holders  {', '.join(sorted(settings.holders))}  (.venv/bin/spean holder list)")
     if loaded is None:
         console.print("  sample   none (SPEAN_SAMPLE=0)")
     else:

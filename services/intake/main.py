@@ -26,19 +26,23 @@ from services.intake.consent import decision_pages, never_pages, stopping_pages
 from services.intake.consent import handlers as consent
 from services.intake.consent import pages as consent_pages
 from services.intake.disclosure import api as disclosure_api
-from services.intake.disclosure import audit, visits
+from services.intake.disclosure import audit, crowd, visits
 from services.intake.disclosure import pages as disclosure_pages
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts import pages as drafts_pages
 from services.intake.erasure import api as erasure_api
+from services.intake.erasure import copies, copies_api, officer_pages
 from services.intake.erasure import handlers as erasure
+from services.intake.erasure import pages as erasure_pages
 from services.intake.handoffs import api as handoffs_api
-from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import pages as handoffs_pages
 from services.intake.handoffs import request_pages
 from services.intake.handoffs import store as handoff_store
 from services.intake.handoffs.stopping import ERASURE_DUE
+from services.intake.identification import api as identification_api
+from services.intake.identification import pages as identification_pages
+from services.intake.issuing import api as issuing
 from services.intake.keystore import store as keystore
 from services.intake.keystore.store import KeyStore, Silent, WrongKey
 from services.intake.network import listed_at
@@ -48,14 +52,14 @@ from services.intake.rules import pages as rules_pages
 from services.intake.rules import usual_pages
 from services.intake.screening import api as screening_api
 from services.intake.screening import pages as screening_pages
-from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
-from spean.crypto import signing_key
+from spean.auth import KEYS_LIMIT_S, Kind, Signer, Verifier, fetch_keys
 from spean.db import Database, DatabaseProblem
 from spean.http import Door, make_app
 from spean.loops import back_off
 from spean.provision import service_dsns
 from spean.rejoin import passing
 from spean.service import Parts, Service
+from spean.turning import SigningKeys
 from spean.web.pages import with_pages
 from spean.web.visitor import exchanged_at
 
@@ -69,13 +73,15 @@ def api() -> FastAPI:
     app = make_app(NAME, "The holder: entries, consent, the gate, hand-offs.")
     for router in (
         cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
-        rules_api.router, audit.router, screening_api.router, bases_api.router, erasure_api.router,
+        rules_api.router, audit.router, screening_api.router, bases_api.router, erasure_api.router, copies_api.router,
+        identification_api.router,
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
         app, drafts_pages.router, steps.router, cases_pages.router, preview.router, consent_pages.router,
         stopping_pages.router, decision_pages.router, never_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
-        screening_pages.router, rules_pages.router, usual_pages.router, bases_pages.router,
+        screening_pages.router, officer_pages.router, rules_pages.router, usual_pages.router, bases_pages.router, erasure_pages.router,
+        identification_pages.router,
     )  # fmt: skip
     return app
 
@@ -124,6 +130,24 @@ async def _nothing() -> None:
     """Nobody waits."""
 
 
+def trust(app: FastAPI, parts: Parts, db: Database, client: httpx.AsyncClient) -> Verifier:
+    """Who vouches for whoever writes here: the network; or this holder itself; or another issuer, which offers what the
+    network does (keys, tokens, sessions). Whose tickets and questions count is another matter: the network's alone."""
+    holder = parts.settings.holder
+    issuer, audience = parts.settings.issuer or f"{parts.url}/referral", parts.audience_of(holder)
+    app.state.directory = listed_at(client, issuer)  # shows it the visitor's session: nobody else may see that
+    if issuer == parts.holders.get(holder):
+        app.state.visitors = issuing.nobody
+        return issuing.own(app, Signer(app.state.signing_key, issuer), issuer, audience)
+    keys = partial(fetch_keys, client, issuer)
+    sessions = Verifier(issuer, NAME, keys, Kind.SESSION)
+    exchanged = partial(exchanged_at, client, issuer, sessions, NAME)
+    app.state.visitors, app.state.remembered = vouched.remembering(db, exchanged()), vouched.remembered(db)
+    # A hand-off that is looked at by itself is no use of the session: phones are shared.
+    app.state.watchers = exchanged(watching=True)
+    return Verifier(issuer, audience, keys)
+
+
 async def build(parts: Parts) -> Service:
     """Fences that the key store knows are shut again before anybody can be read; where it does not answer, the holder runs
     without it: nobody is read, and everybody can stop."""
@@ -136,30 +160,22 @@ async def build(parts: Parts) -> Service:
     )
     opening = await opened(db, keys)
 
-    issuer = f"{parts.url}/referral"
+    network = f"{parts.url}/referral"
     client = httpx.AsyncClient(timeout=KEYS_LIMIT_S)
-
-    network_keys = partial(fetch_keys, client, issuer)
+    network_keys = partial(fetch_keys, client, network)
 
     async def suspended(org: UUID) -> bool:
         async with db.statement("caller.status") as conn:
             return await handoff_store.is_suspended(conn, org)
 
     app = api()
-    audience = parts.audience_of(settings.holder)
-    app.state.door = Door(db, Verifier(issuer, audience, network_keys), suspended, parts.roles.key("fingerprints"))
-    sessions = exchanged_at(client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME)
-    app.state.visitors, app.state.remembered = vouched.remembering(db, sessions), vouched.remembered(db)
-    # A hand-off that is looked at by itself is no use of the session: phones are shared.
-    app.state.watchers = exchanged_at(
-        client, issuer, Verifier(issuer, NAME, network_keys, Kind.SESSION), NAME, watching=True
-    )
+    app.state.signing_key = SigningKeys(settings.keys / NAME / "signing.jwk")
+    callers = trust(app, parts, db, client)
+    app.state.door = Door(db, callers, suspended, partial(parts.roles.keys, "fingerprints"))
     holder = Holder(keys, settings.country)
-    app.state.directory = listed_at(client, issuer)
     app.state.holder, app.state.duty_phone = holder, settings.duty_phone
-    app.state.questions = Verifier(issuer, f"holder:{settings.holder}", network_keys, Kind.QUESTION)
-    app.state.signing_key = signing_key(settings.keys / NAME / "signing.jwk")
-    app.state.tickets = Verifier(issuer, f"packet:{settings.holder}", network_keys, Kind.TICKET)
+    app.state.questions = Verifier(network, f"holder:{settings.holder}", network_keys, Kind.QUESTION)
+    app.state.tickets = Verifier(network, f"packet:{settings.holder}", network_keys, Kind.TICKET)
     return Service(
         name=NAME,
         source=f"spean/{NAME}/{settings.holder}",
@@ -170,13 +186,14 @@ async def build(parts: Parts) -> Service:
         events=await passing(db, consumers.handlers_for(holder)),
         own=restored.own(holder, settings.holder),
         due={
-            ERASURE_DUE: partial(handoffs.erasure_overdue, db),
+            ERASURE_DUE: partial(copies.overdue, db),
             rules.ENDS: partial(rules.ended, db, holder),
             consent.LOOK: partial(consent.look, db, holder),
             consent.KEEP: partial(consent.keep, db, holder),
             bases.DUE: partial(bases.due, db, holder),
             drafts.OVER: partial(drafts.over, db, keys),
             erasure.DUE: partial(erasure.due, db, holder),
+            crowd.DUE: partial(crowd.count, db, keys),
         },
         old=[visits.forget, erasure.look_for_overdue],
         close_with=[opening, keys.close, client.aclose],

@@ -232,6 +232,30 @@ CREATE TABLE public.consent (
 
 ALTER TABLE ONLY public.consent FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.copy_answer (
+    offer uuid NOT NULL,
+    id uuid NOT NULL,
+    handoff uuid NOT NULL,
+    org uuid NOT NULL,
+    request uuid NOT NULL,
+    organisation uuid NOT NULL,
+    by text NOT NULL,
+    signed_by text NOT NULL,
+    answer text NOT NULL,
+    reason text,
+    law text,
+    said_at timestamp with time zone NOT NULL,
+    at timestamp with time zone NOT NULL,
+    statement text NOT NULL,
+    public_key jsonb NOT NULL,
+    CONSTRAINT copy_answer_answer_check CHECK ((answer = ANY (ARRAY['erased'::text, 'restricted'::text, 'retained_by_law'::text, 'nothing_held'::text]))),
+    CONSTRAINT copy_answer_check CHECK (((answer = 'retained_by_law'::text) = (reason IS NOT NULL))),
+    CONSTRAINT copy_answer_check1 CHECK (((answer = 'retained_by_law'::text) = (law IS NOT NULL))),
+    CONSTRAINT copy_answer_signed_by_check CHECK ((signed_by = ANY (ARRAY['system'::text, 'holder'::text])))
+);
+
+ALTER TABLE ONLY public.copy_answer FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.corridor (
     id uuid NOT NULL,
     from_country text NOT NULL,
@@ -245,6 +269,25 @@ CREATE TABLE public.corridor (
 );
 
 ALTER TABLE ONLY public.corridor FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.crowd (
+    look bytea NOT NULL,
+    people integer NOT NULL,
+    counted_at timestamp with time zone NOT NULL,
+    CONSTRAINT crowd_look_check CHECK ((octet_length(look) = 32)),
+    CONSTRAINT crowd_people_check CHECK ((people >= 2))
+);
+
+ALTER TABLE ONLY public.crowd FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.crowd_limit (
+    valid_from timestamp with time zone NOT NULL,
+    people integer NOT NULL,
+    created_by text NOT NULL,
+    CONSTRAINT crowd_limit_people_check CHECK ((people >= 2))
+);
+
+ALTER TABLE ONLY public.crowd_limit FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.detail (
     number bigint NOT NULL,
@@ -470,6 +513,18 @@ CREATE TABLE public.idempotency (
 
 ALTER TABLE ONLY public.idempotency FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.identification_step (
+    entry uuid NOT NULL,
+    number integer NOT NULL,
+    org uuid NOT NULL,
+    sealed bytea NOT NULL,
+    by text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT identification_step_number_check CHECK ((number >= 1))
+);
+
+ALTER TABLE ONLY public.identification_step FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.last (
     source text NOT NULL,
     aggregate uuid NOT NULL,
@@ -477,6 +532,14 @@ CREATE TABLE public.last (
     sequence bigint NOT NULL
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.left_out (
+    handoff uuid NOT NULL,
+    steps smallint,
+    CONSTRAINT left_out_steps_check CHECK (((steps >= 0) AND (steps <= 3)))
+);
+
+ALTER TABLE ONLY public.left_out FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.legal_hold (
     id uuid NOT NULL,
@@ -583,7 +646,8 @@ CREATE TABLE public.packet_session (
     handoff uuid NOT NULL,
     facts jsonb NOT NULL,
     visitor uuid,
-    ends_at timestamp with time zone NOT NULL
+    ends_at timestamp with time zone NOT NULL,
+    by text
 );
 
 ALTER TABLE ONLY public.packet_session FORCE ROW LEVEL SECURITY;
@@ -715,6 +779,29 @@ CREATE TABLE public.suspended (
 
 ALTER TABLE ONLY public.suspended FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.system (
+    id text NOT NULL,
+    organisation uuid NOT NULL,
+    type text NOT NULL,
+    country text NOT NULL,
+    law_enforcement boolean NOT NULL,
+    networks uuid[] NOT NULL,
+    scopes text[] NOT NULL,
+    public_key jsonb NOT NULL,
+    admitted_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.system FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.used_assertion (
+    system text NOT NULL,
+    jti text NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.used_assertion FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.used_ticket (
     digest bytea NOT NULL,
     until timestamp with time zone NOT NULL
@@ -796,8 +883,17 @@ ALTER TABLE ONLY public.consent
 ALTER TABLE ONLY public.consent
     ADD CONSTRAINT consent_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.copy_answer
+    ADD CONSTRAINT copy_answer_pkey PRIMARY KEY (offer, id);
+
 ALTER TABLE ONLY public.corridor
     ADD CONSTRAINT corridor_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.crowd_limit
+    ADD CONSTRAINT crowd_limit_pkey PRIMARY KEY (valid_from);
+
+ALTER TABLE ONLY public.crowd
+    ADD CONSTRAINT crowd_pkey PRIMARY KEY (look);
 
 ALTER TABLE ONLY public.detail
     ADD CONSTRAINT detail_offer_kind_key UNIQUE (offer, kind);
@@ -838,8 +934,14 @@ ALTER TABLE ONLY public.handoff
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (org, key);
 
+ALTER TABLE ONLY public.identification_step
+    ADD CONSTRAINT identification_step_pkey PRIMARY KEY (entry, number);
+
 ALTER TABLE ONLY public.last
     ADD CONSTRAINT last_pkey PRIMARY KEY (source, aggregate);
+
+ALTER TABLE ONLY public.left_out
+    ADD CONSTRAINT left_out_pkey PRIMARY KEY (handoff);
 
 ALTER TABLE ONLY public.legal_hold
     ADD CONSTRAINT legal_hold_pkey PRIMARY KEY (id);
@@ -904,6 +1006,12 @@ ALTER TABLE ONLY public.screening
 ALTER TABLE ONLY public.suspended
     ADD CONSTRAINT suspended_pkey PRIMARY KEY (organisation);
 
+ALTER TABLE ONLY public.system
+    ADD CONSTRAINT system_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.used_assertion
+    ADD CONSTRAINT used_assertion_pkey PRIMARY KEY (system, jti);
+
 ALTER TABLE ONLY public.used_ticket
     ADD CONSTRAINT used_ticket_pkey PRIMARY KEY (digest);
 
@@ -934,6 +1042,8 @@ CREATE UNIQUE INDEX basis_step_basis_by_idx ON public.basis_step USING btree (ba
 CREATE INDEX basis_step_basis_number_idx ON public.basis_step USING btree (basis, number);
 
 CREATE INDEX consent_entry_decision_version_idx ON public.consent USING btree (entry, decision, version DESC);
+
+CREATE INDEX copy_answer_handoff_idx ON public.copy_answer USING btree (handoff);
 
 CREATE INDEX disclosure_entry_handoff_recipient_stage_purpose_number_idx ON public.disclosure USING btree (entry, handoff, recipient, stage, purpose, number);
 
@@ -973,6 +1083,8 @@ CREATE INDEX said_aggregatetype_partition_offset_idx ON public.said USING btree 
 
 CREATE INDEX screening_finding_screening_number_idx ON public.screening_finding USING btree (screening, number);
 
+CREATE INDEX used_assertion_expires_at_idx ON public.used_assertion USING btree (expires_at);
+
 CREATE INDEX yes_offer_idx ON public.yes USING btree (offer);
 
 CREATE TRIGGER keeps_waits_for BEFORE INSERT OR UPDATE OF state, waits_for ON public.handoff FOR EACH ROW EXECUTE FUNCTION public.keep_waits_for();
@@ -1000,6 +1112,12 @@ ALTER TABLE ONLY public."case"
 ALTER TABLE ONLY public.consent
     ADD CONSTRAINT consent_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
 
+ALTER TABLE ONLY public.copy_answer
+    ADD CONSTRAINT copy_answer_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.copy_answer
+    ADD CONSTRAINT copy_answer_offer_fkey FOREIGN KEY (offer) REFERENCES public.packet(offer);
+
 ALTER TABLE ONLY public.detail
     ADD CONSTRAINT detail_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
@@ -1026,6 +1144,12 @@ ALTER TABLE ONLY public.handoff_member
 
 ALTER TABLE ONLY public.handoff_member
     ADD CONSTRAINT handoff_member_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
+
+ALTER TABLE ONLY public.identification_step
+    ADD CONSTRAINT identification_step_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
+
+ALTER TABLE ONLY public.left_out
+    ADD CONSTRAINT left_out_handoff_fkey FOREIGN KEY (handoff) REFERENCES public.handoff(id);
 
 ALTER TABLE ONLY public.legal_hold
     ADD CONSTRAINT legal_hold_entry_fkey FOREIGN KEY (entry) REFERENCES public.entry(id);
@@ -1066,7 +1190,13 @@ ALTER TABLE public."case" ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.consent ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.copy_answer ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.corridor ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.crowd ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.crowd_limit ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.detail ENABLE ROW LEVEL SECURITY;
 
@@ -1087,6 +1217,10 @@ ALTER TABLE public.handoff ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.handoff_member ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.identification_step ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.left_out ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.legal_hold ENABLE ROW LEVEL SECURITY;
 
@@ -1111,6 +1245,8 @@ CREATE POLICY own ON public.basis_step TO spean_api USING ((org = public.current
 CREATE POLICY own ON public."case" TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
 CREATE POLICY own ON public.consent TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.copy_answer FOR SELECT TO spean_api USING ((org = public.current_org()));
 
 CREATE POLICY own ON public.detail TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
@@ -1139,6 +1275,12 @@ CREATE POLICY own ON public.handoff_member TO spean_api USING ((EXISTS ( SELECT 
   WHERE (h.id = handoff_member.handoff))));
 
 CREATE POLICY own ON public.idempotency TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.identification_step TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
+
+CREATE POLICY own ON public.left_out TO spean_api USING ((EXISTS ( SELECT 1
+   FROM public.handoff h
+  WHERE (h.id = left_out.handoff))));
 
 CREATE POLICY own ON public.legal_hold TO spean_api USING ((org = public.current_org())) WITH CHECK ((org = public.current_org()));
 
@@ -1170,6 +1312,10 @@ CREATE POLICY readable ON public.basis_limit FOR SELECT TO spean_api USING ((pub
 
 CREATE POLICY readable ON public.corridor FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
 
+CREATE POLICY readable ON public.crowd FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
+
+CREATE POLICY readable ON public.crowd_limit FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
+
 CREATE POLICY readable ON public.need_to_know FOR SELECT TO spean_api USING ((public.current_org() IS NOT NULL));
 
 ALTER TABLE public.restored ENABLE ROW LEVEL SECURITY;
@@ -1198,7 +1344,13 @@ CREATE POLICY service ON public."case" TO spean_worker USING (true) WITH CHECK (
 
 CREATE POLICY service ON public.consent TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.copy_answer TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.corridor TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.crowd TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.crowd_limit TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.detail TO spean_worker USING (true) WITH CHECK (true);
 
@@ -1220,6 +1372,10 @@ CREATE POLICY service ON public.handoff_member TO spean_worker USING (true) WITH
 
 CREATE POLICY service ON public.idempotency TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.identification_step TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.left_out TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.legal_hold TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.looked TO spean_worker USING (true) WITH CHECK (true);
@@ -1240,6 +1396,10 @@ CREATE POLICY service ON public.screening_finding TO spean_worker USING (true) W
 
 CREATE POLICY service ON public.suspended TO spean_worker USING (true) WITH CHECK (true);
 
+CREATE POLICY service ON public.system TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.used_assertion TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.used_ticket TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.usual TO spean_worker USING (true) WITH CHECK (true);
@@ -1249,6 +1409,10 @@ CREATE POLICY service ON public.vouched TO spean_worker USING (true) WITH CHECK 
 CREATE POLICY service ON public.yes TO spean_worker USING (true) WITH CHECK (true);
 
 ALTER TABLE public.suspended ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.system ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.used_assertion ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.used_ticket ENABLE ROW LEVEL SECURITY;
 
@@ -1332,8 +1496,17 @@ GRANT SELECT,INSERT ON TABLE public."case" TO spean_api;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.consent TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.consent TO spean_api;
 
+GRANT SELECT,INSERT ON TABLE public.copy_answer TO spean_worker;
+GRANT SELECT ON TABLE public.copy_answer TO spean_api;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.corridor TO spean_worker;
 GRANT SELECT ON TABLE public.corridor TO spean_api;
+
+GRANT SELECT ON TABLE public.crowd TO spean_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.crowd TO spean_worker;
+
+GRANT SELECT ON TABLE public.crowd_limit TO spean_api;
+GRANT SELECT,INSERT ON TABLE public.crowd_limit TO spean_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.detail TO spean_worker;
 GRANT SELECT ON TABLE public.detail TO spean_api;
@@ -1421,7 +1594,15 @@ GRANT SELECT,INSERT ON TABLE public.handoff_member TO spean_api;
 GRANT SELECT,INSERT ON TABLE public.idempotency TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency TO spean_worker;
 
+GRANT SELECT,INSERT ON TABLE public.identification_step TO spean_api;
+GRANT SELECT,DELETE ON TABLE public.identification_step TO spean_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.last TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.left_out TO spean_worker;
+GRANT SELECT ON TABLE public.left_out TO spean_api;
+
+GRANT UPDATE(steps) ON TABLE public.left_out TO spean_api;
 
 GRANT SELECT,INSERT ON TABLE public.legal_hold TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.legal_hold TO spean_api;
@@ -1484,6 +1665,10 @@ GRANT SELECT,INSERT ON TABLE public.screening_finding TO spean_api;
 GRANT SELECT,INSERT ON TABLE public.screening_finding TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.suspended TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.system TO spean_worker;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.used_assertion TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.used_ticket TO spean_worker;
 

@@ -43,6 +43,18 @@ async def erasure_requested(tx: Tx, event: Event) -> None:
     await _something_waits(tx, event, said.organisation, said.answer_by)
 
 
+async def erasure_overdue(tx: Tx, event: Event) -> None:
+    """Whoever was asked is told again, and so is the coordinator, who may telephone."""
+    await dashboards.project(tx, event)
+    said = event.data()
+    assert isinstance(said, e.ErasureOverdueV1)  # noqa: S101 (as above)
+    until = event.time + NEWS_FOR
+    await _something_waits(tx, event, said.organisation, until)
+    coordinator, _ = await dashboard_store.coordinator_and_area(tx, event.subject)
+    if coordinator is not None and coordinator != said.organisation:
+        await deliveries.something_waits(tx, event, coordinator, until, coordinator)
+
+
 async def _something_waits(tx: Tx, event: Event, organisation: UUID, until: datetime) -> None:
     """About a referral: who coordinates it sees what became of the notice."""
     coordinator, _ = await dashboard_store.coordinator_and_area(tx, event.subject)
@@ -61,15 +73,24 @@ async def reinstated(tx: Tx, event: Event) -> None:
     await partners.forget_suspended(tx, event.subject)
 
 
+async def asked(tx: Tx, event: Event) -> None:
+    """About the organisation itself: no coordinator has to do with it."""
+    said = event.data()
+    assert isinstance(said, e.OrganisationAskedV1)  # noqa: S101 (as above)
+    await deliveries.something_waits(tx, event, event.subject, said.answer_by, None)
+
+
 _TAKES: Mapping[str, Handler] = {
     **{PREFIX + name: dashboards.project for name in dashboards.APPLY},
     PREFIX + "capacity.changed.v1": Together(dashboards.project_capacities),
     PREFIX + "offer.sent.v1": offer_sent,
     PREFIX + "referral.escalated.v1": escalated,
     PREFIX + "erasure.requested.v1": erasure_requested,
+    PREFIX + "erasure.overdue.v1": erasure_overdue,
     PREFIX + "organisation.registered.v1": registered,
     PREFIX + "organisation.suspended.v1": suspended,
     PREFIX + "organisation.reinstated.v1": reinstated,
+    PREFIX + "organisation.asked.v1": asked,
 }
 _HOLDERS = {name: handler for name, handler in _TAKES.items() if TOPIC_OF[name].per_holder}
 

@@ -58,7 +58,9 @@ async def build(parts: Parts) -> Service:
             return await partners.is_suspended(tx, org)
 
     app = api()
-    app.state.door = Door(db, Verifier(issuer, NAME, network_keys), suspended, parts.roles.key("fingerprints"))
+    app.state.door = Door(
+        db, Verifier(issuer, NAME, network_keys), suspended, partial(parts.roles.keys, "fingerprints")
+    )
     sessions = Verifier(issuer, NAME, network_keys, Kind.SESSION)
     app.state.visitors = exchanged_at(client, issuer, sessions, NAME)
     app.state.watchers = exchanged_at(client, issuer, sessions, NAME, watching=True)

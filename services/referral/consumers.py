@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from schemas import events as e
 from schemas.vocabulary import Urgency
-from services.referral.referrals import handlers
+from services.referral.referrals import copies, handlers
 from spean.consumer import Handler, Poison
 from spean.db import Tx
 from spean.event import Event
@@ -48,6 +48,18 @@ async def refused(tx: Tx, event: Event) -> None:
     await handlers.lose_packet(tx, event.subject, _holder(event), data.offer)
 
 
+async def erasure_requested(tx: Tx, event: Event) -> None:
+    data = event.data()
+    assert isinstance(data, e.ErasureRequestedV1)  # noqa: S101 (as above)
+    await copies.ask(tx, event.subject, _holder(event), data)
+
+
+async def erasure_acknowledged(tx: Tx, event: Event) -> None:
+    data = event.data()
+    assert isinstance(data, e.ErasureAcknowledgedV1)  # noqa: S101 (as above)
+    await copies.answered(tx, event.subject, _holder(event), data)
+
+
 def _holder(event: Event) -> str:
     """The holder whose topic this is; the consumer has made sure that it wrote the event."""
     return event.source.rpartition("/")[2]
@@ -60,4 +72,6 @@ HANDLERS: Mapping[str, Handler] = {
     "org.spean.disclosure.stopped.v1": stopped,
     "org.spean.packet.released.v1": released,
     "org.spean.packet.refused.v1": refused,
+    "org.spean.erasure.requested.v1": erasure_requested,
+    "org.spean.erasure.acknowledged.v1": erasure_acknowledged,
 }

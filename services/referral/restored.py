@@ -78,6 +78,9 @@ class Restoring:
             await partners.lock_organisation(tx, event.subject)
             await partners.set_status(tx, event.subject, OrganisationStatus.ACTIVE)
 
+    async def asked(self, tx: Tx, event: Event, _: Causes) -> None:
+        """What waited for somebody's agreement is in no event: it opens nothing, and is asked for again."""
+
     # --- referrals ------------------------------------------------------------------------------------------------
 
     async def received(self, tx: Tx, event: Event, causes: Causes) -> None:
@@ -278,6 +281,7 @@ def own() -> Own:
         "organisation.registered.v1": run.registered,
         "organisation.suspended.v1": run.suspended,
         "organisation.reinstated.v1": run.reinstated,
+        "organisation.asked.v1": run.asked,
         "referral.received.v1": run.received,
         "offer.sent.v1": run.offered,
         "offer.seen.v1": run.seen,

@@ -57,6 +57,34 @@ CREATE TABLE public.answered (
     event uuid NOT NULL
 );
 
+CREATE TABLE public.approval (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    organisation uuid NOT NULL,
+    client text,
+    person uuid,
+    scopes text[] NOT NULL,
+    asked jsonb NOT NULL,
+    asked_by text NOT NULL,
+    asked_of uuid NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    decide_by timestamp with time zone NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    decided_by text,
+    decided_at timestamp with time zone,
+    CONSTRAINT about_one CHECK ((((kind = 'roles'::text) = (person IS NOT NULL)) AND ((kind = 'roles'::text) = (client IS NULL)))),
+    CONSTRAINT approval_asked_by_check CHECK ((asked_by ~ '^(person:[0-9a-f-]{36}|system:[a-z0-9-]{1,80})$'::text)),
+    CONSTRAINT approval_client_check CHECK ((client ~ '^[a-z0-9-]{1,80}$'::text)),
+    CONSTRAINT approval_decided_by_check CHECK ((decided_by ~ '^(clock|person:[0-9a-f-]{36}|system:[a-z0-9-]{1,80})$'::text)),
+    CONSTRAINT approval_kind_check CHECK ((kind = ANY (ARRAY['system'::text, 'key'::text, 'roles'::text]))),
+    CONSTRAINT approval_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'approved'::text, 'refused'::text, 'lapsed'::text]))),
+    CONSTRAINT decided_at_a_time CHECK ((((state = 'waiting'::text) = (decided_at IS NULL)) AND ((decided_by IS NULL) = (decided_at IS NULL)))),
+    CONSTRAINT in_time CHECK (((state <> 'approved'::text) OR (decided_at < decide_by))),
+    CONSTRAINT two_different CHECK (((state <> 'approved'::text) OR (decided_by <> asked_by)))
+);
+
+ALTER TABLE ONLY public.approval FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.authenticator (
     person uuid NOT NULL,
     sealed bytea NOT NULL,
@@ -76,7 +104,7 @@ CREATE TABLE public.change (
     place uuid,
     client text,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT change_by_check CHECK ((by ~ '^(operator|person:[0-9a-f-]{36}|system:[a-z0-9-]{1,80})$'::text))
+    CONSTRAINT change_by_check CHECK ((by ~ '^(clock|operator|person:[0-9a-f-]{36}|system:[a-z0-9-]{1,80})$'::text))
 );
 
 ALTER TABLE ONLY public.change FORCE ROW LEVEL SECURITY;
@@ -163,6 +191,17 @@ CREATE TABLE public.due (
     traceparent text
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE public.held_copy (
+    offer uuid NOT NULL,
+    referral uuid NOT NULL,
+    organisation uuid NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    answer_by timestamp with time zone NOT NULL,
+    answered_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.held_copy FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.hold (
     offer uuid NOT NULL,
@@ -481,6 +520,7 @@ CREATE TABLE public.referral (
     ended_at timestamp with time zone,
     version integer DEFAULT 1 NOT NULL,
     arrival_checked_by text,
+    closed_by text,
     CONSTRAINT a_person_has_to_act CHECK (((state <> ALL (ARRAY['unroutable'::text, 'on-hold'::text, 'missing'::text])) OR (step_at IS NULL))),
     CONSTRAINT checked_where_verified CHECK (((arrival_checked_by IS NULL) OR arrival_verified)),
     CONSTRAINT ends_when_final CHECK (((state = ANY (ARRAY['completed'::text, 'cancelled'::text])) = (ended_at IS NOT NULL))),
@@ -584,6 +624,9 @@ ALTER TABLE ONLY public.aggregate
 ALTER TABLE ONLY public.answered
     ADD CONSTRAINT answered_pkey PRIMARY KEY (event);
 
+ALTER TABLE ONLY public.approval
+    ADD CONSTRAINT approval_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.authenticator
     ADD CONSTRAINT authenticator_pkey PRIMARY KEY (person);
 
@@ -604,6 +647,9 @@ ALTER TABLE ONLY public.discarded
 
 ALTER TABLE ONLY public.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (kind, subject);
+
+ALTER TABLE ONLY public.held_copy
+    ADD CONSTRAINT held_copy_pkey PRIMARY KEY (offer);
 
 ALTER TABLE ONLY public.hold
     ADD CONSTRAINT hold_pkey PRIMARY KEY (offer);
@@ -707,11 +753,19 @@ ALTER TABLE ONLY public.tries
 ALTER TABLE ONLY public.used_assertion
     ADD CONSTRAINT used_assertion_pkey PRIMARY KEY (client, jti);
 
+CREATE INDEX approval_decide_by_idx ON public.approval USING btree (decide_by) WHERE (state = 'waiting'::text);
+
+CREATE INDEX approval_organisation_asked_at_idx ON public.approval USING btree (organisation, asked_at);
+
 CREATE INDEX change_at_number_idx ON public.change USING btree (at, number);
 
 CREATE INDEX change_organisation_number_idx ON public.change USING btree (organisation, number);
 
 CREATE INDEX due_at_idx ON public.due USING btree (at);
+
+CREATE INDEX held_copy_organisation_answer_by_idx ON public.held_copy USING btree (organisation, answer_by) WHERE (answered_at IS NULL);
+
+CREATE INDEX held_copy_referral_idx ON public.held_copy USING btree (referral);
 
 CREATE INDEX hold_place_idx ON public.hold USING btree (place) WHERE (state <> 'freed'::text);
 
@@ -724,6 +778,10 @@ CREATE INDEX offer_referral_idx ON public.offer USING btree (referral);
 CREATE UNIQUE INDEX one_open_offer ON public.offer USING btree (referral) WHERE (state = ANY (ARRAY['sent'::text, 'seen'::text, 'accepted'::text]));
 
 CREATE UNIQUE INDEX one_open_recovery ON public.recovery USING btree (person) WHERE ((done_at IS NULL) AND (refused_at IS NULL));
+
+CREATE UNIQUE INDEX one_waiting_roles ON public.approval USING btree (person) WHERE (state = 'waiting'::text);
+
+CREATE UNIQUE INDEX one_waiting_system ON public.approval USING btree (client) WHERE ((state = 'waiting'::text) AND (kind = 'system'::text));
 
 CREATE UNIQUE INDEX parked_source_aggregate_epoch_sequence_offset_idx ON public.parked USING btree (source, aggregate, epoch, sequence, "offset");
 
@@ -763,6 +821,15 @@ CREATE TRIGGER moves BEFORE UPDATE OF state ON public.offer FOR EACH ROW WHEN ((
 
 CREATE TRIGGER moves BEFORE UPDATE OF state ON public.referral FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.refuse_unless_listed('requested > offered', 'requested > unroutable', 'requested > on-hold', 'requested > cancelled', 'offered > accepted', 'offered > requested', 'offered > cancelled', 'accepted > ready', 'accepted > in-progress', 'accepted > on-hold', 'accepted > cancelled', 'ready > in-progress', 'ready > missing', 'ready > on-hold', 'ready > cancelled', 'missing > in-progress', 'missing > completed', 'missing > on-hold', 'missing > cancelled', 'in-progress > completed', 'unroutable > requested', 'unroutable > on-hold', 'unroutable > cancelled', 'on-hold > requested', 'on-hold > cancelled');
 
+ALTER TABLE ONLY public.approval
+    ADD CONSTRAINT approval_asked_of_fkey FOREIGN KEY (asked_of) REFERENCES public.organisation(id);
+
+ALTER TABLE ONLY public.approval
+    ADD CONSTRAINT approval_organisation_fkey FOREIGN KEY (organisation) REFERENCES public.organisation(id);
+
+ALTER TABLE ONLY public.approval
+    ADD CONSTRAINT approval_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
+
 ALTER TABLE ONLY public.authenticator
     ADD CONSTRAINT authenticator_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
 
@@ -786,6 +853,12 @@ ALTER TABLE ONLY public.client
 
 ALTER TABLE ONLY public.client_sealing_key
     ADD CONSTRAINT client_sealing_key_client_fkey FOREIGN KEY (client) REFERENCES public.client(id);
+
+ALTER TABLE ONLY public.held_copy
+    ADD CONSTRAINT held_copy_offer_fkey FOREIGN KEY (offer) REFERENCES public.offer(id);
+
+ALTER TABLE ONLY public.held_copy
+    ADD CONSTRAINT held_copy_referral_fkey FOREIGN KEY (referral) REFERENCES public.referral(id);
 
 ALTER TABLE ONLY public.hold
     ADD CONSTRAINT hold_offer_fkey FOREIGN KEY (offer) REFERENCES public.offer(id);
@@ -856,6 +929,8 @@ ALTER TABLE ONLY public.shift
 ALTER TABLE ONLY public.step
     ADD CONSTRAINT step_person_fkey FOREIGN KEY (person) REFERENCES public.person(id);
 
+ALTER TABLE public.approval ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.authenticator ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.change ENABLE ROW LEVEL SECURITY;
@@ -865,6 +940,8 @@ ALTER TABLE public.client ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.client_key ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.client_sealing_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.held_copy ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.hold ENABLE ROW LEVEL SECURITY;
 
@@ -883,6 +960,8 @@ ALTER TABLE public.organisation ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON public.change FOR SELECT TO spean_api USING ((organisation = public.current_org()));
 
 CREATE POLICY own ON public.client FOR SELECT TO spean_api USING ((organisation = public.current_org()));
+
+CREATE POLICY own ON public.held_copy FOR SELECT TO spean_api USING ((organisation = public.current_org()));
 
 CREATE POLICY own ON public.hold TO spean_api USING ((EXISTS ( SELECT 1
    FROM public.offer o
@@ -930,6 +1009,8 @@ ALTER TABLE public.recovery ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.referral ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY service ON public.approval TO spean_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY service ON public.authenticator TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.change TO spean_worker USING (true) WITH CHECK (true);
@@ -939,6 +1020,8 @@ CREATE POLICY service ON public.client TO spean_worker USING (true) WITH CHECK (
 CREATE POLICY service ON public.client_key TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.client_sealing_key TO spean_worker USING (true) WITH CHECK (true);
+
+CREATE POLICY service ON public.held_copy TO spean_worker USING (true) WITH CHECK (true);
 
 CREATE POLICY service ON public.hold TO spean_worker USING (true) WITH CHECK (true);
 
@@ -1010,6 +1093,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.aggregate TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.answered TO spean_worker;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.approval TO spean_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.authenticator TO spean_worker;
 
 GRANT SELECT ON TABLE public.change TO spean_api;
@@ -1027,6 +1112,9 @@ GRANT SELECT,INSERT ON TABLE public.discarded TO spean_worker;
 GRANT USAGE ON SEQUENCE public.discarded_number_seq TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.due TO spean_worker;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.held_copy TO spean_worker;
+GRANT SELECT ON TABLE public.held_copy TO spean_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.hold TO spean_api;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.hold TO spean_worker;

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from spean.address import connect
 from spean.bus import BusError, BusUnavailable
 from spean.bus.share import check_ports
 
@@ -85,7 +86,7 @@ def plain_errors(place: str) -> Iterator[None]:
 
 
 async def _connect(dsn: str, settings: Mapping[str, str]) -> Connection:
-    return await asyncpg.connect(
+    return await connect(
         dsn, timeout=CONNECT_S, command_timeout=STATEMENT_S, server_settings={**WORKER_SETTINGS, **settings}
     )
 

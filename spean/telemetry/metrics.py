@@ -55,6 +55,15 @@ NUMBERS: Mapping[str, Number] = {
     ),
     "spean.event.delay": _of(Shape.TIMED, "s", "From what happened to its effect elsewhere", "service", _SLOW_S),
     "spean.gate.refusals": _of(Shape.COUNTED, "{field}", "Fields that the gate refused, by rule", "rule stage"),
+    "spean.erased": _of(
+        Shape.COUNTED, "{person}", "People whose key was destroyed, by why", "reason",
+        known=("person_asked", "not_concerned", "mistake", "retention", "key_destroyed"),
+    ),
+    "spean.copies": _of(
+        Shape.COUNTED, "{copy}", "Copies that others were asked to erase, by what became of them", "outcome",
+        known=("erased", "restricted", "retained_by_law", "nothing_held", "overdue"),
+    ),
+    "spean.copies.refused": _of(Shape.COUNTED, "{statement}", "Statements about copies that do not count, by why", "reason"),
     "spean.deliveries": _of(
         Shape.COUNTED, "{delivery}", "Deliveries tried, and what became of them", "outcome",
         known=("sent", "failed", "parked", "lapsed"),

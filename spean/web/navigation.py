@@ -18,6 +18,8 @@ class Item:
     text: str
 
 
+# Who is to have access to what is the organisation's.
+ACCESS = Item("/referral/pages/approvals", N_("Access"))
 # In the order of the work; the first is where somebody with that role begins.
 ITEMS: Mapping[StaffRole, Sequence[Item]] = {
     StaffRole.SENDER: (
@@ -25,12 +27,14 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
         Item("/intake/pages/entries/new", N_("Somebody was met")),
         Item("/intake/pages/screenings", N_("Screening")),
         Item("/intake/pages/waiting", N_("Waits for us")),
+        ACCESS,
     ),
     StaffRole.RECEIVER: (
         Item("/referral/pages/inbox", N_("Inbox")),
         Item("/referral/pages/arrivals", N_("Arrivals and stays")),
         Item("/referral/pages/places", N_("Places")),
         Item("/referral/pages/shift", N_("Shift")),
+        ACCESS,
     ),
     StaffRole.COORDINATOR: (
         Item("/notify/pages/dashboard", N_("Network now")),
@@ -40,8 +44,13 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
         Item("/referral/pages/admin", N_("Administration")),
         Item("/referral/pages/people", N_("People")),
         Item("/intake/pages/rules", N_("Rules")),
+        ACCESS,
     ),
-    StaffRole.OFFICER: (Item("/intake/pages/rules", N_("Rules")),),
+    StaffRole.OFFICER: (
+        Item("/intake/pages/rules", N_("Rules")),
+        Item("/intake/pages/holds", N_("Legal holds")),
+        ACCESS,
+    ),
 }
 # All that is left to somebody of an organisation that is shut out.
 STOP = Item("/intake/pages/stop", N_("Stop for somebody"))
@@ -65,9 +74,13 @@ DONE: Mapping[str, str] = {
     "taken": N_("It is yours now. Reminders stop for a while."),
     "asked": N_("Asked."),
     "handed-back": N_("Handed back to the sender."),
+    "closed": N_("Ended. The places count as taken until the house counts them anew."),
+    "hold-put": N_("The hold stands. Nobody erases this record until it ends."),
+    "hold-lifted": N_("Lifted. The record can be erased again."),
     "entered": N_("Entry saved."),
     "corrected": N_("Correction saved."),
     "recorded": N_("The decision is recorded."),
+    "step": N_("The step is recorded."),
     "marked": N_("Marked. Another person of your organisation has to look at it in time."),
     "decided": N_("Your decision is recorded."),
     "discarded": N_("Discarded. Nothing of it is left."),
@@ -92,6 +105,9 @@ DONE: Mapping[str, str] = {
     "key-revoked": N_("Key revoked. It opens nothing more."),
     "revoked": N_("Shut out. The system opens nothing more."),
     "rules-added": N_("Rules added. They count from now on."),
+    "asked-another": N_("Asked. It opens nothing before somebody else has agreed."),
+    "agreed": N_("Agreed. It counts from now on."),
+    "refused-access": N_("Refused. It opens nothing."),
     "approved-first": N_("Approved. Another administrator has to approve as well."),
 }
 

@@ -19,8 +19,6 @@ Templates lie in `templates/` beside the room's files and extend `web/base.html`
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
 import secrets
@@ -106,7 +104,8 @@ class At:
         return str(self.visitor.session) if self.visitor is not None else self.stranger
 
     def came_from_here(self, form: Form) -> bool:
-        return csrf.fits(self.door.secret, self._bound_to(), form.one(forms.TOKEN))
+        bound_to, given = self._bound_to(), form.one(forms.TOKEN)
+        return any(csrf.fits(secret, bound_to, given) for secret in self.door.secrets())
 
     def page(self, template: str, *, status: int = 200, forms_to: str = "", **shown: Any) -> Response:
         """The template as a page; `shown` is what it shows, beside what every page has. `forms_to`: another origin, a
@@ -167,9 +166,9 @@ class Sent(At):
         key = self.form.one(forms.KEY)
         if not _KEY.fullmatch(key):
             raise Refusal("invalid")
-        digest = hmac.new(self.door.secret, f"{self.request.url.path}\n{part}\n".encode(), hashlib.sha256)
-        digest.update(urlencode(self.form.kept()).encode())
-        return Command(self.door.db, self.caller, f"form:{key}:{part}", digest.digest(), self.version)
+        said = urlencode(self.form.kept()).encode()
+        fingerprints = self.door.fingerprints(f"{self.request.url.path}\n{part}", said)
+        return Command(self.door.db, self.caller, f"form:{key}:{part}", fingerprints, self.version)
 
     @property
     def version(self) -> int | None:

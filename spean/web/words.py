@@ -137,6 +137,11 @@ class Words:
         shown = format_datetime(at, "d MMM yyyy, HH:mm", tzinfo=self._zone, locale=self._locale)
         return shown.translate(self._digits)
 
+    def day(self, at: datetime) -> str:
+        """The day alone, with its year: `22 Nov 2026`."""
+        shown = format_datetime(at, "d MMM yyyy", tzinfo=self._zone, locale=self._locale)
+        return shown.translate(self._digits)
+
     def clock(self, at: datetime) -> str:
         """The time of the day alone."""
         return format_datetime(at, "HH:mm", tzinfo=self._zone, locale=self._locale).translate(self._digits)

@@ -35,6 +35,15 @@ async def registered(
     return client, await administrator.send(page.form("/new"), **answers)
 
 
+async def agreed(administrator: Walker, at: Organisation, client: str) -> Screen:
+    """The organisation's own system agrees to what waits about this one; its page."""
+    found = (await at.partner.get("/referral/approvals"))["approvals"]
+    for one in found:
+        if (one["client"], one["state"]) == (client, "waiting"):
+            await at.partner.post(f"/referral/approvals/{one['id']}/approve")
+    return await administrator.get(f"{ADMIN}/systems/{client}")
+
+
 async def opens(world: World, client: str, key: OKPKey) -> bool:
     """Does a real assertion by this key get a token that opens something?"""
     async with Partner(world.made.url, client, key) as partner:
@@ -48,11 +57,17 @@ async def test_a_system_changes_its_key_without_a_pause(world: World, administra
     house = await world.house("Digital house")
     first, second, third = (OKPKey.generate_key("Ed25519", auto_kid=True) for _ in range(3))
     client, page = await registered(administrator, house, first)
+    assert "It opens nothing before somebody else has agreed." in page.text
+    assert not await opens(world, client, first)
+    page = await agreed(administrator, house, client)
     assert "answer offers, record arrival and outcome" in page.text
     assert (await opens(world, client, first), await opens(world, client, second)) == (True, False)
     before = page
     page = await administrator.send(page.form("/keys"), public_key=json.dumps(public(second)))
-    assert "Both keys open from now on." in page.text
+    assert "It opens nothing before somebody else has agreed." in page.text
+    assert second.thumbprint() in page.text, "by this name it is known again where it was made"
+    assert not await opens(world, client, second)
+    page = await agreed(administrator, house, client)
     assert (await opens(world, client, first), await opens(world, client, second)) == (True, True)
     assert not [form for form in page.forms if form.action.endswith("/keys")], "two at most"
     before.form("/keys").values[:] = [(n, "z" * 32 if n == "key" else v) for n, v in before.form("/keys").values]
@@ -75,18 +90,22 @@ async def test_a_system_changes_its_key_without_a_pause(world: World, administra
         row["what"] for row in await rows(world, "select what from change where client = $1 order by number", client)
     ]
     assert said == ["system-registered", "key-added", "key-revoked", "system-revoked"]
+    about = "select what from change where detail ->> 'system' = $1 order by number"
+    assert [row["what"] for row in await rows(world, about, client)] == ["access-asked", "access-approved"] * 2
 
 
 async def test_the_only_key_may_go_and_another_come(world: World, administrator: Walker) -> None:
     house = await world.house("Careless house")
     first, second = (OKPKey.generate_key("Ed25519", auto_kid=True) for _ in range(2))
     client, _ = await registered(administrator, house, first)
+    await agreed(administrator, house, client)
     page = await administrator.get(f"{ADMIN}/systems/{client}/keys/{first.thumbprint()}/revoke")
     assert "This is the only key" in page.text
     page = await administrator.send(page.form("/revoke"))
     assert "has no key: it cannot sign in" in (await administrator.get(f"{ADMIN}/systems?q={client}")).text
     assert not await opens(world, client, first)
     await administrator.send(page.form("/keys"), public_key=json.dumps(public(second)))
+    await agreed(administrator, house, client)
     assert await opens(world, client, second)
 
 
@@ -107,7 +126,8 @@ async def test_a_private_key_is_refused_and_not_shown_again(world: World, admini
     assert (
         "This is a private key" in (await registered(administrator, house, key, public_key=json.dumps(private)))[1].text
     )
-    client, page = await registered(administrator, house, key)
+    client, _ = await registered(administrator, house, key)
+    page = await agreed(administrator, house, client)
     page = await administrator.send(page.form("/keys"), public_key=json.dumps(private))
     assert (page.status, private["d"] in page.html) == (422, False)
 

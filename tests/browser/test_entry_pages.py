@@ -279,7 +279,7 @@ async def test_another_organisations_person_is_not_there(world: World) -> None:
                 assert (await stranger.get(f"{ENTRIES}/{entry}{path}")).status == 404, path
             if path:
                 own.action = f"{ENTRIES}/{entry}{path}"
-                assert (await stranger.send(own, version="1", kind="shelter")).status == 404, path
+                assert (await stranger.send(own, version="1", service_type="emergency_bed")).status == 404, path
     async with walker(world, house, StaffRole.RECEIVER) as receiver:
         assert (await receiver.get(f"{ENTRIES}/{entry}")).status == 403
 
@@ -305,7 +305,9 @@ async def test_the_next_right_step_is_shown(world: World) -> None:
 
 
 async def test_what_each_would_get_is_the_gates_answer_and_leaves_no_disclosure(world: World) -> None:
-    entry = await world.ready_person(name="Sok Dara", recruiter_notes="somebody")
+    # Nobody else is like this.
+    alone = {"age_years": 70, "sex": "other", "languages": ["zha"], "needs": ["high_security", "nursing"]}
+    entry = await world.ready_person(name="Sok Dara", recruiter_notes="somebody", **alone)
     await world.house("Lotus House")
     stranger = await world.organisation("No agreement", "shelter", ["referral:receive"])
     police = await world.organisation("Town police", "police", ["intake:send"], law_enforcement=True)
@@ -315,17 +317,23 @@ async def test_what_each_would_get_is_the_gates_answer_and_leaves_no_disclosure(
         ask = await worker.get(f"{ENTRIES}/{entry}/who-gets-what")
         nothing = await worker.send(ask.form("/who-gets-what"))
         assert nothing.status == 422
-        shown = (await worker.send(ask.form("/who-gets-what"), kind="shelter")).text
+        shown = (await worker.send(ask.form("/who-gets-what"), service_type="emergency_bed")).text
         asked, _, refused = shown.partition("Who would not be asked")
         assert "Lotus House" in asked
         assert "Name" in asked
         assert "Who did it, Documents: the person did not agree to share this" in asked
+        assert "When asked Needs After accepting Age group, Sex, Needs, Languages" in asked
+        assert "Age group, Sex, Languages: too few people here share it" in asked
+        assert "What we would see of them Who receives the person, Whether the person arrived, Address" in asked
         assert "No agreement" in refused
         assert "no agreement with this organisation" in refused
         assert "Town police" in refused
         assert "did not agree to this organisation" in refused
-        none = (await worker.send(ask.form("/who-gets-what"), kind="return")).text
+        none = (await worker.send(ask.form("/who-gets-what"), service_type="interpretation")).text
         assert "Nobody, as it stands now" in none
+        act = (await worker.send(ask.form("/who-gets-what"), service_type="forensic_exam")).text
+        assert "Nobody can be asked for this yet. This service needs a decision of the person's own" in act
+        assert "The person has not agreed to this act itself (A forensic examination)" in act
     async with world.made.services["intake"].db.transaction("test") as tx:
         assert await tx.conn.fetchval("select count(*) from disclosure where entry = $1", UUID(entry)) == 0
 

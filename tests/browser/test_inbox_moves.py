@@ -45,6 +45,7 @@ async def test_what_another_of_the_house_has_accepted_goes_away(world: World, br
     async with at_browser(browser, world.made, cookie) as page:
         await page.goto(INBOX)
         await expect(page.locator("h1")).to_have_text("1 request waits for your answer")
+        await expect(page.locator(".needs")).to_contain_text("no special needs written down")
         await house.partner.post(f"/referral/offers/{offer['id']}/accept")
         await expect(page.locator("h1")).to_have_text("Nothing waits for your answer", timeout=15_000)
         await expect(page.locator("#news")).to_have_text("")

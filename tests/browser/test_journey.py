@@ -208,6 +208,9 @@ async def test_an_invited_worker_sets_up_signs_in_with_a_code_and_begins(world: 
         await admin.choose("language", "km")
         await admin.tick("roles", "sender")
         await admin.press("/people/new")
+        found = (await world.sender.partner.get("/referral/approvals"))["approvals"]
+        (waits,) = [one["id"] for one in found if one["state"] == "waiting"]
+        await world.sender.partner.post(f"/referral/approvals/{waits}/approve")
         await admin.press("/invite")
         link = await admin.page.locator("main code").inner_text()
     async with at_browser(browser, world.made, None, language="km") as page:

@@ -175,9 +175,9 @@ async def test_what_any_organisation_would_get(world: World, crowd: Crowd) -> No
     entry = await world.ready_person()
     async with walker(world, world.sender, StaffRole.SENDER, language="km") as worker:
         asked = f"{meeting.ENTRIES}/{entry}/who-gets-what"
-        page = await worker.send((await worker.get(asked)).form("/who-gets-what"), kind="shelter")
+        page = await worker.send((await worker.get(asked)).form("/who-gets-what"), service_type="emergency_bed")
         assert page.bytes + _HEADS < LATER_MOST
-        page = await worker.send(page.form("/who-gets-what"), kind="shelter", q=crowd.last[1])
+        page = await worker.send(page.form("/who-gets-what"), service_type="emergency_bed", q=crowd.last[1])
         assert page.text.count(crowd.mark) == 1
 
 

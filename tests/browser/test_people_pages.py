@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from schemas.vocabulary import StaffRole
 from services.referral.people import store
-from tests.browser.visiting import Screen, Walker, walker
+from tests.browser.visiting import Form, Screen, Walker, walker
 from tests.builders import World
 from tests.integration.staff import alive, hired, member
 
@@ -94,6 +94,11 @@ async def test_what_cannot_be_is_said_at_its_field(world: World) -> None:
         assert page.status == 404
 
 
+def agreeing(page: Screen) -> dict[str, Form]:
+    """The forms that say yes, by where they go."""
+    return {one.action: one for one in page.forms if one.action.endswith("/approve")}
+
+
 async def test_whose_work_is_changed_on_the_page_is_signed_out(world: World) -> None:
     who = await member(world.made, world.sender.id, StaffRole.SENDER)
     opened = await who.signs_in()
@@ -103,6 +108,17 @@ async def test_whose_work_is_changed_on_the_page_is_signed_out(world: World) -> 
         assert form.get("roles") == ["sender"]
         page = await someone.send(form, roles=["receiver", "sender"])
         assert "Saved." in page.text
+        assert "Waits until somebody else has agreed" in page.text
+        assert await alive(who.desk.db, opened.cookie), "nothing has changed yet"
+        page = await someone.click(page, "Access")
+        # An administrator sees what waits everywhere: here, what other tests have asked for, too.
+        theirs = agreeing(page)
+        async with walker(world, world.coordinator, ADMINISTRATOR) as other:
+            page = await other.get("/referral/pages/approvals")
+            assert "Answers requests and keeps the places" in page.text
+            (agree,) = [form for action, form in agreeing(page).items() if action not in theirs]
+            assert "Agreed. It counts from now on." in (await other.send(agree)).text
+        page = await someone.get(f"{PEOPLE}/{who.id}")
         assert not await alive(who.desk.db, opened.cookie)
         assert "Answers requests and keeps the places" in page.text
         stale = await someone.send(form, name="Other")

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx
+from joserfc.jwk import OKPKey
 from playwright.async_api import Browser, Page
 
 from schemas.vocabulary import StaffRole
@@ -124,6 +127,7 @@ async def tour(world: World) -> AsyncIterator[Tour]:
     await _packet_stops(found, house)
     await _house_stops(found, house)
     await _met_stops(found)
+    await _erasure_stops(found, house)
     await _screening_stops(found)
     await _stuck(found)
     await _people_stops(found)
@@ -165,6 +169,54 @@ async def _house_stops(found: Tour, house: Organisation) -> None:
         found.stop(f"handoff-{name}", "sender", f"/intake/pages/handoffs/{handoff}")
 
 
+async def _erasure_stops(found: Tour, house: Organisation) -> None:
+    """Somebody who is erased, with a copy that is late; somebody who cannot be, because of a hand-off, and of a legal hold."""
+    world, entries = found.world, meeting.ENTRIES
+    gone, live = await world.ready_person(), await world.ready_person()
+    handoff, offer = await _offered(world, house, gone)
+    await house.partner.post(f"/referral/offers/{offer}/accept")
+    await _state(house, offer, "ready")
+    await house.partner.packet(offer)
+    await world.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
+    await world.state(handoff, "cancelled")
+    await world.sender.partner.post(f"/intake/entries/{gone}/erase", {"why": "person_asked"})
+
+    async def asked() -> bool:
+        return any(one["offer"] == offer for one in (await house.partner.get("/referral/copies"))["copies"])
+
+    await eventually(asked)
+    async with world.made.services["referral"].db.transaction("tour.late") as tx:
+        await tx.conn.execute(
+            "update held_copy set answer_by = now() - interval '26 hours' where offer = $1", UUID(offer)
+        )
+    async with world.made.services["intake"].db.transaction("tour.late") as tx:
+        await tx.conn.execute(
+            "update packet set erasure_by = now() - interval '26 hours' where offer = $1", UUID(offer)
+        )
+    await _offered(world, house, live, urgency="normal")
+    found.cookies["own officer"] = await signed_in(world.made, world.sender, StaffRole.OFFICER)
+    holds, held = "/intake/pages/holds", await world.ready_person()
+    async with found.walker("own officer") as officer:
+        form = (await officer.get(f"{holds}/{held}")).form(f"/holds/{held}")
+        await officer.send(form, reason="Ordered by the court of the province, file 12.", until="2099-12-31")
+    found.stop("erase", "sender", f"{entries}/{await world.ready_person()}/erase")
+    found.stop("erase-not-yet", "sender", f"{entries}/{live}/erase")
+    found.stop("erased", "sender", f"{entries}/{gone}/erased")
+    found.stop("handoff-copies", "sender", f"/intake/pages/handoffs/{handoff}/told")
+    found.stop("holds", "own officer", holds)
+    found.stop("hold", "own officer", f"{holds}/{held}")
+    found.stop("retention", "own officer", "/intake/pages/rules/retention")
+    async with world.made.services["referral"].db.transaction("tour.silent") as tx:
+        silent = await tx.conn.fetchval(
+            """
+            update referral set escalated = 'no-outcome', step_at = null, remind_at = now() + interval '1 day'
+            where network = $1 and state = 'in-progress' returning id
+            """,
+            UUID(world.network),
+        )
+    found.stop("escalation-close", "coordinator", f"/referral/pages/escalations/{silent}/close")
+
+
 async def _stuck(found: Tour) -> None:
     """One that nobody can take."""
     world = found.world
@@ -178,6 +230,7 @@ async def _stuck(found: Tour) -> None:
     found.stop("escalation", "coordinator", f"/referral/pages/escalations/{handoff}")
     found.stop("dashboard", "coordinator", "/notify/pages/dashboard")
     found.stop("dashboard-print", "coordinator", "/notify/pages/dashboard/print")
+    found.stop("bases", "coordinator", "/referral/pages/bases")
 
 
 async def _people_stops(found: Tour) -> None:
@@ -245,13 +298,16 @@ async def _met_stops(found: Tour) -> None:
         await worker.send(form, classes=["shelter KH"], **why)
     found.stop("in-place-of-consent", "sender", marked)
     found.stop("in-place-of-consent-new", "sender", f"{marked}/new/court_order")
+    begun = {"status": "presumed", "decided_by": "police", "decided_on": datetime.now(UTC).date().isoformat()}
+    await world.sender.partner.post(f"/intake/entries/{entry}/identification", {**begun, "reference": "A 12/2026"})
+    found.stop("identification", "sender", f"{meeting.ENTRIES}/{entry}/identification")
     found.stop("waits-for-us", "sender", "/intake/pages/waiting")
     asked = f"{meeting.ENTRIES}/{ready}/handoff"
     found.stop(
         "person-gets-what",
         "sender",
         f"{meeting.ENTRIES}/{ready}/who-gets-what",
-        pressed("/who-gets-what", kind="shelter"),
+        pressed("/who-gets-what", service_type="emergency_bed"),
     )
     found.stop("ask", "sender", asked)
     found.stop("ask-unanswered", "sender", asked, pressed("/handoff"))
@@ -309,6 +365,9 @@ async def _admin_stops(found: Tour, house: Organisation) -> None:
     gone = await world.organisation("Former House", "shelter", ["referral:receive"])
     await world.admin.post(f"/referral/organisations/{gone.id}/suspend")
     system = f"{admin}/systems/{house.partner.client_id}"
+    another = OKPKey.generate_key("Ed25519").as_dict(private=False)
+    body = {"public_key": {name: str(value) for name, value in another.items()}}
+    await world.admin.post(f"/referral/clients/{house.partner.client_id}/keys", body)
     async with found.walker("administrator") as someone:
         keys = [link for link in (await someone.get(system)).links_to if "/keys/" in link]
     at = f"{admin}/organisations/{house.id}"
@@ -320,7 +379,7 @@ async def _admin_stops(found: Tour, house: Organisation) -> None:
         "organisation-suspend": f"{at}/suspend", "organisation-gone": f"{admin}/organisations/{gone.id}",
         "organisation-reinstate": f"{admin}/organisations/{gone.id}/reinstate", "admin-places": f"{admin}/places",
         "place-new": f"{at}/places/new", "systems": f"{admin}/systems", "system-new": f"{at}/systems/new",
-        "system": system, "system-key-revoke": keys[0], "system-revoke": f"{system}/revoke",
+        "approvals": "/referral/pages/approvals", "system": system, "system-key-revoke": keys[0], "system-revoke": f"{system}/revoke",
     }  # fmt: skip
     for name, path in stops.items():
         found.stop(name, "administrator", path)

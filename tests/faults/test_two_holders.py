@@ -25,7 +25,7 @@ from spean.lives import in_life
 from tests.builders import Organisation, eventually
 from tests.bus.authority import PASSWORD, secured_kafka
 from tests.faults.load import Stubborn
-from tests.faults.two_holders import ACCOUNTS, Grounds, two_holders
+from tests.faults.two_holders import ACCOUNTS, OWN_ISSUER, Grounds, two_holders
 
 # Generous: a machine three times slower than the slowest that was tried.
 SOON_S = 60.0
@@ -172,6 +172,13 @@ async def test_a_token_for_one_holder_opens_nothing_elsewhere(ground: Grounds) -
             await post.network.get("/referral/escalations", token=await post.token())
         with pytest.raises(ApiProblem, match="401 bad-token"):
             await post.get(path, token=await post.network.token())
+        # Nor what the network signs for this holder alone, at the one that takes nobody's word but its own.
+        signed = await ground.networks_token(post, mine)
+        if mine == OWN_ISSUER:
+            with pytest.raises(ApiProblem, match="401 bad-token"):
+                await post.get(path, token=signed)
+        else:
+            assert (await post.get(path, token=signed))["id"] == handoff
         await line.end(handoff, *await line.ready(handoff))
 
 

@@ -15,14 +15,19 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from deploy.kafka.local import LocalKafka
+from schemas.questions import OrganisationFacts
+from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli import bootstrap, installation
-from services.cli.client import Partner
+from services.cli.client import AtHolder, Partner
 from services.cli.installation import BUS_DATABASE, Installation
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
+from services.intake.issuing import handlers as issuing
+from services.intake.issuing.store import System
 from spean import embedded
 from spean.bus import Bus, kafka_acls
 from spean.bus.connect import connect
@@ -42,6 +47,8 @@ from tests.faults.snapshot import BUS, KEYS, TABLES, Sources
 
 NETWORK, ALL = ("referral", "notify"), ("api", "relay", "consume", "clock")
 COUNTRY = {"a": "KH", "b": "TH"}
+# Takes nobody's word but its own on who may write there; the other takes the network's.
+OWN_ISSUER = "b"
 # Who signs in to Kafka, by operator. The network's two services have one account.
 ACCOUNTS = {"network": "spean-network", **{holder: f"spean-intake-{holder}" for holder in COUNTRY}}
 NETWORK_ACCOUNT = dict.fromkeys((f"spean-{name}" for name in NETWORK), f"User:{ACCOUNTS['network']}")
@@ -51,21 +58,10 @@ MEMBERS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "a": ("a", ("intake",), ALL),
     "b-api": ("b", ("intake",), ("api",)),
     "b-loops": ("b", ("intake",), ("relay", "consume", "clock")),
+    # Or all of it is one process.
+    "b": ("b", ("intake",), ALL),
 }
-
-
-class AtHolder(Partner):
-    """A partner whose holder has an address of its own: `/intake/…` is asked there, with a token for this holder alone;
-    everything else of the network."""
-
-    def __init__(self, inner: Partner, intake: str) -> None:
-        super().__init__(inner.url, inner.client_id, inner._key, resource=intake, patience_s=inner.patience_s)
-        self.network, self.intake = inner, intake
-
-    async def request(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        if not path.startswith("/intake/"):
-            return await self.network.request(method, path, body, **more)
-        return await super().request(method, self.intake + path.removeprefix("/intake"), body, **more)
+TOGETHER = ("network", "a", "b-api", "b-loops")
 
 
 @dataclass
@@ -104,7 +100,7 @@ class Grounds:
             "SPEAN_DATA": str(settings.data), "SPEAN_KEYS": str(settings.keys), "SPEAN_POSTGRES": settings.postgres,
             "SPEAN_BUS": settings.bus, "SPEAN_URL": settings.url, "SPEAN_HOLDER": settings.holder,
             "SPEAN_COUNTRY": settings.country, "SPEAN_HOLDERS": json.dumps(settings.holders),
-            "SPEAN_PORT": own.rpartition("/")[0].rpartition(":")[2] if "api" in roles else "0",
+            "SPEAN_ISSUER": settings.issuer, "SPEAN_PORT": own.rpartition("/")[0].rpartition(":")[2] if "api" in roles else "0",
             **{f"SPEAN_{name.upper()}": str(value) for name, value in self.accounts.get(operator, {}).items()},
         }  # fmt: skip
         told = [name, ",".join(services), ",".join(roles), str(self.ahead.total_seconds())]
@@ -153,6 +149,12 @@ class Grounds:
             yield bus
         finally:
             await bus.close()
+
+    async def networks_token(self, post: AtHolder, holder: str) -> str:
+        """What the network signs for this partner and this holder alone."""
+        intake = self.operators[holder].intake
+        async with Partner(post.url, post.client_id, post._key, resource=intake, patience_s=30) as partner:
+            return await partner.token()
 
     # --- the network's own records, and the judge -----------------------------------------------------------------
 
@@ -236,13 +238,14 @@ async def two_holders(folder: Path, kafka: tuple[LocalKafka, Authority] | None =
             told["bus"] = service_dsns(network.made.cluster, roles, BUS_DATABASE)[1]
         operators = {"network": network}
         for name, country in COUNTRY.items():
-            operators[name] = await _operator(stack, folder, name, **told, holder=name, country=country)
+            more = {"holder": name, "country": country, "issuer": holders[name] if name == OWN_ISSUER else ""}
+            operators[name] = await _operator(stack, folder, name, **told, **more)
         grounds = Grounds(folder, operators)
         if kafka is not None:
             grounds.accounts = {name: kafka[1].account(account) for name, account in ACCOUNTS.items()}
             await _permit(network.made.bus)
         try:
-            await grounds.spawn(*MEMBERS)
+            await grounds.spawn(*TOGETHER)
             async with AsyncExitStack() as partners:
                 await _people_it(grounds, partners)
                 yield grounds
@@ -256,6 +259,18 @@ async def _permit(bus: Bus) -> None:
     await bus.apply_acls(kafka_acls.wanted(uses(COUNTRY), NETWORK_ACCOUNT))
 
 
+async def _admitted(at: Operator, whose: Organisation, partner: Partner, scope: str, network: str) -> AtHolder:
+    """As the holder's operator admits a system, with the key that it has at the network."""
+    facts = OrganisationFacts(
+        organisation=UUID(whose.id), type=OrganisationType.BORDER_POST, country=at.made.settings.country,
+        law_enforcement=False, status=OrganisationStatus.ACTIVE,
+    )  # fmt: skip
+    one = System(partner.client_id, facts, frozenset({UUID(network)}), frozenset({scope}), partner.public_key)
+    async with at.made.services["intake"].db.transaction("test.admit") as tx:
+        await issuing.admit(tx, one)
+    return partner.at(at.intake, at.intake)
+
+
 async def _people_it(grounds: Grounds, stack: AsyncExitStack) -> None:
     """One network with three houses; at each holder a border post of its country, and the rules by which it shares."""
     made = grounds.operators["network"].made
@@ -266,15 +281,20 @@ async def _people_it(grounds: Grounds, stack: AsyncExitStack) -> None:
     network = (await admin.post("/referral/networks", founded))["id"]
     for name, country in COUNTRY.items():
         intake = grounds.operators[name].intake
-        at = await stack.enter_async_context(AtHolder(admin, intake))
         post = await organisation(
             admin, stack, made.url, f"Border post {name}", "border_post", ["intake:send", "referral:send"], country
         )
         await admin.post(f"/referral/networks/{network}/members", {"organisation": post.id})
+        at, sends = admin.at(intake), post.partner.at(intake)
+        if name == OWN_ISSUER:
+            at = await _admitted(grounds.operators[name], coordinator, admin, "intake:rules", network)
+            sends = await _admitted(grounds.operators[name], post, post.partner, "intake:send", network)
+        for partner in (at, sends):
+            await stack.enter_async_context(partner)
         for stage, fields in (("offer", OFFER_FIELDS), ("packet", PACKET_FIELDS), ("placement", PLACEMENT_FIELDS)):
             rule = {"network": network, "group": "shelter", "stage": stage, "fields": list(fields)}
             await at.post("/intake/rules/need-to-know", rule)
-        sender = Organisation(post.id, post.name, await stack.enter_async_context(AtHolder(post.partner, intake)))
+        sender = Organisation(post.id, post.name, sends)
         grounds.worlds[name] = World(made, at, network, sender, coordinator, stack=stack)
         grounds.journal.senders.add(post.id)
     first, second = grounds.worlds["a"], grounds.worlds["b"]

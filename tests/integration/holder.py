@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import OKPKey
 
 from services.cli.client import ApiProblem, Partner, trusted
 from services.cli.installation import Installation
@@ -21,6 +24,7 @@ from services.intake.handoffs import store as handoffs
 from services.intake.keystore import store as keystore
 from spean.auth import QUESTION_TOKEN_S, TICKET_S, Kind, Signer
 from spean.settings import Settings
+from spean.statement import STATEMENT
 from tests.builders import CATEGORIES, PURPOSES, World, eventually, network_in
 
 
@@ -38,15 +42,25 @@ async def own_world(installed: tuple[Installation, Settings]) -> AsyncIterator[W
         yield found
 
 
+# What every house's own system is called here.
+SYSTEM = "test-house"
+
+
 @dataclass
 class House:
     """A house that the network knows nothing of, with an agreement with the sender."""
 
     facts: dict[str, Any]
+    key: OKPKey = field(default_factory=lambda: OKPKey.generate_key("Ed25519", auto_kid=True), repr=False)
 
     @property
     def id(self) -> str:
         return str(self.facts["organisation"])
+
+    @property
+    def public_key(self) -> dict[str, str]:
+        known = self.key.as_dict(private=False)
+        return {name: str(known[name]) for name in ("kty", "crv", "x")}
 
 
 @dataclass
@@ -65,7 +79,8 @@ class Holder:
         return self.signer.sign(Kind.QUESTION, f"holder:{name}", QUESTION_TOKEN_S, {"scope": "question", "sub": "test"})
 
     def ticket(self, case: Case) -> str:
-        packet = {"offer": case.offer, "referral": case.handoff, "facts": case.house.facts}
+        packet = {"offer": case.offer, "referral": case.handoff, "facts": case.house.facts, "by": SYSTEM,
+                  "signs": [case.house.public_key]}  # fmt: skip
         name = self.world.made.settings.holder
         return self.signer.sign(Kind.TICKET, f"packet:{name}", TICKET_S, {"sub": case.house.id, "packet": packet})
 
@@ -116,8 +131,14 @@ class Holder:
     async def offered(self, house: House, *entries: str, **more: Any) -> Case:
         """A hand-off that the house may be asked for."""
         handoff = await self.requested(*entries, **more)
+        await self._let_rest(handoff)
         assert await self.next_candidate(handoff, house) == house.id
         return Case(self, house, list(entries), handoff)
+
+    async def _let_rest(self, handoff: str) -> None:
+        """The test speaks for the network from here on: the network itself has nothing more to say of it."""
+        async with self.world.made.services["referral"].db.transaction("test.rest") as tx:
+            await tx.conn.execute("update referral set state = 'on-hold' where id = $1", UUID(handoff))
 
     async def released(self, house: House, *entries: str) -> Case:
         """The same, accepted: the first ticket releases the packet."""
@@ -144,6 +165,21 @@ class Case:
         """Raises ApiProblem."""
         path = f"/intake/packets/{self.offer}{what}"
         return (await self.sender.request(method, path, body, token=self.holder.ticket(self))).json()
+
+    async def answer(self, answer: str, **why: Any) -> Any:
+        """What became of the copy, as the house's system signs it. Raises ApiProblem."""
+        return await self.packet("PUT", "/erasure", {"statement": await self.statement(answer=answer, **why)})
+
+    async def statement(self, key: OKPKey | None = None, **claims: Any) -> str:
+        """Of what is asked now; `claims` in place of the usual."""
+        asked = await self.packet("GET", "/erasure")
+        usual = {
+            "iss": SYSTEM, "organisation": self.house.id, "offer": self.offer, "request": asked["request"],
+            "answer": "erased", "iat": int(time.time()), "jti": str(uuid4()),
+        }  # fmt: skip
+        signing = key or self.house.key
+        header = {"alg": "Ed25519", "kid": signing.kid, "typ": STATEMENT}
+        return jwt.encode(header, {**usual, **claims}, signing, ["Ed25519"])
 
     async def content(self) -> dict[str, Any]:
         """The offer as the house may read it."""
@@ -187,6 +223,25 @@ async def database(world: World, name: str = "intake") -> AsyncIterator[asyncpg.
         yield conn
     finally:
         await conn.close()
+
+
+@asynccontextmanager
+async def cut_off(world: World, name: str) -> AsyncIterator[None]:
+    """A database takes no connection, and whoever was connected is cut off."""
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1"
+
+    async with database(world, "postgres") as db:
+
+        async def nobody_is_in() -> bool:
+            return not await db.fetch(end, name)
+
+        await db.execute(f"alter database {name} allow_connections false")
+        try:
+            for _ in range(2):  # who was just being let in is seen a moment later
+                await eventually(nobody_is_in)
+            yield
+        finally:
+            await db.execute(f"alter database {name} allow_connections true")
 
 
 async def withdraw(world: World, entry: str, what: str = "sharing", **more: Any) -> Any:

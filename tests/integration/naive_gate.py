@@ -57,13 +57,30 @@ class Said:
     service_shut: bool = False
     times: int = 0
     marked: dict[str, Marked] = field(default_factory=dict)
+    # What is remembered apart from everything else, and outlives a database: how much was said by then, what was shut.
+    kept: tuple[int, bool, bool] = (0, False, False)
 
     def agrees(self, decision: str, word: Word) -> None:
         self.times += 1
+        before = self.service if decision == "service" else self.sharing
+        narrower = before is not None and (before.until is None or word.since < before.until)
         if decision == "service":
             self.service, self.service_shut = word, False
         else:
             self.sharing, self.sharing_shut = word, False
+        if narrower:  # a yes over one that stood: it may be
+            self.keeps(shut=True)
+
+    def keeps(self, *, shut: bool = False) -> None:
+        """Less may be told from now on."""
+        self.kept = (self.times, shut or self.sharing_shut, self.service_shut)
+
+    def forgets(self, since: Said) -> None:
+        """Everything said after this is lost, of which `since` is what had been said. What was narrowed is remembered: nothing
+        is shared until it was talked through again."""
+        if since.kept[0] > self.times:
+            self.times, self.sharing_shut, self.service_shut = since.kept
+            self.kept = since.kept
 
     def stops(self, decision: str) -> None:
         """All of it: said for the first time, or while something stood."""
@@ -73,10 +90,12 @@ class Said:
         self.sharing, self.sharing_shut = None, True
         if both:
             self.service, self.service_shut = None, True
+        self.keeps()
 
     def excludes(self, never: tuple[str, str]) -> None:
         self.times += 1
         self.never.append(never)
+        self.keeps(shut=True)
 
     def lifts(self, never: tuple[str, str]) -> None:
         self.times += 1
@@ -105,6 +124,7 @@ class Said:
         self.times += 1
         if new:
             self.never.append(never)
+        self.keeps(shut=True)
 
 
 def _same_houses(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -124,8 +144,10 @@ class Organisation:
 
 @dataclass
 class Rules:
-    """What is in force: fields by stage; (sender, recipient) → categories and purposes; categories by country."""
+    """What is in force at the holder of a country: fields by stage; (sender, recipient) → categories and purposes; categories by
+    country."""
 
+    country: str = "KH"
     needed: dict[str, dict[str, list[str]]] = field(
         default_factory=lambda: {"offer": {}, "packet": {}, "placement": {}}
     )
@@ -177,7 +199,7 @@ def _rules_allow(name: str, category: str, stage: str, teller: str, told: Organi
         for between, to, categories, purposes in rules.agreements.values()
     ):
         return False
-    return told.country == "KH" or any(
+    return told.country == rules.country or any(
         country == told.country and category in categories for country, categories in rules.corridors.values()
     )
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from spean import embedded
+from spean.address import Address
 from spean.db import CLOSE_S, IDLE_IN_TRANSACTION_MS, Database, DatabaseProblem
 from spean.provision import service_dsns
 from tests.builders import eventually
@@ -214,6 +215,22 @@ async def test_a_wrong_password_is_told_without_it(writer: Kit) -> None:
         await Database.open(api, wrong)
     assert CANARY not in "".join(traceback.format_exception(raised.value))
     assert raised.value.sqlstate == "28P01"
+
+
+async def test_while_a_password_is_changed_each_that_may_hold_is_tried(writer: Kit) -> None:
+    api, worker = service_dsns(writer.cluster, ROLES, writer.name)
+    wrong, passwords = worker.replace(ROLES.password(f"{writer.name}_worker"), CANARY), [worker, worker]
+    db = await Database.open(api, Address(lambda: passwords))
+    try:
+        passwords[:] = [wrong, wrong, worker]
+        async with db.transaction("first"), db.transaction("second") as tx:
+            assert await tx.conn.fetchval("select 1") == 1
+        passwords[:] = [wrong, wrong]
+        with pytest.raises(DatabaseProblem) as raised:
+            await Database.open(api, Address(lambda: passwords))
+        assert raised.value.sqlstate == "28P01"
+    finally:
+        await db.close()
 
 
 @pytest.mark.long

@@ -50,7 +50,7 @@ def command(kit: Kit, org: UUID, key: str, fingerprint: bytes = FIRST) -> Comman
         organisation=org, type=OrganisationType.SHELTER, country="KH", law_enforcement=False,
         status=OrganisationStatus.ACTIVE,
     )  # fmt: skip
-    return Command(kit.db, Caller(org, "test", frozenset(), frozenset(), facts, 0.0), key, fingerprint, None)
+    return Command(kit.db, Caller(org, "test", frozenset(), frozenset(), facts, 0.0), key, (fingerprint,), None)
 
 
 async def refused(work: Awaitable[object]) -> str:
@@ -78,6 +78,16 @@ async def test_the_same_key_gives_the_same_answer(writer: Kit, as_service: bool)
     assert isinstance(again, Response)
     assert json.loads(bytes(again.body)) == {"number": 1}
     assert await command(writer, org, "k2").before("test", work) == Reply(Answer(number=2), version=2, status=201)
+
+
+async def test_a_command_is_known_again_by_the_secret_that_was_before(writer: Kit) -> None:
+    org, work = uuid4(), Work()
+    await command(writer, org, "k1").run("test", work)
+    caller = command(writer, org, "k1").caller
+    with_both = Command(writer.db, caller, "k1", (OTHER, FIRST), None)
+    assert json.loads(bytes((await with_both.run("test", work)).body)) == {"number": 1}
+    assert await refused(Command(writer.db, caller, "k1", (OTHER,), None).run("test", work)) == "key-reused"
+    assert work.done == 1
 
 
 async def test_nothing_is_looked_up_by_who_did_not_ask_to_be_alone(writer: Kit) -> None:

@@ -95,7 +95,7 @@ async def test_at_each_time_what_was_known_then(world: World, officer: Partner) 
     await case.packet()
     await _written(case, "packet", 3)
     moments.append(await _now(world))
-    await case.packet("PUT", "/erasure", {"answer": "erased"})
+    await case.answer("erased")
     moments.append(await _now(world))
     before, first, second, third, last = [await _audit(officer, entry, at) for at in moments]
 
@@ -115,7 +115,7 @@ async def test_at_each_time_what_was_known_then(world: World, officer: Partner) 
     assert (told["service"]["decision"], told["service"]["state"]) == ("service", "given")
     assert (told["times"], told["entry_version"], told["complete"]) == (1, 1, True)
     assert _agreements(told) == {old: True}
-    assert told["packet"] == {"erasure": None, "asked_at": None, "answered_at": None}
+    assert told["packet"] == {"erasure": None, "asked_at": None, "answered_at": None, "statements": []}
 
     earlier, later = _of(second)
     assert _agreements(earlier) == {old: False}
@@ -165,7 +165,7 @@ async def test_what_was_not_kept_is_said_to_be_unknown(world: World, officer: Pa
     assert (told["complete"], told["recipient_as"], told["service"], told["entry_version"]) == (False, None, None, None)
     assert told["rules"] == []
     assert told["sharing"]["state"] == "given"
-    assert told["packet"] == {"erasure": "requested", "asked_at": None, "answered_at": None}
+    assert told["packet"] == {"erasure": "requested", "asked_at": None, "answered_at": None, "statements": []}
 
 
 async def test_each_house_answers_for_its_own_copy(world: World, officer: Partner) -> None:
@@ -176,7 +176,7 @@ async def test_each_house_answers_for_its_own_copy(world: World, officer: Partne
     await second.packet()
     await _written(first, "packet", 2)
     await withdraw(world, first.entries[0])
-    await first.packet("PUT", "/erasure", {"answer": "retained_by_law"})
+    await first.answer("retained_by_law", reason="court_order", law="Sample order 12/2026")
     answers = _of(await _audit(officer, first.entries[0]))
     assert {one["recipient"]: one["packet"]["erasure"] for one in answers} == {
         first.house.id: "retained_by_law", second.house.id: "requested",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -29,12 +29,15 @@ class Staff:
 
     async def propose(self, kind: str, by: Partner | None = None, **more: Any) -> str:
         recipients = {"classes": [{"type": "shelter"}], "organisations": [self.world.sender.id]}
-        body = {"kind": kind, "justification": WHY, "recipients": recipients, **more}
+        named = {"acting_for": (by or self.first).client_id}
+        body = {"kind": kind, "justification": WHY, "recipients": recipients, **named, **more}
         made = await (by or self.first).post(f"/intake/entries/{self.entry}/bases", body)
         return str(made["id"])
 
-    async def decide(self, basis: str, by: Partner, *, agrees: bool = True) -> str:
-        body = {"agrees": agrees, "reasons": "I spoke with her and read the file."}
+    async def decide(self, basis: str, by: Partner, *, agrees: bool = True, named: str | None = "") -> str:
+        """`named`: whom the system acts for; usually each for somebody of their own, None for nobody."""
+        whom = by.client_id if named == "" else named
+        body = {"agrees": agrees, "reasons": "I spoke with her and read the file.", "acting_for": whom}
         return str((await by.post(f"/intake/entries/{self.entry}/bases/{basis}/decide", body))["state"])
 
     async def agreed(self, kind: str, **more: Any) -> str:
@@ -52,7 +55,8 @@ class Staff:
 
     async def waiting(self, of: Partner | None = None) -> dict[str, list[dict[str, Any]]]:
         """What waits for the organisation about this person."""
-        found = await (of or self.first).get("/intake/bases/waiting")
+        system = of or self.first
+        found = await system.get(f"/intake/bases/waiting?acting_for={system.client_id}")
         return {name: [one for one in some if one["entry"] == self.entry] for name, some in found.items()}
 
     async def late(self, basis: str, column: str = "decide_by") -> None:
@@ -148,6 +152,30 @@ async def test_the_same_person_never_decides_twice(girl: Staff) -> None:
     assert (await girl.waiting())["undecided"] == []
     with refused("guardian"):
         await girl.first.post(f"/intake/entries/{girl.entry}/case")
+
+
+async def test_two_systems_are_not_two_people(girl: Staff) -> None:
+    """Somebody with two credentials is still one: their name counts, whichever system says it, however it is written."""
+    dara = {"acting_for": "Dara"}
+    basis = await girl.propose("best_interests_assessment", **MOST, **dara)
+    for system, named in ((girl.second, None), (girl.second, "dara"), (girl.third, "DARA"), (girl.first, "dara")):
+        with refused("same-person"):
+            await girl.decide(basis, system, named=named)
+    with refused("guardian"):
+        await girl.first.post(f"/intake/entries/{girl.entry}/case")
+    assert await girl.decide(basis, girl.first, named="bopha") == "in_force", "two people at one system are two"
+    (shown,) = await girl.all()
+    assert [step["by"] for step in shown["steps"]] == [f"{girl.first.client_id}/dara", f"{girl.first.client_id}/bopha"]
+
+
+async def test_what_a_system_proposes_for_nobody_needs_two_others(girl: Staff) -> None:
+    basis = await girl.propose("best_interests_assessment", **MOST, acting_for=None)
+    assert await girl.decide(basis, girl.second, named="dara") == "proposed"
+    with refused("same-person"):
+        await girl.decide(basis, girl.third, named="dara")
+    with refused("same-person"):
+        await girl.decide(basis, girl.third, named=None)
+    assert await girl.decide(basis, girl.third, named="bopha") == "in_force"
 
 
 async def test_what_nobody_confirms_in_time_lapses(girl: Staff) -> None:
@@ -365,6 +393,46 @@ async def test_a_panel_of_three_determines_what_lasts(girl: Staff) -> None:
     await girl.end(basis)
     with refused("determination"):
         await girl.world.handoff(girl.entry, service_type="foster_kinship")
+
+
+async def test_a_decision_that_ends_by_its_date_is_nothing_that_they_have_said(staff: Any) -> None:
+    """Neither keeps them from being put on the list, nor takes them off it."""
+    tired: Staff = await staff(name="Tired")
+    for decision in ("contact", "medical"):
+        await tired.world.consent(
+            tired.entry, decision, valid_until=(datetime.now(UTC) + timedelta(days=1)).isoformat()
+        )
+    basis = await tired.propose("emergency_profile", spoken=True)
+
+    async def ends(decision: str) -> None:
+        async def ended() -> bool:
+            async with database(tired.world) as db:
+                states = await db.fetch(
+                    "select state from consent where entry = $1 and decision = $2 order by version",
+                    tired.entry,
+                    decision,
+                )
+            return [one["state"] for one in states] == ["given", "expired"]
+
+        async with database(tired.world) as db:
+            await db.execute(
+                "update consent set valid_until = clock_timestamp() where entry = $1 and decision = $2",
+                tired.entry, decision,
+            )  # fmt: skip
+            await db.execute("update due set at = now() where kind = 'consent-look' and subject = $1", tired.entry)
+        await eventually(ended)
+
+    async def asked() -> bool:
+        return [one["reason"] for one in (await tired.waiting())["ask_again"]] == ["rested"]
+
+    await ends("contact")
+    await tired.late(basis, "ask_again_at")
+    await tired.clock(basis)
+    await eventually(asked)
+    await ends("medical")
+    assert await asked()
+    await tired.world.consent(tired.entry, "service")
+    assert not await asked()
 
 
 async def test_at_eighteen_a_guardians_consent_ends_and_they_are_asked_anew(girl: Staff) -> None:

@@ -66,12 +66,12 @@ async def test_family_contact_is_off_until_somebody_has_checked_its_risk(world: 
 
 async def test_family_contact_needs_the_check_of_two_and_the_persons_own_yes(world: World) -> None:
     entry, colleague = await world.ready_person(), await second_system(world, world.sender, ["intake:send"])
-    body = {"kind": "family_risk_check", "justification": "made up for this test"}
+    body = {"kind": "family_risk_check", "justification": "made up for this test", "acting_for": "dara"}
     check = (await world.sender.partner.post(f"/intake/entries/{entry}/bases", body))["id"]
     await world.consent(entry, "family_contact")
     with refused("family-unchecked"):
         await world.handoff(entry, service_type="family_assessment")
-    decided = {"agrees": True, "reasons": "made up for this test"}
+    decided = {"agrees": True, "reasons": "made up for this test", "acting_for": "bopha"}
     await colleague.post(f"/intake/entries/{entry}/bases/{check}/decide", decided)
     assert await world.handoff(entry, service_type="family_assessment")
     await withdraw(world, entry, "family_contact")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from services.cli.client import ApiProblem
-from tests.builders import CATEGORIES, World, eventually
+from services.intake.consent import store as consents
+from tests.builders import CATEGORIES, PURPOSES, World, eventually
 from tests.integration.holder import (  # noqa: F401 (fixtures)
     Case,
     Holder,
@@ -273,15 +274,29 @@ async def test_without_placement_no_number_tells_of_the_arrival_either(own: Worl
     await house.partner.post(f"/referral/offers/{offer}/accept")
     async with database(own) as db:
         await _known_as(db, handoff, "ready")
+        await house.partner.packet(offer)
         before = await own.sender.partner.get(f"/intake/handoffs/{handoff}")
+        rows = await _told_so_far(own, entry, handoff)
         await house.partner.post(f"/referral/offers/{offer}/arrived", {})
         await _known_as(db, handoff, "in-progress")
     assert before["state"] == "answered"
     assert await own.sender.partner.get(f"/intake/handoffs/{handoff}") == before
+    await house.partner.packet(offer)
+    assert await _told_so_far(own, entry, handoff) == rows, "no row of its own for what was read after the arrival"
     await house.partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
     await own.state(handoff, "closed")
     details = await own.sender.partner.get(f"/intake/handoffs/{handoff}/details")
     assert details["details"] == []
+
+
+async def _told_so_far(own: World, entry: str, handoff: str) -> list[int]:
+    """The numbers of the rows about what was told. An answer leaves before its row can be read: whoever locks the fence next
+    waits for it."""
+    async with own.made.services["intake"].db.transaction("test.fence") as tx:
+        await consents.lock_fence(tx, UUID(entry))
+    rows = (await own.sender.partner.get(f"/intake/handoffs/{handoff}/disclosures"))["disclosures"]
+    assert {row["stage"] for row in rows} == {"offer", "packet", "placement"}
+    return [row["number"] for row in rows]
 
 
 async def _known_as(db: Any, handoff: str, state: str) -> None:
@@ -305,6 +320,29 @@ async def test_who_read_what_is_shown_by_name_only_where_the_sender_may_know(cas
     assert [row["number"] for row in (await case.sender.get(f"{path}?after={named[0]['number']}"))["disclosures"]] == [
         row["number"] for row in unnamed[1:]
     ]
+
+
+async def test_the_reasons_do_not_say_either_who_has_the_person(world: World) -> None:
+    """A border or an agreement would name the house as well as its name does."""
+    holder = Holder(world)
+    entry, house = await world.ready_person(health_notes="asthma"), await holder.house(agreed=False)
+    agreed = {"categories": [one for one in CATEGORIES if one != "health"], "purposes": PURPOSES}
+    await world.admin.post("/intake/rules/agreements", {"sender": world.sender.id, "recipient": house.id, **agreed})
+    case = await holder.released(house, entry)
+    await case.seen()
+    path = f"/intake/handoffs/{case.handoff}/disclosures"
+
+    async def reasons() -> dict[tuple[str, str], str]:
+        rows = (await case.sender.get(path))["disclosures"]
+        return {(row["stage"], field): rule for row in rows for field, rule in row["refused"].items()}
+
+    nobody_back = await reasons()
+    assert nobody_back["packet", "health_notes"] == "unsaid"
+    assert nobody_back["placement", "receiver"] == "unsaid"
+    assert nobody_back["packet", "recruiter_notes"] == "consent-category", "what the person said names nobody"
+    back = {"sender": house.id, "recipient": world.sender.id, "categories": CATEGORIES, "purposes": PURPOSES}
+    await world.admin.post("/intake/rules/agreements", back)
+    assert (await reasons())["packet", "health_notes"] == "agreement"
 
 
 async def test_reading_where_somebody_is_is_written_down_like_any_other_reading(case: Case) -> None:

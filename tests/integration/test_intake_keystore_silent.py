@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,6 +25,7 @@ from tests.builders import World, eventually, network_in
 from tests.integration.holder import (
     Case,
     Holder,
+    cut_off,
     database,
     refused,
     shared_world,  # noqa: F401 (fixtures)
@@ -43,23 +44,8 @@ async def case(world: World) -> Case:
     return await holder.released(await holder.house(), await world.ready_person(health_notes="asthma"))
 
 
-async def _nobody_in(db: asyncpg.Connection) -> bool:
-    """Cut off whoever is connected to the key store. True once nobody was."""
-    end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1"
-    return not await db.fetch(end, keystore.DATABASE)
-
-
-@asynccontextmanager
-async def _unreachable(world: World) -> AsyncIterator[None]:
-    """The key store's database takes no connection, and whoever was connected is cut off."""
-    async with database(world, "postgres") as db:
-        await db.execute(f"alter database {keystore.DATABASE} allow_connections false")
-        try:
-            for _ in range(2):  # who was just being let in is seen a moment later
-                await eventually(lambda: _nobody_in(db))
-            yield
-        finally:
-            await db.execute(f"alter database {keystore.DATABASE} allow_connections true")
+def _unreachable(world: World) -> AbstractAsyncContextManager[None]:
+    return cut_off(world, keystore.DATABASE)
 
 
 @asynccontextmanager

@@ -23,7 +23,8 @@ async def case(world: World) -> Case:
 
 
 async def _erasure(case: Case, answer: str) -> Any:
-    return await case.packet("PUT", "/erasure", {"answer": answer})
+    because = {"reason": "health_records", "law": "Sample Law on Health, article 12"}
+    return await case.answer(answer, **(because if answer == "retained_by_law" else {}))
 
 
 async def _code(case: Case, code: str) -> tuple[str, int]:
@@ -64,7 +65,7 @@ async def test_a_packet_is_its_own_houses_only(case: Case) -> None:
     other = Case(case.holder, await case.holder.house(), case.entries, case.handoff, case.offer)
     assert await case.holder.next_candidate(case.handoff, other.house) == other.house.id
     for attempt in (
-        other.packet(), other.packet("PUT", "/whereabouts", {}), other.packet("PUT", "/erasure", {"answer": "erased"}),
+        other.packet(), other.packet("PUT", "/whereabouts", {}), other.packet("GET", "/erasure"), other.packet("PUT", "/erasure", {"statement": "none"}),
     ):  # fmt: skip
         with refused("no-longer-available"):
             await attempt
@@ -198,7 +199,7 @@ async def test_an_answer_that_nobody_asked_for_or_that_is_none_is_refused(case: 
         await _erasure(case, "erased")
     await withdraw(case.holder.world, case.entries[0])
     for answer in ("requested", "unknown", "eaten"):
-        with refused("invalid"):
+        with refused("statement"):
             await _erasure(case, answer)
 
 

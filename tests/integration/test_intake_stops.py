@@ -118,6 +118,14 @@ async def test_whoever_stops_wholly_stops_whatever_is_open(asked: Asked, houses:
     assert await asked.stops() == [None]
 
 
+async def test_whose_word_leaves_nobody_to_ask_is_told_so_though_nobody_was_asked_yet(asked: Asked) -> None:
+    path = f"/intake/entries/{asked.person}/withdraw"
+    await asked.world.sender.partner.post(path, {"what": "sharing", "category": "health"})
+    assert await asked.stops() == [], "others may still be asked"
+    await asked.world.sender.partner.post(path, {"what": "sharing", "purpose": "referral"})
+    assert await asked.stops() == [None]
+
+
 async def test_whoever_is_described_otherwise_is_put_anew_to_those_who_were_asked(
     asked: Asked, houses: list[House]
 ) -> None:

@@ -15,7 +15,7 @@ from joserfc.jwk import OKPKey
 
 from services.cli import installation
 from services.cli.installation import Installation
-from services.referral.partners.tokens import FAILURES_A_MINUTE, TOKENS_A_MINUTE, Limits
+from spean.grants import FAILURES_A_MINUTE, TOKENS_A_MINUTE, Limits
 from spean.guard import BODY_STILL_S
 from spean.limit import Limit, site_of
 from spean.settings import Settings

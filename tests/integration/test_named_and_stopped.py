@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.integration.town import Town
 SILENT = 20
 
 
-async def _asked_while_it_stops(town: Town, scene: Scene, *, stops: bool) -> str:
+async def _asked_while_it_stops(town: Town, scene: Scene, stop: str) -> str:
     """The code of the answer. The holder has to wait with its own until the network has taken in the stop; where that takes
     longer than the network waits for the holder, it is `holder-silent`."""
     network, holder = town.made.services["referral"].db, town.made.services["intake"].db
@@ -36,9 +36,10 @@ async def _asked_while_it_stops(town: Town, scene: Scene, *, stops: bool) -> str
                 )
 
             await eventually(waits)
-            if stops:
+            if stop != "none":
+                about = uuid4() if stop == "of this yes" else None
                 async with network.transaction("test.stop") as stopping:
-                    await handlers.stop_disclosure(stopping, UUID(scene.referral), town.made.settings.holder)
+                    await handlers.stop_disclosure(stopping, UUID(scene.referral), town.made.settings.holder, about)
         try:
             await asked
         except ApiProblem as problem:
@@ -46,11 +47,16 @@ async def _asked_while_it_stops(town: Town, scene: Scene, *, stops: bool) -> str
     return "offered"
 
 
-@pytest.mark.parametrize("stops", [True, False])
-async def test_a_stop_after_the_yes_comes_before_the_offer(town: Town, *, stops: bool) -> None:
+# What the coordinator hears; of what is stopped wholly: it is not theirs any more, but the sender's.
+SAID = {"none": "offered", "of this yes": "not-allowed-now", "wholly": "state"}
+
+
+@pytest.mark.parametrize("stop", SAID)
+async def test_a_stop_after_the_yes_comes_before_the_offer(town: Town, stop: str) -> None:
     scene = await ask_named(town)
     for _ in range(SILENT):
-        said = await _asked_while_it_stops(town, scene, stops=stops)
+        said = await _asked_while_it_stops(town, scene, stop)
         if said != "holder-silent":
             break
-    assert said == ("not-allowed-now" if stops else "offered")
+    assert said == SAID[stop]
+    assert await town.said(scene.referral, "offer.sent") == (stop == "none")

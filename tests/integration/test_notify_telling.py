@@ -190,6 +190,7 @@ async def test_overdue_and_accepted_is_still_seen_to_by_somebody(db: Database) -
 def test_every_event_for_coordinators_has_its_effect() -> None:
     told = {name.removeprefix(registry.PREFIX) for name in consumers.HANDLERS}
     assert told == set(dashboards.APPLY) | {
+        "organisation.asked.v1",
         "organisation.registered.v1",
         "organisation.suspended.v1",
         "organisation.reinstated.v1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import ssl
@@ -110,6 +111,16 @@ async def test_with_a_certificate_it_serves_https(place: Place, tmp_path: Path) 
         context = ssl.create_default_context(cafile=pair["SPEAN_CERTIFICATE"])
         async with httpx.AsyncClient(verify=context) as client:
             assert (await client.get(f"{running.url}/health")).text == "ok\n"
+        certificate(tmp_path)  # another, in the same files
+        context = ssl.create_default_context(cafile=pair["SPEAN_CERTIFICATE"])
+
+        async def shown() -> bool:
+            async with httpx.AsyncClient(verify=context) as client:
+                with contextlib.suppress(httpx.ConnectError):
+                    return (await client.get(f"{running.url}/health")).text == "ok\n"
+            return False
+
+        await eventually(shown)
     code, said = await place.run("up", **{**pair, "SPEAN_CERTIFICATE_KEY": pair["SPEAN_CERTIFICATE"]})
     assert code == 1
     assert "SPEAN_CERTIFICATE" in said

@@ -90,7 +90,11 @@ async def test_a_system_is_registered_signs_in_and_is_revoked(town: Town) -> Non
     made = await _registered(town)
     key, client = OKPKey.generate_key("Ed25519", auto_kid=True), f"system-{uuid4().hex[:8]}"
     body = {"id": client, "organisation": made["id"], "public_key": _public(key), "scopes": ["referral:receive"]}
-    assert await town.admin.post("/referral/clients", body) == {"id": client, "organisation": made["id"]}
+    assert await town.admin.post("/referral/clients", body) == {
+        "id": client,
+        "organisation": made["id"],
+        "approval": None,
+    }
     with pytest.raises(ApiProblem, match="409 duplicate"):
         await town.admin.post("/referral/clients", body)
     async with Partner(town.made.url, client, key) as partner:

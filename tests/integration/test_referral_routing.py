@@ -198,7 +198,7 @@ async def test_a_cancelled_hand_off_frees_the_place_and_the_copy_can_still_be_an
         await town.first.partner.post(f"/referral/offers/{offer}/arrived", {})
     with pytest.raises(ApiProblem, match="no-longer-available"):
         await town.first.partner.packet(offer)
-    assert await town.first.partner.tell(offer, "erasure", {"answer": "erased"})
+    assert await town.first.partner.answer_for_copy(offer, "erased")
 
 
 async def test_cancelled_after_arrival_frees_nothing_and_the_house_is_told(town: Town) -> None:

@@ -128,7 +128,7 @@ async def test_the_holder(it: Forgetful, workspace: Path) -> None:
     assert await it.rows("intake", fences, UUID(known["stopped"])) == [{"sharing_shut": True}]
     packets = await it.rows("intake", "select erasure from packet where offer = $1", UUID(known["stopped offer"]))
     assert packets == [{"erasure": "requested"}]
-    await it.house.partner.tell(known["stopped offer"], "erasure", {"answer": "erased"})
+    await it.house.partner.answer_for_copy(known["stopped offer"], "erased")
     assert (await it.house.partner.packet(known["arrived offer"]))["members"][0]["name"] == "Person arrived"
     # Nobody knows any more who the late hand-off is for: it waits for its sender, and nothing is told of nobody.
     shown = await it.world.state(known["late hand-off"], "on-hold", within_s=30)

@@ -16,9 +16,10 @@ import pytest
 from services.cli.client import ApiProblem
 from services.cli.installation import Installation
 from spean import sealing
+from spean.auth import TICKET_S, Kind, Signer
 from spean.sealing import PrivateKey, Suite
 from spean.settings import Settings
-from tests.builders import Organisation, World, network_in, second_system
+from tests.builders import Organisation, World, agreed, network_in, second_system
 
 OPENER = Path(__file__).parents[2] / "docs" / "partners" / "open_packet.py"
 
@@ -42,6 +43,7 @@ class House:
     async def add(self, made: PrivateKey) -> None:
         added = await self.world.admin.post(self.keys, {"public_key": made.public.jwk})
         assert added["thumbprint"] == made.public.id
+        await agreed(self.world, added, self.own.partner)
 
     async def revoke(self, made: PrivateKey) -> None:
         await self.world.admin.post(f"{self.keys}/{made.public.id}/revoke")
@@ -140,7 +142,7 @@ async def test_a_sealed_systems_ticket_opens_no_page(house: House) -> None:
             return await browser.post(page, data={"ticket": ticket}, headers=headers)
 
     assert (await brought()).status_code == 303
-    await house.world.admin.post(path, {"public_key": sealing_key.public.jwk})
+    await agreed(house.world, await house.world.admin.post(path, {"public_key": sealing_key.public.jwk}), system)
     assert (await brought()).status_code == 410
 
 
@@ -151,3 +153,34 @@ async def test_a_key_for_sealing_signs_nobody_in(house: House) -> None:
             await house.world.admin.post("/referral/clients", {**body, "public_key": key(suite, 8).public.jwk})
     with pytest.raises(ApiProblem, match="invalid"):
         await house.world.admin.post(house.keys, {"public_key": {"kty": "OKP", "crv": "X25519", "x": "A" * 43}})
+
+
+UNSEALABLE = [
+    {"kty": "OKP", "crv": "X25519", "x": "A" * 43},  # a point that everybody agrees with
+    {"kty": "OKP", "crv": "Ed25519", "x": "A" * 43},
+    {"kty": "AKP", "alg": "HPKE-OF-TOMORROW", "pub": "A" * 43},
+    {"kty": "AKP", "alg": Suite.HYBRID.value, "pub": "A" * 43},
+    {"kty": "none"},
+]
+
+
+@pytest.mark.parametrize("jwk", UNSEALABLE, ids=str)
+async def test_a_ticket_with_a_key_that_is_none_opens_nothing(
+    house: House, jwk: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in the clear either; the class of what was wrong is logged, and no key."""
+    ticket = await house.ticket()
+    claims = ticket["ticket"].split(".")[1]
+    packet = json.loads(sealing._bytes(claims))["packet"]
+    signer: Signer = house.world.made.services["referral"].app.state.signer
+    for seal_to, status in ((packet.get("seal_to"), 200), (jwk, 401)):
+        made = {"sub": house.own.id, "packet": {**packet, "seal_to": seal_to}}
+        token = signer.sign(Kind.TICKET, f"packet:{house.world.made.settings.holder}", TICKET_S, made)
+        async with httpx.AsyncClient(base_url=house.world.made.url) as anybody:
+            reply = await anybody.get(ticket["dataref"], headers={"Authorization": f"Bearer {token}"})
+        assert reply.status_code == status
+    assert reply.json()["type"].endswith("/bad-token")
+    assert "asthma" not in reply.text
+    (logged,) = (record for record in caplog.records if record.name == "services.intake.disclosure.sealed")
+    assert logged.__dict__["error_class"] == "NoKey"
+    assert jwk.get("x", jwk.get("pub", "A" * 43)) not in caplog.text

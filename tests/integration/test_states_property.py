@@ -112,6 +112,8 @@ class Machine(RuleBasedStateMachine):
             after = self.do(self.town.referral(id_))
             if before["state"] == State.OFFERED and about in {None, before["offer"]}:
                 assert (after["state"], after["offer"], after["stopped"]) == (State.REQUESTED, None, True)
+            elif before["state"] == State.UNROUTABLE and about is None:
+                assert (after["state"], after["offer"], after["stopped"]) == (State.ON_HOLD, None, True), "the sender's"
             else:
                 kept = "a stop never costs a bed, nor another's offer"
                 assert (after["state"], after["offer"]) == (before["state"], before["offer"]), kept

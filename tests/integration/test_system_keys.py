@@ -6,7 +6,7 @@ import asyncpg
 from joserfc.jwk import OKPKey
 
 from services.referral.main import MIGRATIONS
-from tests.builders import World
+from tests.builders import World, agreed
 
 
 async def test_keys_from_before_are_carried_over_by_their_names(world: World) -> None:
@@ -41,6 +41,7 @@ async def test_one_key_has_one_name_however_it_is_written(world: World) -> None:
     path = f"/referral/clients/{world.sender.partner.client_id}/keys"
     added = await world.admin.post(path, {"public_key": {**plain, "kid": "whatever", "use": "sig"}})
     assert added["thumbprint"] == key.thumbprint()
+    await agreed(world, added, world.sender.partner)
     found = (await world.admin.get("/referral/clients"))["systems"]
     (system,) = [one for one in found if one["id"] == world.sender.partner.client_id]
     assert {one["thumbprint"] for one in system["keys"]} == {key.thumbprint(), world.sender.partner._key.thumbprint()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,11 +46,33 @@ async def somebody(running: Up) -> AsyncIterator[Walker]:
 async def set_up(walker: Walker, link: str) -> Screen:
     """Welcome, a password, an app for codes: signed in, where the work begins."""
     page = await walker.get(link)
-    found = re.search(r'<code class="key">([^<]+)</code>', page.html)
-    assert found is not None
-    code = pyotp.TOTP(found.group(1).replace(" ", "")).now()
+    code = app_in(page).now()
     form = next(one for one in page.forms if "/set-up/" in one.action and not one.action.endswith("/passkey"))
     return await walker.send(form, password=PASSWORD, password_again=PASSWORD, code=code)
+
+
+def app_in(page: Screen) -> pyotp.TOTP:
+    """The app that a welcome offers."""
+    found = re.search(r'<code class="key">([^<]+)</code>', page.html)
+    assert found is not None
+    return pyotp.TOTP(found.group(1).replace(" ", ""))
+
+
+async def sign_in(walker: Walker, name: str, app: pyotp.TOTP) -> Screen:
+    """With the password and the app's next code."""
+    page = await walker.get("/referral/pages/sign-in")
+    page = await walker.send(page.form("/sign-in"), name=name, password=PASSWORD)
+    return await walker.send(page.form("/code"), code=app.at(int(time.time()), counter_offset=1))
+
+
+async def agree_as_a_second(place: Place, running: Up) -> None:
+    """The operator makes a second administrator at the command line, who agrees to what waits."""
+    _, said = await place.run("administrator", "second", SPEAN_URL=running.url)
+    async with somebody(running) as second:
+        await set_up(second, said.split()[-1])
+        page = await second.get("/referral/pages/approvals")
+        assert "Reviews who may be told what" in page.text
+        assert "Agreed. It counts from now on." in (await second.send(page.form("/approve"))).text
 
 
 def done(screen: Screen) -> list[str]:
@@ -163,7 +186,12 @@ async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
                 )
             )
             async with somebody(running) as officer:
-                page = await set_up(officer, await invited(administrator, operator, "rithy", "officer"))
+                link = await invited(administrator, operator, "rithy", "officer")
+                app = app_in(await officer.get(link))
+                page = await set_up(officer, link)
+                assert page.path == "/referral/pages/account", "nobody else has agreed yet"
+                await agree_as_a_second(place, running)
+                page = await sign_in(officer, "rithy", app)
                 assert page.path == "/intake/pages/rules"
                 await add_rules(officer)
             assert done(await administrator.get(f"{ADMIN}/first")) == STEPS[:10]

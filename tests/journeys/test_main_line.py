@@ -10,6 +10,7 @@ from tests.builders import World
 
 async def test_a_person_is_handed_to_a_shelter_and_the_loop_closes(world: World) -> None:
     house = await world.house("House one")
+    await world.crowd()
     entry = await world.ready_person(health_notes="asthma", recruiter_notes="never agreed to")
     handoff = await world.handoff(entry)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 from joserfc.jwk import OKPKey
@@ -140,14 +141,24 @@ def _person(_: Stage) -> Any:
     return {"age_years": 24, "sex": "female", "needs": ["step_free"], "languages": ["khm"], "name": "Made Up"}
 
 
+def _step_now() -> dict[str, str]:
+    today = datetime.now(UTC).date().isoformat()
+    return {"status": "presumed", "decided_by": "helping_organisation", "decided_on": today}
+
+
 def _agreement(stage: Stage) -> Any:
     sender, receiver = stage.people["sender"].id, stage.people["receiver"].id
     return {"sender": sender, "recipient": receiver, "categories": CATEGORIES, "purposes": PURPOSES}
 
 
 def _client(stage: Stage) -> Any:
-    key = {name: str(value) for name, value in OKPKey.generate_key("Ed25519").as_dict(private=False).items()}
-    return {"id": f"made-{uuid4().hex[:8]}", "organisation": stage.stranger.id, "public_key": key, "scopes": []}
+    return {
+        "id": f"made-{uuid4().hex[:8]}", "organisation": stage.stranger.id, "public_key": _client_key(), "scopes": [],
+    }  # fmt: skip
+
+
+def _client_key() -> dict[str, str]:
+    return {name: str(value) for name, value in OKPKey.generate_key("Ed25519").as_dict(private=False).items()}
 
 
 def _place(stage: Stage) -> Any:
@@ -238,6 +249,8 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /intake/entries/{entry}/bases/{basis}/end": Recipe(**_BASIS),
     "POST /intake/entries/{entry}/bases/{basis}/told": Recipe(**_BASIS),
     "GET /intake/bases/waiting": Recipe(**_SEND),
+    "GET /intake/entries/{entry}/identification": Recipe(**_ENTRY),
+    "POST /intake/entries/{entry}/identification": Recipe(**_ENTRY, body=lambda _: _step_now()),
     "POST /intake/entries/{entry}/erase": Recipe(**_ENTRY, body=_always({"why": "person_asked"})),
     "GET /intake/entries/{entry}/erasure": Recipe(**{**_ENTRY, "path": {"entry": "erased"}}),
     "POST /intake/entries/{entry}/holds": Recipe(
@@ -254,6 +267,7 @@ RECIPES: Mapping[str, Recipe] = {
     "GET /intake/handoffs/{handoff}": Recipe(**_HANDOFF),
     "GET /intake/handoffs/{handoff}/disclosures": Recipe(**_HANDOFF),
     "GET /intake/handoffs/{handoff}/details": Recipe(**_HANDOFF),
+    "GET /intake/handoffs/{handoff}/copies": Recipe(**_HANDOFF),
     "POST /intake/handoffs/{handoff}/cancel": Recipe(**_HANDOFF),
     "POST /intake/handoffs/{handoff}/ask-again": Recipe(**_HANDOFF),
     "POST /intake/screenings": Recipe(
@@ -272,9 +286,11 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /intake/questions/hand-over-code": Recipe("network", body=lambda stage: _asked(stage, code="123456")),
     "POST /intake/questions/detail": Recipe("network", body=lambda stage: _asked(stage, decline="other_reviewed")),
     "POST /intake/questions/rules-stand": Recipe("network", body=_pair),
+    "POST /intake/questions/bases-counted": Recipe("network", body=lambda stage: {"networks": [stage.world.network]}),
     "GET /intake/packets/{offer}": Recipe(**_TICKET),
     "PUT /intake/packets/{offer}/whereabouts": Recipe(**_TICKET, body=_always({"meeting_point": "north gate"})),
-    "PUT /intake/packets/{offer}/erasure": Recipe(**_TICKET, body=_always({"answer": "erased"})),
+    "GET /intake/packets/{offer}/erasure": Recipe(**_TICKET),
+    "PUT /intake/packets/{offer}/erasure": Recipe(**_TICKET, body=_always({"statement": "made.up.statement"})),
     "GET /intake/rules/{kind}": Recipe(**_RULES, path={"kind": "kind"}),
     "POST /intake/rules/need-to-know": Recipe(
         **_RULES, body=_always({"group": "other", "stage": "offer", "fields": ["needs"]})
@@ -287,6 +303,7 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /intake/rules/{kind}/{rule}/end": Recipe(**_RULES, path={"kind": "kind", "rule": "rule"}),
     "GET /intake/cases/{case}/audit": Recipe("officer", "intake:rules", path={"case": "case"}, foreign=True),
     "GET /referral/offers": Recipe(**_RECEIVE),
+    "GET /referral/copies": Recipe(**_RECEIVE),
     "GET /referral/offers/{offer}": Recipe(**_ACCEPTED),
     "POST /referral/offers/{offer}/accept": Recipe(**_OPEN),
     "POST /referral/offers/{offer}/decline": Recipe(**_OPEN, body=_always({"reason": "other_reviewed"})),
@@ -298,12 +315,15 @@ RECIPES: Mapping[str, Recipe] = {
         "sender", "referral:send", path={"referral": "handoff"}, foreign=True
     ),
     "GET /referral/escalations": Recipe("coordinator", "referral:coordinate"),
+    "GET /referral/bases": Recipe("coordinator", "referral:coordinate"),
+    "GET /referral/late-copies": Recipe("coordinator", "referral:coordinate"),
     "GET /referral/escalations/{referral}": Recipe(**_COORDINATE),
     "POST /referral/escalations/{referral}/take": Recipe(**_COORDINATE),
     "POST /referral/escalations/{referral}/ask-again": Recipe(**_COORDINATE),
     "POST /referral/escalations/{referral}/ask": Recipe(
         **_COORDINATE, body=lambda stage: {"place": stage.objects["place"]}
     ),
+    "POST /referral/escalations/{referral}/close": Recipe(**_COORDINATE),
     "POST /referral/escalations/{referral}/hand-back": Recipe(**_COORDINATE),
     "POST /referral/escalations/{referral}/confirm-arrival": Recipe(**_COORDINATE),
     "GET /referral/places": Recipe(**_RECEIVE),
@@ -331,6 +351,9 @@ RECIPES: Mapping[str, Recipe] = {
     "POST /referral/clients/{client}/keys/{thumbprint}/revoke": Recipe(
         **_ADMIN, path={"client": "client", "thumbprint": "thumbprint"}
     ),
+    "GET /referral/approvals": Recipe("receiver"),
+    "POST /referral/approvals/{approval}/approve": Recipe("receiver", path={"approval": "approval"}, foreign=True),
+    "POST /referral/approvals/{approval}/refuse": Recipe("receiver", path={"approval": "approval"}, foreign=True),
     "POST /referral/places": Recipe(**_ADMIN, body=_place),
     "POST /referral/oauth/token": Recipe("anybody", form=True),
     "GET /referral/.well-known/jwks.json": Recipe("anybody"),
@@ -403,13 +426,25 @@ async def staged(world: World) -> Stage:
         "recipients": {"organisations": [world.sender.id]},
     }  # fmt: skip
     basis = await world.sender.partner.post(f"/intake/entries/{entry}/bases", order)
+    await world.sender.partner.post(f"/intake/entries/{entry}/identification", {**_step_now(), "status": "possible"})
     erased = await world.entry()
     await world.sender.partner.post(f"/intake/entries/{erased}/erase", {"why": "mistake"})
     officer = Organisation(world.sender.id, "Officer", await second_system(world, world.sender, ["intake:rules"]))
     hold = await officer.partner.post(
         f"/intake/entries/{entry}/holds", RECIPES["POST /intake/entries/{entry}/holds"].body(None)
     )
+    async with world.made.services["referral"].db.transaction("stage.copy") as tx:  # that is not answered for in time
+        await tx.conn.execute(
+            """
+            insert into held_copy (offer, referral, organisation, asked_at, answer_by)
+            select id, referral, organisation, now() - interval '9 days', now() - interval '6 days' from offer where id = $1
+            """,
+            UUID(accepted),
+        )
+    another = {"public_key": _client_key()}
+    waits = await world.admin.post(f"/referral/clients/{house.partner.client_id}/keys", another)
     objects = {
+        "approval": waits["approval"],
         "basis": basis["id"], "erased": erased, "hold": hold["id"],
         "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
         "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],

@@ -134,9 +134,9 @@ async def settle(world: World) -> Town:
         "sender": (world.sender, (StaffRole.SENDER,)), "receiver": (stage.people["receiver"], (StaffRole.RECEIVER,)),
         "coordinator": (world.coordinator, (StaffRole.COORDINATOR,)),
         "administrator": (world.coordinator, (StaffRole.ADMINISTRATOR,)),
-        "officer": (world.coordinator, (StaffRole.OFFICER,)), "colleague": (world.sender, (StaffRole.SENDER,)),
+        "officer": (world.coordinator, (StaffRole.OFFICER,)), "own officer": (world.sender, (StaffRole.OFFICER,)), "colleague": (world.sender, (StaffRole.SENDER,)),
         "house colleague": (stage.people["receiver"], (StaffRole.RECEIVER,)),
-        "neighbour": (stage.stranger, (StaffRole.SENDER, StaffRole.RECEIVER, StaffRole.COORDINATOR)),
+        "neighbour": (stage.stranger, (StaffRole.SENDER, StaffRole.RECEIVER, StaffRole.COORDINATOR, StaffRole.OFFICER)),
         "suspended": (gone, every), "ended": (world.coordinator, every),
     }  # fmt: skip
     for name, (organisation, roles) in here.items():

@@ -17,6 +17,7 @@ from fastapi.routing import iter_route_contexts
 
 from schemas.vocabulary import SCOPES_OF, StaffRole
 from services.cli.installation import Installation
+from services.referral.approvals.domain import OPENING
 
 # What guards an address: a session that may do one of the scopes; any session; nothing; something else that is brought
 # along (the packet's ticket and cookie).
@@ -95,6 +96,8 @@ DOORS = (
     _door("/intake/pages/waiting", *_SEND),
     _door("/intake/pages/screenings", *_SEND, objects={"screening": "session_of_screening", "entry": "screened"}),
     _door("/intake/pages/packets", "receiver", guarded="ticket"),
+    _door("/intake/pages/entries/{}/erased", *_SEND, objects={"entry": "erased"}),
+    _door("/intake/pages/holds", "own officer", "intake:rules"),
     _door("/intake/pages/rules", "administrator", "intake:rules", "referral:admin", whose="installation"),
     _door("/intake/pages/rules/usual", "officer", "intake:rules", whose="installation"),
     _door(f"{_P}/directory", "sender", guarded="session", kind="script"),
@@ -106,6 +109,9 @@ DOORS = (
     _door(f"{_P}/referrals", "sender", "referral:send", objects={"referral": "handoff"}),
     _door(f"{_P}/escalations", "coordinator", "referral:coordinate", objects={"referral": "escalated"}),
     *(_door(f"{_P}/{one}", "administrator", "referral:admin", **_ADMIN) for one in ("admin", "people", "recoveries")),
+    _door(f"{_P}/bases", "coordinator", "referral:coordinate"),
+    _door(f"{_P}/bases/now", "coordinator", "referral:coordinate", kind="part"),
+    _door(f"{_P}/approvals", "receiver", *sorted(OPENING)),
     *(_door(f"{_P}/{one}", "stranger", **_ANYBODY) for one in ("sign-in", "lost", "leave", "sign-out", "signed-out")),
     _door(_P, "stranger", **_ANYBODY, alone=True),
     _door(f"{_P}/sign-in/code", "half", **_ANYBODY),

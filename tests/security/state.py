@@ -7,9 +7,10 @@ import asyncpg
 from tests.builders import eventually
 from tests.security.operations import Stage
 
-# Bookkeeping of the machinery: what is due, how far each reader is, which assertions were used, which commands answered.
+# Bookkeeping of the machinery: what is due, how far each reader is, which assertions were used, which commands answered,
+# the last count of who looks alike.
 _BOOKKEEPING = frozenset(
-    {"due", "position", "last", "used_assertion", "idempotency", "outbox", "said", "aggregate", "life"}
+    {"due", "position", "last", "used_assertion", "idempotency", "outbox", "said", "aggregate", "life", "crowd"}
 )
 
 

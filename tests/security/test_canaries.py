@@ -8,12 +8,12 @@ found.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,24 +25,21 @@ import pytest
 
 from deploy.kafka import local
 from services.cli.client import ApiProblem, Partner
-from services.cli.installation import BUS_DATABASE
 from services.intake.cases.store import _context
 from services.intake.keystore.store import DATABASE as KEYS
 from services.intake.keystore.store import KeyStore
-from spean.bus import Partition, Record, TopicSpec
 from spean.crypto import seal
 from spean.provision import Roles, service_dsns
 from spean.service import topics
 from spean.telemetry.words import NAMES
-from tests.builders import Organisation, World, eventually, network_in
+from tests.builders import Organisation, World, eventually, network_in, second_system
 from tests.collector import Collector, collecting
 from tests.conftest import without_kafka
 from tests.security.canaries import WORDS, Search, person, texts, token, word
-from tests.security.watched import SPANS
+from tests.security.planted import PROOF, databases, plant_proofs
+from tests.security.watched import SPANS, WRITTEN
 from tests.security.watching import Run, bus_of, watched
 
-DATABASES = ("referral", "intake", "notify", KEYS, BUS_DATABASE, "postgres")
-PROOF = token(9999)
 # A plain column at the holder says to whom nothing may go: that is not secret there.
 EXCLUDED = str(uuid4())
 ALLOWED = {("intake.exclusion", EXCLUDED)}
@@ -138,6 +135,34 @@ async def _refusals(run: Run, world: World, line: dict[str, Any], fields: dict[s
             run.errors.append(answer.content + str(answer.headers).encode())
 
 
+async def _papers(run: Run, world: World) -> set[str]:
+    """What people write to each other about somebody: why something stands in for consent, what a second person says to it,
+    why somebody is not to be erased, how an authority calls their case."""
+    entry, sender = await world.entry(), world.sender.partner
+    officer = await second_system(world, world.sender, ["intake:rules"])
+    why, says, held, number, notes = (word(one) for one in range(803, 808))
+    of = f"/intake/entries/{entry}"
+    check = {"kind": "family_risk_check", "justification": why, "acting_for": "first"}
+    made = await sender.post(f"{of}/bases", check)
+    reply = {"agrees": True, "reasons": says, "acting_for": "second"}
+    await sender.post(f"{of}/bases/{made['id']}/decide", reply)
+    await officer.post(f"{of}/holds", {"reason": held, "until": "2100-01-01T00:00:00Z"})
+    today = datetime.now(UTC).date().isoformat()
+    step = {"status": "presumed", "decided_by": "police", "decided_on": today, "reference": number, "notes": notes}
+    await sender.post(f"{of}/identification", step)
+    await run.refused(sender.post(f"{of}/identification", step), "state")
+    await run.refused(sender.post(f"{of}/identification", {**step, "status": notes}), "invalid")
+    texts_of = [
+        await sender.get(f"{of}/bases"),
+        await officer.get(f"{of}/holds"),
+        await sender.get(f"{of}/identification"),
+    ]
+    read = json.dumps(texts_of, ensure_ascii=False)
+    assert [text in read for text in (why, says, held, number, notes)] == [True] * 5
+    await run.refused(sender.post(f"{of}/erase", {"why": "mistake"}), "legal-hold")
+    return {why, says, held, number, notes}
+
+
 async def _screening(run: Run, world: World) -> set[str]:
     """A file with texts where codes belong: they are reported by line and column, never kept."""
     planted = {word(900 + number) for number in range(10)}
@@ -230,55 +255,6 @@ async def _follow(run: Run, watcher: Partner) -> bytes:
     return heard
 
 
-# --- proofs -------------------------------------------------------------------------------------------------------
-
-
-def _databases(bus: str) -> list[str]:
-    """Every database of an installation: with a Kafka there is none for the bus."""
-    return [name for name in DATABASES if not bus or name != BUS_DATABASE]
-
-
-async def _plant_proofs(run: Run, coordinator: str) -> None:
-    """One in each kind of place: so that a search that finds nothing means something."""
-    for name in _databases(run.settings.bus):
-        await run.sql(
-            name,
-            f"create table scratch_{name} (plain text, sealed bytea, document jsonb); insert into scratch_{name} values "
-            f"('{PROOF}', null, null), (null, '{PROOF}'::bytea, null), (null, null, '{{\"a\": [\"{PROOF}\"]}}')",
-        )
-    await run.sql(
-        "notify",
-        "with head as (update tail_head set next = next + 1 returning next - 1 as number) "
-        f"insert into tail (number, event, coordinator, type, area, at) select number, gen_random_uuid(), '{coordinator}', '{PROOF}', 'KH', now() from head",
-    )
-    # The embedded server writes what is fatal only: a sign-in that it refuses names who wanted in.
-    with pytest.raises(asyncpg.PostgresError):
-        await asyncpg.connect(run.made.cluster.dsn("postgres", PROOF, "none"))
-    reader, writer = await asyncio.open_connection("127.0.0.1", run.smtp_port)
-    writer.write(
-        f"HELO a\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<a@b.c>\r\nDATA\r\nSubject: x\r\n\r\n{PROOF}\r\n.\r\nQUIT\r\n".encode()
-    )
-    await writer.drain()
-    await reader.read()
-    writer.close()
-    await _plant_on_the_bus(run)
-
-
-async def _plant_on_the_bus(run: Run) -> None:
-    """In the key, in a header and in the value, in a topic that nobody reads."""
-    async with bus_of(run) as bus:
-        await bus.ensure_topics([TopicSpec("scratch", 1, 1)])
-        producer = await bus.producer("scratch")
-        plain = Record(b"a", {"a": "a"}, b"a")
-        records = [
-            replace(plain, key=PROOF.encode()),
-            replace(plain, headers={"a": PROOF}),
-            replace(plain, value=PROOF.encode()),
-        ]
-        await producer.append(Partition("scratch", 0), records)
-        await producer.close()
-
-
 # --- the search ---------------------------------------------------------------------------------------------------
 
 
@@ -309,9 +285,10 @@ async def _look_while_it_runs(run: Run, search: Search, watcher: Partner) -> Non
     async with httpx.AsyncClient(base_url=run.inside) as client:
         search.look("numbers", (await client.get("/metrics")).content)
     assert await _look_at_the_bus(run, search) > 20
-    for name in _databases(run.settings.bus):
+    for name in databases(run.settings.bus):
         assert await search.look_in_database(name, run.database(name)) > 0
     await run.sql("postgres", "checkpoint")
+    await _nothing_was_spilled(run)
 
 
 def _look_at_what_is_left(run: Run, search: Search) -> None:
@@ -320,7 +297,27 @@ def _look_at_what_is_left(run: Run, search: Search) -> None:
     search.look("metrics", run.collector.metrics_raw)
     search.look("postgres log", (run.settings.data / "postgres.log").read_bytes())
     assert search.look_in_files("files of data", run.settings.data) > 2**20
+    (wal,) = run.settings.data.rglob("pg_wal")
+    assert search.look_in_files("WAL", wal) > 2**20
     assert search.look_in_files("keys", run.settings.keys) > 0
+
+
+async def _nothing_was_spilled(run: Run) -> None:
+    """PostgreSQL sorted nothing in files, which are gone before anybody could look at them."""
+    conn = await asyncpg.connect(run.database("postgres"))
+    try:
+        assert await conn.fetchval("select sum(temp_files) from pg_stat_database") == 0
+    finally:
+        await conn.close()
+
+
+def _nothing_is_written_elsewhere(run: Run) -> None:
+    """The process writes to its own two folders alone: no temporary file but the proof."""
+    written = {Path(one) for one in (run.folder / WRITTEN).read_text().splitlines()} - {Path(os.devnull)}
+    own = (run.settings.data, run.settings.keys)
+    elsewhere = {one for one in written if not any(one.is_relative_to(folder) for folder in own)}
+    assert len(written) > len(elsewhere)
+    assert elsewhere == {run.folder / PROOF}
 
 
 def _spans_are_ours(run: Run) -> None:
@@ -370,18 +367,20 @@ async def test_nothing_about_a_person_is_anywhere_else(workspace: Path, bus: str
         planted |= line["texts"]
         await _to_the_end(run, world, house, line)
         await _refusals(run, world, line, first)
+        planted |= await _papers(run, world)
         planted |= await _screening(run, world)
         await _faults(run, world, house, second)
-        await _plant_proofs(run, world.coordinator.id)
+        await plant_proofs(run, world.coordinator.id)
         await eventually(lambda: _mailed(run))
         search = Search({*planted, EXCLUDED, PROOF})
         await _look_while_it_runs(run, search, world.coordinator.partner)
     _look_at_what_is_left(run, search)
+    _nothing_is_written_elsewhere(run)
     leaks = {(place, canary) for place, canary in search.found if canary != PROOF} - ALLOWED
     assert {leak for leak in leaks if leak[0] != "files of data" or leak[1] != EXCLUDED} == set()
     assert ("intake.exclusion", EXCLUDED) in search.found
-    scratch = {f"{name}.scratch_{name}" for name in _databases(bus)}
-    kinds = {"stream", "errors", "mails", "output", "spans", "metrics", "postgres log", "files of data"}
+    scratch = {f"{name}.scratch_{name}" for name in databases(bus)}
+    kinds = {"stream", "errors", "mails", "output", "spans", "metrics", "postgres log", "files of data", "WAL"}
     on_the_bus = {f"scratch {part}" for part in ("key", "headers", "value")}
     assert {place for place, canary in search.found if canary == PROOF} >= scratch | kinds | on_the_bus
     _spans_are_ours(run)

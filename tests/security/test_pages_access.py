@@ -28,6 +28,7 @@ NOT_SHOWN = frozenset(
         "POST /intake/pages/handoffs/{handoff}/ask-again",  # when it was handed back
         "POST /intake/pages/packets/{offer}",  # after the ticket was asked for
         "POST /referral/pages/account/authenticator",  # after a new one was asked for
+        "POST /referral/pages/escalations/{referral}/close",  # when the house of somebody who arrived is silent
         "POST /referral/pages/escalations/{referral}/ask",  # when a place has room
         "POST /referral/pages/escalations/{referral}/confirm-arrival",  # when an arrival stays unverified
     }

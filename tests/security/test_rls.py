@@ -20,7 +20,7 @@ from tests.security.state import tables
 SERVICES = tuple(BUILD)
 DATABASES = (*SERVICES, KEYS, BUS_DATABASE)
 # The same for everybody who may read them at all: reviewed rules, the network, the number of the last change.
-SHARED = frozenset({"need_to_know", "corridor", "network", "tail_head", "basis_limit"})
+SHARED = frozenset({"need_to_know", "corridor", "network", "tail_head", "basis_limit", "crowd", "crowd_limit"})
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 
@@ -296,8 +296,11 @@ async def test_the_api_cannot_use_the_key_store(stage: Stage) -> None:
     async with superuser(stage, KEYS) as conn:
         found = await tables(conn)
         rights = await granted(conn, f"{KEYS}_worker")
-    assert set(found) == {"data_key", "fence"}
-    assert rights == {f"public.{name}": {"SELECT", "INSERT", "UPDATE"} for name in found}
+    assert set(found) == {"data_key", "fence", "kek"}
+    assert rights == {
+        "public.kek": {"SELECT", "INSERT"},
+        **{f"public.{name}": {"SELECT", "INSERT", "UPDATE"} for name in ("data_key", "fence")},
+    }
     for name in found:
         async with connected(dsn(stage, KEYS, "api"), stage.people["sender"].id) as conn:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,6 +24,9 @@ from spean import telemetry
 from spean.settings import Settings
 
 SPANS = "spans.json"
+_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+# Every file that was opened to be written, one a line.
+WRITTEN = "written.txt"
 
 
 def trace_everything(folder: Path) -> None:
@@ -32,12 +37,25 @@ def trace_everything(folder: Path) -> None:
     trace.set_tracer_provider(provider)
 
 
+def note_what_is_written(folder: Path) -> None:
+    """Python itself says which files are opened, whoever opens them; also those that are gone again at the end."""
+    noted = (folder / WRITTEN).open("w", encoding="utf-8", buffering=1)
+
+    def opened(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], (str, bytes)) and arguments[2] & _TO_WRITE:
+            noted.write(f"{os.fsdecode(arguments[0])}\n")
+
+    sys.addaudithook(opened)
+
+
 async def run(folder: Path, proof: str) -> None:
     settings = Settings(data=folder / "data", keys=folder / "keys", port=0, sample=False, fast_unsafe=True)
     async with installed(settings) as made, running(made):
         await bootstrap.administrator(made.services["referral"].db, settings)
         print(json.dumps({"url": made.url, "postgres": made.cluster.dsn("postgres")}), flush=True)  # noqa: T201
         await asyncio.to_thread(sys.stdin.read)
+        (folder / proof).touch()
+        (folder / proof).unlink()  # gone at once, and noted all the same
         logging.getLogger("spean.proof").error("planted", extra={"reason": proof})
         with telemetry.span("planted", reason=proof):
             print(proof, flush=True)  # noqa: T201
@@ -59,4 +77,5 @@ if __name__ == "__main__":
     ):
         logging.getLogger(noisy).setLevel(logging.DEBUG)
     trace_everything(Path(sys.argv[1]))
+    note_what_is_written(Path(sys.argv[1]))
     asyncio.run(run(Path(sys.argv[1]), sys.argv[2]))

@@ -83,7 +83,7 @@ async def watched(folder: Path, bus: str, proof: str, collector: Collector) -> A
     log = folder / "stderr.log"
     environment = {
         "SPEAN_SMTP": f"smtp://127.0.0.1:{mail.port}", "SPEAN_BUS": bus, "PYTHONPATH": str(ROOT),
-        "SPEAN_OTLP": collector.url, "SPEAN_INSIDE": inside,
+        "SPEAN_OTLP": collector.url, "SPEAN_INSIDE": inside, "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(

@@ -205,3 +205,23 @@ def test_a_guardians_consent_ends_with_the_eighteenth_birthday_and_ones_own_does
     assert named(with_guardian) is Rule.OF_AGE
     assert named(replace(with_guardian, of_age=NOW + timedelta(microseconds=1))) is Rule.ALLOWED
     assert named(replace(with_guardian, of_age=NOW - HOUR)) is Rule.ALLOWED, "given when they were of age"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "two"),
+    [
+        ("person:1", "person:2", True), ("person:1", "person:1", False),
+        ("cases/dara", "cases/bopha", True), ("cases/dara", "hotline/bopha", True), ("cases/dara", "hotline/dara", False),
+        ("cases", "hotline", False), ("cases/dara", "hotline", False), ("person:1", "cases/dara", False),
+        ("person:1", "cases", False),
+    ],
+)  # fmt: skip
+def test_who_are_certainly_two(one: str, other: str, *, two: bool) -> None:
+    assert domain.two_people(one, other) == domain.two_people(other, one) == two
+
+
+def test_whom_a_system_names_is_somebody() -> None:
+    assert domain.somebody("cases", None) == "cases"
+    assert domain.somebody("cases", "Dara") == domain.somebody("cases", "DARA") == "cases/dara"
+    assert domain.somebody("person:1", "dara") == "person:1", "whoever has signed in is who they are"
+    assert [domain.is_somebody(one) for one in ("cases", "cases/dara", "person:1")] == [False, True, True]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spean.crypto import KEY_BYTES, Unopenable, digits, new_key, private_file, seal, signing_key, unseal
+from spean.crypto import KEY_BYTES, Unopenable, digits, new_key, private_file, seal, unseal
 
 KEY = new_key()
 
@@ -78,10 +78,3 @@ def test_all_who_start_at_once_agree_on_one_content(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(lambda number: private_file(path, str(number).encode()), range(32)))
     assert found == {path.read_bytes()}
-
-
-def test_a_signing_key_is_the_same_at_the_next_start(tmp_path: Path) -> None:
-    path = tmp_path / "signing.jwk"
-    first, second = signing_key(path), signing_key(path)
-    assert first.kid == second.kid
-    assert first.as_dict(private=True) == second.as_dict(private=True)

@@ -23,6 +23,13 @@ def test_without_a_floor_the_number_itself_counts_and_without_a_target_nothing_i
     assert memory.met is None
 
 
+def test_a_limit_is_of_the_number_itself_whatever_the_floor() -> None:
+    wait = Figure("wait", "", "ms", "less", "idle", limit=2_000, ours=[2_000.0], floor=[1.0])
+    assert (wait.ratio, wait.met) == (2_000, True)
+    wait.ours = [2_001.0]
+    assert wait.met is False
+
+
 def test_quantiles() -> None:
     values = [float(one) for one in range(100, 0, -1)]
     assert (at_quantile(values, 0.5), at_quantile(values, 0.99), at_quantile([7.0], 0.99)) == (51, 100, 7)

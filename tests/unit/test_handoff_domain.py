@@ -10,8 +10,9 @@ import pytest
 
 from schemas.registry import REFERRALS, TOPIC_OF, TYPES
 from schemas.versions import NEWER, newest
-from schemas.vocabulary import ConsentDecision, ConsentState
-from services.intake.disclosure.domain import ERASED, Consent, Person, Rule
+from schemas.vocabulary import ConsentDecision, ConsentState, DataCategory, OrganisationType, Purpose, ServiceType
+from services.intake.disclosure.domain import ERASED, Consent, Exclusion, Person, Rule
+from services.intake.disclosure.recipients import RecipientClass
 from services.intake.handoffs import domain
 from services.intake.handoffs.store import ENDED
 from spean.problem import Refusal
@@ -126,3 +127,57 @@ def test_a_hand_off_may_be_asked_for_with_both_consents_and_for_a_minor_with_bot
         PERSON, minor=True, service=replace(SERVICE, guardian=True), sharing=replace(SHARING, guardian=True)
     )
     domain.may_request(guarded, NOW)
+
+
+# --- whom to ask, by the person's own word --------------------------------------------------------------------------------
+
+SHELTERS, SENDER = RecipientClass(type=OrganisationType.SHELTER), UUID(int=7)
+OFFERABLE = replace(
+    SHARING, categories=frozenset({DataCategory.FUNCTIONAL_NEEDS}), purposes=frozenset({Purpose.REFERRAL}),
+    classes=(SHELTERS,), organisations=frozenset({SENDER}),
+)  # fmt: skip
+NEVER_SHELTERS = Exclusion("organisation_type", "shelter")
+
+
+@pytest.mark.parametrize(
+    "narrower",
+    [
+        {"sharing": None},
+        {"sharing": replace(OFFERABLE, valid_until=NOW)},
+        {"sharing": replace(OFFERABLE, state=ConsentState.EXPIRED)},
+        {"sharing": replace(OFFERABLE, purposes=frozenset({Purpose.SERVICE_PROVISION}))},
+        {"sharing": replace(OFFERABLE, categories=frozenset({DataCategory.HEALTH}))},
+        {"sharing": replace(OFFERABLE, classes=())},
+        {"sharing": replace(OFFERABLE, classes=(), organisations=frozenset({SENDER, ONE})),
+         "exclusions": (Exclusion("organisation", str(ONE)),)},
+        {"exclusions": (NEVER_SHELTERS,)},
+        {"sharing_shut": True},
+        {"service_shut": True},
+        {"service": None},
+        {"minor": True},
+    ],
+)  # fmt: skip
+def test_whose_own_word_leaves_nobody_has_nobody_who_may_be_asked(narrower: dict[str, object]) -> None:
+    assert domain.offers_nobody(
+        replace(PERSON, **{"sharing": OFFERABLE, **narrower}),  # type: ignore[arg-type]
+        NOW, ServiceType.EMERGENCY_BED, SENDER,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "still",
+    [
+        {},
+        {"exclusions": (Exclusion("organisation", str(ONE)), Exclusion("organisation_type", "clinic"))},
+        {"sharing": replace(OFFERABLE, classes=(), organisations=frozenset({SENDER, ONE}))},
+        {
+            "sharing": replace(OFFERABLE, classes=(SHELTERS, RecipientClass(country="KH"))),
+            "exclusions": (NEVER_SHELTERS,),
+        },
+    ],
+)
+def test_as_long_as_somebody_may_be_left_the_rules_decide(still: dict[str, object]) -> None:
+    assert not domain.offers_nobody(
+        replace(PERSON, **{"sharing": OFFERABLE, **still}),  # type: ignore[arg-type]
+        NOW, ServiceType.EMERGENCY_BED, SENDER,
+    )  # fmt: skip

@@ -102,6 +102,11 @@ DECIDES: dict[str, tuple[Action, Callable[[Referral, datetime], Decision], tuple
     ),
     "missed": (A.MISS, lambda r, now: d.missed(r, OFFER_ID, now), (e.ReferralMissingV1, e.ReferralEscalatedV1)),
     "completed": (A.COMPLETE, lambda r, now: d.completed(r, OFFER_ID, now), (e.ReferralCompletedV1,)),
+    "closed": (
+        A.COMPLETE,
+        lambda r, now: d.closed(replace(r, escalated=EscalationReason.NO_OUTCOME), OFFER_ID, "person:1", now),
+        (e.ReferralCompletedV1,),
+    ),
     "cancelled": (A.CANCEL, lambda r, now: d.cancelled(r, ReasonFamily.OTHER, now), (e.ReferralCancelledV1,)),
     "reopened": (A.REOPEN, lambda r, now: d.reopened(r, now, anew=True), (e.ReferralReopenedV1,)),
     "paused": (A.PAUSE, lambda r, now: d.paused(r, ReasonFamily.STOPPED, now), (e.ReferralHeldV2,)),
@@ -112,8 +117,8 @@ DECIDES: dict[str, tuple[Action, Callable[[Referral, datetime], Decision], tuple
     ),
 }
 # Those that move nothing by themselves.
-OTHERS = {"received", "moved", "answered", "answer_by", "stopped", "escalated", "overdue_step", "reminded", "taken",
-          "handed_back", "receiver_suspended", "left_open", "reassigned", "replace"}  # fmt: skip
+OTHERS = {"received", "moved", "answered", "answer_by", "stopped", "stopped_wholly", "escalated", "overdue_step", "reminded", "taken",
+          "may_close", "handed_back", "receiver_suspended", "left_open", "reassigned", "replace"}  # fmt: skip
 
 
 def test_every_decision_and_every_action_is_named_here() -> None:
@@ -223,11 +228,33 @@ def test_what_is_past_its_deadline_stays_the_coordinators_until_somebody_arrives
         if (state, action) not in REFERRAL:
             continue
         after = decide(referral, NOW).referral
+        shut_out = referral.escalated is EscalationReason.ORGANISATION_SUSPENDED
         overdue = referral.escalated is not None and referral.deadline <= NOW
-        assert after.escalated == (EscalationReason.DEADLINE_PASSED if overdue else None)
-        assert after.taken_by == (referral.taken_by if overdue else None)
+        kept = EscalationReason.ORGANISATION_SUSPENDED if shut_out else EscalationReason.DEADLINE_PASSED
+        assert after.escalated == (kept if shut_out or overdue else None)
+        assert after.taken_by == (referral.taken_by if shut_out or overdue else None)
     if (state, A.ARRIVE) in REFERRAL:
         assert d.arrived(referral, OFFER_ID, NOW, verified=False).referral.escalated is None
+
+
+@given(referral=referrals(S.ON_HOLD))
+def test_what_waits_because_of_a_house_that_is_shut_out_is_asked_anew_without_it(referral: Referral) -> None:
+    shut_out = replace(referral, escalated=EscalationReason.ORGANISATION_SUSPENDED, remind_at=NOW)
+    after = d.reopened(shut_out, NOW, anew=True).referral
+    overdue = EscalationReason.DEADLINE_PASSED if referral.deadline <= NOW else None
+    still = EscalationReason.ORGANISATION_SUSPENDED if referral.offer is None else overdue
+    assert after.escalated is still, "of a sender who is shut out it stays the coordinator's"
+    _is_whole(after)
+
+
+@given(state=st.sampled_from([S.REQUESTED, S.UNROUTABLE, S.ON_HOLD]), data=st.data())
+def test_what_nobody_may_be_asked_for_any_more_is_the_senders(state: State, data: st.DataObject) -> None:
+    after = d.stopped_wholly(data.draw(referrals(state)), NOW)
+    assert after.referral.stopped
+    assert after.referral.state is (S.ON_HOLD if state is S.UNROUTABLE else state)
+    held = (e.ReferralHeldV2(reason=ReasonFamily.STOPPED, waits_for=WaitsFor.SENDER),)
+    assert after.events == (held if state is S.UNROUTABLE else ())
+    _is_whole(after.referral)
 
 
 @given(referral=referrals(S.REQUESTED), refused=st.booleans(), stopped=st.booleans())

@@ -214,7 +214,7 @@ class TestNumbers:
         """An id beside a number would make one series for each, and a trace of whom it is about."""
         assert {word for number in NUMBERS.values() for word in number.words} <= {
             "service", "topic", "partition", "method", "route", "status", "pool", "outcome", "rule", "stage", "kind",
-            "state", "holder",
+            "state", "holder", "reason",
         }  # fmt: skip
 
     async def test_as_prometheus_reads_them(self) -> None:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.vocabulary import DataCategory, Purpose, ServiceType
 from services.intake.bases import handlers, store
-from services.intake.bases.domain import USUAL_CATEGORIES, USUAL_PURPOSES, Kind, Proposal, State
+from services.intake.bases.domain import USUAL_CATEGORIES, USUAL_PURPOSES, Kind, Proposal, State, somebody
 from services.intake.bases.store import Row
 from services.intake.cases import store as cases
 from services.intake.consent.api import RecipientsBody
@@ -29,6 +29,8 @@ Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
 StopCommand = Annotated[Command, Depends(command_with(SCOPE, even_suspended=True))]
 Words = Annotated[str, Field(min_length=10, max_length=4_000)]
+_TOLD = "of a system: who of your staff this is, by a name of your own that is the same in all your systems"
+ActingFor = Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,59}$", description=_TOLD)]
 
 
 class BasisBody(Body):
@@ -44,6 +46,7 @@ class BasisBody(Body):
     valid_until: AwareDatetime | None = Field(default=None, description="default: as long as this kind may last")
     at_once: bool = Field(default=False, description="in force before a second person has looked at it")
     spoken: bool = Field(default=False, description="emergency profile: the person has said yes")
+    acting_for: ActingFor = None
 
     def proposal(self) -> Proposal:
         return Proposal(
@@ -58,6 +61,7 @@ class DecideBody(Body):
 
     agrees: bool
     reasons: Words
+    acting_for: ActingFor = None
 
 
 class BasisMade(View):
@@ -136,22 +140,25 @@ def made(b: Row, status: int = 200) -> Reply:
 @router.post("/entries/{entry}/bases", status_code=201, response_model=BasisMade)
 async def propose(request: Request, entry: UUID, body: BasisBody, command: SenderCommand) -> Response:
     """Mark what is to stand in for consent, justified in writing. Others of the organisation decide within a time limit;
-    what nobody confirms lapses, and the gate is shut."""
+    what nobody confirms lapses, and the gate is shut. A system names who of the staff proposes (`acting_for`): without, this
+    counts for nobody, and one more has to agree."""
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        return made(await handlers.propose(tx, holder, entry, body.proposal(), command.caller.client), 201)
+        by = somebody(command.caller.client, body.acting_for)
+        return made(await handlers.propose(tx, holder, entry, body.proposal(), by), 201)
 
     return await command.run("basis.propose", work)
 
 
 @router.post("/entries/{entry}/bases/{basis}/decide", response_model=BasisMade)
 async def decide(request: Request, entry: UUID, basis: UUID, body: DecideBody, command: SenderCommand) -> Response:
-    """Say yes or no to what somebody else of the organisation has proposed. One no ends it."""
+    """Say yes or no to what somebody else of the organisation has proposed. One no ends it. A yes needs a person: one who has
+    signed in, or whom the system names (`acting_for`); of these and those nobody can tell whether they are two."""
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        by = command.caller.client
+        by = somebody(command.caller.client, body.acting_for)
         return made(await handlers.decide(tx, holder, entry, basis, by, agrees=body.agrees, reasons=body.reasons))
 
     return await command.run("basis.decide", work)
@@ -202,11 +209,11 @@ async def view(tx: Tx, holder: Holder, b: Row) -> BasisView:
 
 
 @router.get("/bases/waiting", response_model=WaitingView)
-async def waiting(request: Request, caller: Sender) -> Response:
-    """What waits for somebody of my organisation: no word of what is sealed."""
+async def waiting(request: Request, caller: Sender, acting_for: ActingFor = None) -> Response:
+    """What waits for somebody of my organisation: no word of what is sealed. `mine` is said of whom a system acts for."""
 
     async def work(tx: Tx) -> Reply:
-        return Reply(await waiting_now(tx, caller.client))
+        return Reply(await waiting_now(tx, somebody(caller.client, acting_for)))
 
     return GatedResponse(request.app.state.door.db, "bases.waiting", work, caller.org)
 

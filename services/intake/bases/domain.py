@@ -217,3 +217,22 @@ def _wrong(made: Proposal) -> tuple[tuple[str, str], ...]:
     if (made.kind is Kind.DETERMINATION) != bool(made.services):
         found.append(("services", "for_a_determination"))
     return tuple(found)
+
+
+def somebody(client: str, acting_for: str | None) -> str:
+    """Who does something: a person who has signed in (`person:ID`), or, of a system, whom it names; else the system itself,
+    which is nobody in particular."""
+    return client if acting_for is None or client.startswith("person:") else f"{client}/{acting_for.casefold()}"
+
+
+def is_somebody(by: str) -> bool:
+    """Is it known which person that was?"""
+    return by.startswith("person:") or "/" in by
+
+
+def two_people(one: str, other: str) -> bool:
+    """Are they certainly two? Those who sign in are told apart, and so are those whom an organisation's systems name,
+    whichever system it is. Somebody of the one kind may be somebody of the other."""
+    if not (is_somebody(one) and is_somebody(other)) or one.startswith("person:") != other.startswith("person:"):
+        return False
+    return one != other if one.startswith("person:") else one.rpartition("/")[2] != other.rpartition("/")[2]

@@ -16,6 +16,8 @@ from services.intake.bases.domain import (
     Proposal,
     State,
     checked,
+    is_somebody,
+    two_people,
 )
 from services.intake.bases.store import Row, Step
 from services.intake.cases import store as cases
@@ -73,18 +75,20 @@ async def propose(tx: Tx, holder: Holder, entry_id: UUID, made: Proposal, by: st
 
 async def decide(tx: Tx, holder: Holder, entry_id: UUID, id_: UUID, by: str, *, agrees: bool, reasons: str) -> Row:
     """Another person of the organisation says yes or no, with reasons. Enough of them, and it is in force; one no ends it.
-    Raises Refusal `not-found`, `erased`, `state` where nobody is asked (any more), `same-person`."""
+    What a system does for nobody in particular counts for nobody: its yes is refused, and after its proposal one more has to
+    agree. Raises Refusal `not-found`, `erased`, `state` where nobody is asked (any more), `same-person`."""
     await consent.lock(tx, entry_id)
     b = await store.lock(tx, entry_id, id_)
     if b.state in FINAL or b.decided_at is not None or tx.now >= b.until:
         raise Refusal("state")
     before = await store.deciders(tx, id_)
-    if by in before:
+    known = [one for one in before if is_somebody(one)]
+    if by in before or (agrees and not (is_somebody(by) and all(two_people(by, one) for one in known))):
         raise Refusal("same-person")
     await _step(tx, holder, b, "agreed" if agrees else "refused", by, reasons)
     if not agrees:
         await _over(tx, holder, b, State.REFUSED)
-    elif len(before) + 1 >= b.people:
+    elif len(known) + 1 >= b.people:
         await store.set_decided(tx, id_)
     after = await store.find(tx, id_)
     await _set_due(tx, after)

@@ -222,12 +222,13 @@ async def set_ask_again(tx: Tx, entry: UUID, why: Why) -> None:
 
 
 async def to_ask_again(tx: Tx, most: int) -> list[asyncpg.Record]:
-    """(entry, reason, since) of who has decided nothing since they were to be asked again, the oldest first."""
+    """(entry, reason, since) of who has decided nothing since they were to be asked again, the oldest first. That a
+    decision has ended by its date is the clock's word, not theirs."""
     return await tx.conn.fetch(
         """
         select a.entry, a.reason, a.since from ask_again a
         where a.org = $1 and not exists (
-            select 1 from consent c where c.entry = a.entry and c.recorded_at >= a.since)
+            select 1 from consent c where c.entry = a.entry and c.recorded_at >= a.since and c.state <> 'expired')
         order by a.since, a.entry limit $2
         """,
         tx.org, most,
@@ -235,10 +236,11 @@ async def to_ask_again(tx: Tx, most: int) -> list[asyncpg.Record]:
 
 
 async def has_decided_since(tx: Tx, entry: UUID, since: datetime) -> bool:
-    """Has the person said anything of their own since?"""
+    """Has the person said anything of their own since? The clock writes down what has ended by its date."""
     found: bool = await tx.conn.fetchval(
-        "select exists (select 1 from consent where entry = $1 and recorded_at >= $2)", entry, since
-    )
+        "select exists (select 1 from consent where entry = $1 and recorded_at >= $2 and state <> 'expired')",
+        entry, since,
+    )  # fmt: skip
     return found
 
 

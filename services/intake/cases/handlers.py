@@ -10,6 +10,7 @@ from services.intake.cases.domain import PersonFields, adult_from, described_oth
 from services.intake.cases.store import Entry
 from services.intake.consent import handlers as consent
 from services.intake.consent import store as consents
+from services.intake.disclosure import crowd
 from services.intake.disclosure.domain import Rule, standing
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
@@ -50,6 +51,7 @@ async def correct(tx: Tx, holder: Holder, entry: Entry, person: PersonFields) ->
         await store.set_age_at(tx, entry.id)
         await consent.watch(tx, holder, entry.id)
     if described_otherwise(before, person):
+        await crowd.undecide(tx, entry.id)
         await stopping.look_again(tx, holder, await handoffs.lock_concerned(tx, entry.id), anew=True)
 
 

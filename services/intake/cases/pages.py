@@ -13,6 +13,7 @@ from uuid import UUID
 import pycountry
 from fastapi import Depends, Request, Response
 
+from schemas.vocabulary import IdentificationStatus
 from services.intake import network
 from services.intake.cases import api, store
 from services.intake.cases.api import SCOPE, EntryView
@@ -28,6 +29,7 @@ from services.intake.drafts.domain import Kind
 from services.intake.handoffs import api as handoffs_api
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs.api import HandoffView
+from services.intake.identification import handlers as identification
 from spean.db import Tx
 from spean.http import Reply, View
 from spean.problem import Refusal
@@ -78,6 +80,7 @@ class PersonPage(View):
     has_case: bool
     next: Next
     draft: UUID | None
+    identification: IdentificationStatus | None
 
 
 @router.get("/entries")
@@ -117,6 +120,7 @@ async def person(request: Request, entry: UUID, at: Sender) -> Response:
             entry=api.view(found, fields, tx.now), person=fields, consents=decided, has_case=has_case,
             handoffs=tuple(handoffs_api.view(one, tx.now) for one in seen),
             next=Next.GO_ON if begun else _next(decided, has_case=has_case), draft=begun[0] if begun else None,
+            identification=await identification.stands(tx, holder, entry),
         )  # fmt: skip
         return Reply(shown, found.version)
 

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from joserfc.jwk import OKPKey
 from pydantic import Field, ValidationError
 
 from schemas import contracts
 from schemas import questions as q
-from schemas.vocabulary import ErasureAnswer, ServiceType
+from schemas.vocabulary import ServiceType
+from services.intake.bases import counting
 from services.intake.disclosure import handlers, sealed
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import handlers as handoffs
@@ -28,6 +28,7 @@ from spean.db import Database, Tx
 from spean.gated import GatedResponse
 from spean.http import Body, Reply, View, read_reply
 from spean.problem import Refusal
+from spean.turning import SigningKeys
 
 router = APIRouter()
 Q = TypeVar("Q", bound=q.Question)
@@ -59,16 +60,28 @@ async def network(
 
 
 async def ticket_in(request: Request, offer: UUID, token: str) -> tuple[q.PacketTicket, dict[str, Any]]:
-    """What a ticket for this offer says, and its claims. Raises Refusal `bad-token`, `not-found`."""
+    """What a ticket for this offer says, with the referral that it is of, and its claims. Raises Refusal `bad-token`,
+    `not-found`, `no-longer-available` where no such offer is known here."""
     verifier: Verifier = request.app.state.tickets
     claims = await verifier.claims(token)
     try:
-        found = q.PacketTicket.model_validate(claims["packet"], extra="ignore")
-    except (KeyError, ValidationError):
+        said = claims["packet"]
+        model = q.PacketTicket if "referral" in said else q.PacketTicketV2
+        found = model.model_validate(said, extra="ignore")
+    except (KeyError, TypeError, ValidationError):
         raise Refusal("bad-token") from None
     if found.offer != offer:
         raise Refusal("not-found")
-    return found, claims
+    if isinstance(found, q.PacketTicket):
+        return found, claims
+    db: Database = request.app.state.door.db
+    async with db.transaction("packet.whose") as tx:
+        referral = await handoff_store.handoff_of_offer(tx, offer)
+    if referral is None:
+        raise Refusal("no-longer-available")
+    return q.PacketTicket(
+        offer=offer, referral=referral, facts=found.facts, seal_to=found.seal_to, by=found.by, signs=found.signs
+    ), claims
 
 
 async def ticket(
@@ -146,6 +159,14 @@ async def rules_stand(
     return await _done(request, "question.rules_stand", lambda tx, holder: rules.stand(tx, holder, body))
 
 
+@questions.post("/bases-counted", response_model=q.BasesCountedAnswer, openapi_extra=_body("bases-counted"))
+async def bases_counted(
+    request: Request, body: Annotated[q.BasesCountedQuestion, Depends(asked(q.BasesCountedQuestion))]
+) -> Response:
+    """How many people does something other than consent stand in for? Said so that nobody can be told from the numbers."""
+    return await _done(request, "question.bases_counted", lambda tx, _: counting.answer(tx, body))
+
+
 @questions.post("/may-accept", response_model=q.MayAcceptAnswer, openapi_extra=_body("may-accept"))
 async def may_accept(
     request: Request, body: Annotated[q.MayAcceptQuestion, Depends(asked(q.MayAcceptQuestion))]
@@ -190,10 +211,6 @@ class Whereabouts(Body):
     address: Annotated[str | None, Field(max_length=500)] = None
 
 
-class Acknowledgement(Body):
-    answer: ErasureAnswer
-
-
 class DoneView(View):
     offer: UUID
 
@@ -204,16 +221,18 @@ async def read_packet(request: Request, offer: UUID, found: Ticket) -> Response:
     system that has a key for sealing it leaves sealed to that key, in an envelope that the holder signs."""
     holder: Holder = request.app.state.holder
     db: Database = request.app.state.door.db
-    render = sealed.renderer(found, request.app.state.signing_key)
+    signing: SigningKeys = request.app.state.signing_key
+    render = sealed.renderer(found, signing.key)
     await release(request, found)
     return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found), render=render)
 
 
 @router.get("/.well-known/jwks.json", tags=["packets"], response_model=sealed.KeysView)
 async def jwks(request: Request) -> Response:
-    """The public key that envelopes are signed with. Look again at a key id that you do not know."""
-    own: OKPKey = request.app.state.signing_key
-    return JSONResponse({"keys": [own.as_dict(private=False)]})
+    """The public keys that envelopes are signed with: for some minutes around a change there are two. Look again at a key id
+    that you do not know."""
+    own: SigningKeys = request.app.state.signing_key
+    return JSONResponse({"keys": own.public()})
 
 
 async def release(request: Request, found: q.PacketTicket) -> None:
@@ -264,13 +283,3 @@ async def say_whereabouts(
         if expected is not None and packet.version != expected:
             raise Refusal("version")
         await handoffs.set_whereabouts(tx, holder, packet, body.meeting_point, body.address)
-
-
-@router.put("/packets/{offer}/erasure", tags=["packets"], response_model=DoneView)
-async def acknowledge_erasure(request: Request, offer: UUID, body: Acknowledgement, found: Ticket) -> Response:
-    """Say what became of the copy that you held."""
-    db: Database = request.app.state.door.db
-    async with db.transaction("packet.erasure") as tx:
-        await handoff_store.lock_handoff(tx, found.referral)
-        await handoffs.acknowledge_erasure(tx, offer, found.facts.organisation, body.answer)
-    return read_reply(Reply(DoneView(offer=offer)))

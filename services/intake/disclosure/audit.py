@@ -4,6 +4,8 @@ written down of the gate's answers; no field of a person is in it, only the name
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,6 +17,7 @@ from pydantic import AwareDatetime, Field
 from schemas.vocabulary import YES
 from services.intake.consent.notices import is_reviewed
 from services.intake.disclosure import store
+from services.intake.erasure import copies_store
 from spean.auth import Caller
 from spean.db import Database, Tx
 from spean.http import Reply, View, caller_with, read_reply
@@ -25,6 +28,8 @@ SCOPE = "intake:rules"
 ANSWERS_MOST = 1_000
 _ASKINGS_MOST = 50
 router = APIRouter(tags=["rules"])
+# (hand-off, organisation) → what was said of its copies.
+Said = dict[tuple[UUID, UUID], list["StatementView"]]
 
 
 class DecisionView(View):
@@ -62,13 +67,28 @@ class RuleView(View):
     in_force: bool
 
 
+class StatementView(View):
+    """What somebody said became of the copy: as it was signed (a JWT), and with which public key (as JWK). `signed_by`: their
+    system, or this holder for one of their people, whom `by` names."""
+
+    answer: str
+    reason: str | None
+    law: str | None
+    by: str
+    signed_by: str
+    said_at: datetime
+    statement: str
+    public_key: dict[str, str]
+
+
 class CopyView(View):
     """What became of a packet that was read. `erasure`: requested, or what the recipient answered; a time that is absent
-    beside it is not known."""
+    beside it is not known. `statements`: all that they said by then, in its order."""
 
     erasure: str | None
     asked_at: datetime | None
     answered_at: datetime | None
+    statements: tuple[StatementView, ...] = ()
 
 
 class AnswerView(View):
@@ -143,10 +163,11 @@ async def audited(tx: Tx, case: UUID, at: datetime, by: str) -> AuditView:
     found: UUID = rows[0]["case"]
     await store.write_audited(tx, found, by, at)
     answers = [row for row in rows if row["recipient"] is not None]
+    said = await _said(tx, {row["handoff"] for row in answers}, at)
     return AuditView(
         case=found, entry=rows[0]["entry"], at=at,
         decisions=tuple(_decision(one, at) for one in json.loads(rows[0]["decisions"] or "[]")),
-        answers=tuple(_answer(row, at) for row in answers[-ANSWERS_MOST:]), whole=len(answers) <= ANSWERS_MOST,
+        answers=tuple(_answer(row, at, said) for row in answers[-ANSWERS_MOST:]), whole=len(answers) <= ANSWERS_MOST,
         asked=tuple(
             AskedView(by=one["asked_by"], at=one["at"], about=one["about"])
             for one in await store.audited(tx, found, _ASKINGS_MOST)
@@ -154,14 +175,23 @@ async def audited(tx: Tx, case: UUID, at: datetime, by: str) -> AuditView:
     )  # fmt: skip
 
 
-def _answer(row: asyncpg.Record, at: datetime) -> AnswerView:
+async def _said(tx: Tx, handoffs: Collection[UUID], at: datetime) -> Said:
+    found: Said = defaultdict(list)
+    for row in await copies_store.statements_of(tx, handoffs, at):
+        public_key = json.loads(row["public_key"])
+        shown = StatementView.model_validate({**row, "public_key": public_key})
+        found[row["handoff"], row["organisation"]].append(shown)
+    return found
+
+
+def _answer(row: asyncpg.Record, at: datetime, said: Said) -> AnswerView:
     return AnswerView(
         handoff=row["handoff"], service_type=row["service_type"], recipient=row["recipient"],
         recipient_as=json.loads(row["facts"]) if row["facts"] else None, stage=row["stage"], purpose=row["purpose"],
         told=row["allowed"], refused=json.loads(row["refused"]), first_at=row["first_at"], last_at=row["last_at"],
         times=row["times"], entry_version=row["entry_version"], sharing=_recorded(row["sharing"], at),
         service=_recorded(row["service"], at), rules=tuple(_rule(one, at) for one in json.loads(row["rested_on"] or "[]")),
-        packet=_copy(row, at), complete=row["facts"] is not None,
+        packet=_copy(row, at, said), complete=row["facts"] is not None,
     )  # fmt: skip
 
 
@@ -181,7 +211,7 @@ def _rule(found: dict[str, Any], at: datetime) -> RuleView:
     return RuleView.model_validate({**found, "opens": found["opens"] or (), "in_force": _within(begins, ends, at)})
 
 
-def _copy(row: asyncpg.Record, at: datetime) -> CopyView | None:
+def _copy(row: asyncpg.Record, at: datetime, said: Said) -> CopyView | None:
     """A copy that was asked about or answered for later was a copy still; where it is not known when, it is told so."""
     if row["fetched_at"] is None or not row["allowed"]:
         return None
@@ -193,6 +223,7 @@ def _copy(row: asyncpg.Record, at: datetime) -> CopyView | None:
     return CopyView(
         erasure=erasure, asked_at=asked if erasure else None,
         answered_at=answered if erasure not in {None, "requested"} else None,
+        statements=tuple(said.get((row["handoff"], row["recipient"]), ())),
     )  # fmt: skip
 
 

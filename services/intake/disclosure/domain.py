@@ -57,6 +57,7 @@ class Rule(StrEnum):
     AGREEMENT = "agreement"
     CORRIDOR = "corridor"
     PARTY = "party"
+    RARE = "rare"
 
 
 @dataclass(frozen=True, slots=True)

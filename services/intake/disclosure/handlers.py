@@ -17,12 +17,13 @@ from services.intake.cases import store as cases
 from services.intake.cases.domain import PersonFields, fits
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
 from services.intake.consent import store as consents
-from services.intake.disclosure import store
+from services.intake.disclosure import crowd, rarity, store
 from services.intake.disclosure.domain import ERASED, Person, Rule, allowed, as_offer, disclose, grounds, together
 from services.intake.disclosure.rulebook import Ask, Rules, Stage
 from services.intake.disclosure.store import Answer
 from services.intake.handoffs import store as handoffs
 from services.intake.handoffs import yeses
+from services.intake.handoffs.domain import shown_state
 from services.intake.handoffs.store import Handoff, Packet
 from services.intake.keystore.store import KeyStore
 from services.intake.rules import store as rules
@@ -58,6 +59,10 @@ class Party:
     handoff: Handoff
     members: tuple[Member, ...]
 
+    @property
+    def fields(self) -> list[PersonFields]:
+        return [member.fields for member in self.members]
+
     def ask(self, tx: Tx, holder: Holder, recipient: q.OrganisationFacts, stage: Stage, purpose: Purpose) -> Ask:
         """A question about these people, under the sender's agreement with the recipient."""
         h = self.handoff
@@ -80,8 +85,6 @@ class Party:
         """What is written down of an answer to `ask`; `packet` where there is one that it is about."""
         h, counting = self.handoff, in_force.counting(ask).ids
         # What stood in for consent is written down beside the rules.
-        # Everything that may be told: the person's fields, how the hand-off stands, whereabouts, a copy given back.
-        work = f"{h.state}/{h.ending}/{h.arrival_verified}/{h.offer}/{packet and packet.version}"
         return [
             Answer(
                 member.entry,
@@ -91,10 +94,21 @@ class Party:
                 member.person,
                 told,
                 sorted({*counting, *grounds(ask, member.person).bases}),
-                f"{member.version}/{work}",
+                f"{member.version}/{_work(h, packet, ask.stage, allowed(told))}",
             )
             for member, told in zip(self.members, verdicts, strict=True)
         ]
+
+
+def _work(h: Handoff, packet: Packet | None, stage: Stage, told: set[str]) -> str:
+    """What is told beside the person's fields, as far as it is told: the sender sees where a row ends, and another begins,
+    and would learn by it what they may not know."""
+    if stage != "placement":
+        return f"{packet.version if packet else None}"
+    word = shown_state(h.state, placement="arrival" in told, ending=h.ending)
+    verified = h.arrival_verified if "arrival" in told else None
+    offer = h.offer if "receiver" in told else None
+    return f"{word}/{verified}/{offer}/{packet.version if packet and 'address' in told else None}"
 
 
 async def hold(tx: Tx, ids: Collection[UUID]) -> None:
@@ -161,6 +175,7 @@ async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuesti
         if not refusals and _all_fit(party, candidate.eligibility):
             await yeses.remember(tx, party.handoff.id, organisation.organisation, question.offer)
             await handoffs.remember_asked(tx, party.handoff.id, organisation)
+            await crowd.decide(tx, party.handoff.id, rarity.looks(party.fields, party.handoff.area))
             chosen = candidate.place
             break
     await store.write(tx, refused)
@@ -199,7 +214,8 @@ def _all_fit(party: Party, house: q.Eligibility) -> bool:
 
 
 async def readable_offers(tx: Tx, holder: Holder, question: q.ReadableOffersQuestion) -> q.ReadableOffersAnswer:
-    """Each offer's content in coarse bands, or that it is not readable; the same words whatever the cause."""
+    """Each offer's content in coarse bands that enough people share, or that it is not readable; the same words whatever the
+    cause."""
     ids = {one.referral for one in question.offers}
     await hold(tx, ids)
     organisation = (await current_facts(tx, [question.organisation]))[0]
@@ -207,6 +223,7 @@ async def readable_offers(tx: Tx, holder: Holder, question: q.ReadableOffersQues
     found = [one for one in await handoffs.find_all(tx, asked) if one.state not in handoffs.ENDED]
     parties = {party.handoff.id: party for party in await load(tx, holder, found)}
     standing = await in_force(tx, list(parties.values()), [organisation.organisation])
+    left_out = await crowd.left_out(tx, parties)
     shown: list[q.OfferContent] = []
     told: list[Answer] = []
     for one in question.offers:
@@ -215,7 +232,11 @@ async def readable_offers(tx: Tx, holder: Holder, question: q.ReadableOffersQues
             shown.append(q.OfferContent(offer=one.offer, readable=False))
             continue
         ask = party.ask(tx, holder, organisation, "offer", Purpose.REFERRAL)
-        verdicts = as_offer(party.judge(ask, OFFER_FIELDS, standing))
+        steps = left_out.get(one.referral, rarity.STEPS)
+        verdicts = [
+            rarity.spared(verdict, fields, steps)
+            for verdict, fields in zip(as_offer(party.judge(ask, OFFER_FIELDS, standing)), party.fields, strict=True)
+        ]
         told += party.answers(ask, verdicts, standing)
         shown.append(_content(one.offer, party, verdicts))
     await store.write(tx, told)

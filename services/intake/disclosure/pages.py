@@ -14,12 +14,14 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from schemas.questions import PacketTicket
-from schemas.vocabulary import AgeBand, ErasureAnswer, Need, Sex
+from schemas.vocabulary import AgeBand, ErasureAnswer, KeptBecause, Need, Sex
 from services.intake.cases.fields import PACKET_FIELDS
 from services.intake.disclosure import api, visits
-from services.intake.disclosure.api import Acknowledgement, PacketView, Whereabouts
+from services.intake.disclosure.api import PacketView, Whereabouts
 from services.intake.disclosure.handlers import Holder
 from services.intake.disclosure.visits import LASTS, Visit
+from services.intake.erasure import copies_api
+from services.intake.erasure.copies_api import Acknowledgement
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs import store as handoff_store
 from spean.db import Tx
@@ -28,7 +30,7 @@ from spean.http import Reply, View
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.cookies import set_cookie
-from spean.web.forms import Incomplete
+from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_anyone, page_router, sent_by_anyone
 
 # The network's scope: whoever is signed in here and may not receive has nothing to look for in a packet.
@@ -197,7 +199,7 @@ async def _said(at: At, visit: Visit) -> Said:
 async def which_answer(offer: UUID, at: Anyone) -> Response:
     if await _visit(at, offer) is None:
         return _over(at, offer)
-    return at.page("intake/disclosure/erasure.html", offer=offer, answers=_answers())
+    return at.page("intake/disclosure/erasure.html", offer=offer, **_answers())
 
 
 @router.post("/packets/{offer}/erasure")
@@ -206,15 +208,28 @@ async def answer_erasure(request: Request, offer: UUID, sent: AnyoneSent) -> Res
     if visit is None:
         return _over(sent, offer)
     try:
-        body = forms.read(Acknowledgement, {"answer": sent.form.one("answer")})
+        body = _answer_in(sent.form)
     except Incomplete as error:
-        return sent.again("intake/disclosure/erasure.html", error, sent.form, offer=offer, answers=_answers())
-    await api.acknowledge_erasure(request, offer, body, visit.ticket)
+        return sent.again("intake/disclosure/erasure.html", error, sent.form, offer=offer, **_answers())
+    await copies_api.answer_on_page(request, visit.ticket, body)
     return sent.see(_path(offer), done="answered")
 
 
-def _answers() -> list[ErasureAnswer]:
-    return [one for one in ErasureAnswer if one is not ErasureAnswer.UNKNOWN]
+def _answer_in(form: Form) -> Acknowledgement:
+    """What is asked for one of the answers only counts with that one. Raises Incomplete."""
+    given: dict[str, str | None] = {"answer": form.one("answer")}
+    if given["answer"] == ErasureAnswer.RETAINED_BY_LAW:
+        given |= {name: form.some(name) for name in ("reason", "law")}
+        if missing := {name: forms.SAID["missing"] for name in ("reason", "law") if given[name] is None}:
+            raise Incomplete(missing)
+    return forms.read(Acknowledgement, given)
+
+
+def _answers() -> dict[str, Any]:
+    return {
+        "answers": [one for one in ErasureAnswer if one is not ErasureAnswer.UNKNOWN],
+        "reasons": [one for one in KeptBecause if one is not KeptBecause.UNKNOWN],
+    }
 
 
 # --- whose visit it is ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from spean import sealing
 from spean.http import Reply, View, read_reply
 from spean.problem import Refusal
 
+log = logging.getLogger(__name__)
 _TEXT = {"type": "string"}
 # What an answer may be besides plain JSON, for the document of this service.
 DOCUMENTED: dict[int | str, dict[str, Any]] = {200: {"content": {sealing.MEDIA_TYPE: {"schema": {
@@ -37,6 +39,7 @@ def renderer(ticket: PacketTicket, signing_key: OKPKey) -> Callable[[Reply], Res
     try:
         to = sealing.public_key(ticket.seal_to.model_dump(exclude_none=True))
     except sealing.NoKey:
+        log.warning("a packet was asked for that nothing can be sealed for", extra={"error_class": "NoKey"})
         raise Refusal("bad-token") from None
     about = sealing.About(ticket.offer, ticket.facts.organisation)
 

@@ -43,8 +43,8 @@ async def redeem(tx: Tx, ticket: PacketTicket, claims: Mapping[str, Any], visito
         raise Refusal("bad-token")
     opener, kept = new_opener()
     await tx.conn.execute(
-        "insert into packet_session (digest, offer, handoff, facts, visitor, ends_at) values ($1, $2, $3, $4, $5, $6)",
-        kept, ticket.offer, ticket.referral, ticket.facts.model_dump_json(), visitor, tx.now + LASTS,
+        "insert into packet_session (digest, offer, handoff, facts, visitor, ends_at, by) values ($1, $2, $3, $4, $5, $6, $7)",
+        kept, ticket.offer, ticket.referral, ticket.facts.model_dump_json(), visitor, tx.now + LASTS, ticket.by,
     )  # fmt: skip
     return opener
 
@@ -58,7 +58,7 @@ async def find(tx: Tx, opener: str, offer: UUID) -> Visit | None:
     if not row:
         return None
     facts = OrganisationFacts.model_validate_json(row["facts"])
-    ticket = PacketTicket(offer=row["offer"], referral=row["handoff"], facts=facts)
+    ticket = PacketTicket(offer=row["offer"], referral=row["handoff"], facts=facts, by=row["by"])
     return Visit(ticket, row["visitor"], row["ends_at"])
 
 

@@ -42,7 +42,7 @@ async def begun(sent: Sent, work: Callable[[Tx], Awaitable[Reply]]) -> UUID:
     except Refusal as refusal:
         if refusal.code != "key-reused":
             raise
-        made = await Command(sent.door.db, sent.caller, None, b"", None).run("draft.begin", work)
+        made = await Command(sent.door.db, sent.caller, None, (), None).run("draft.begin", work)
     return id_in(made)
 
 

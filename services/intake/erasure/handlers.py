@@ -18,6 +18,7 @@ from services.intake.drafts import handlers as drafts
 from services.intake.erasure import store
 from services.intake.erasure.domain import Life, Rule, Why, kept_until
 from services.intake.erasure.store import Erasure
+from spean import telemetry
 from spean.clock import clear_due, set_due
 from spean.crypto import Unopenable, seal, unseal
 from spean.db import Database, Tx
@@ -78,6 +79,7 @@ async def carry_out(db: Database, holder: Holder, entry: UUID) -> bool:
         await store.reduce(tx, entry)
         await store.set_done(tx, entry)
         await clear_due(tx, DUE, entry)
+    telemetry.add("spean.erased", reason=found.why)
     return True
 
 

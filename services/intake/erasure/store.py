@@ -55,6 +55,18 @@ async def under_way(tx: Tx, entry: UUID) -> bool:
     return found
 
 
+async def live(tx: Tx, entry: UUID) -> list[UUID]:
+    """Hand-offs of this person that are not ended, the latest first."""
+    rows = await tx.conn.fetch(
+        """
+        select h.id from handoff h join handoff_member m on m.handoff = h.id
+        where m.entry = $1 and h.state <> all($2::text[]) order by h.requested_at desc, h.id
+        """,
+        entry, list(ENDED),
+    )  # fmt: skip
+    return [row["id"] for row in rows]
+
+
 async def done_beside(tx: Tx, entries: Collection[UUID]) -> list[UUID]:
     """Everybody whose erasure is done, without these."""
     rows = await tx.conn.fetch(
@@ -85,6 +97,7 @@ _OWN = (
     "update exclusion set sealed = null where entry = $1",
     "update basis_step s set sealed = null from basis b where b.id = s.basis and b.entry = $1",
     "delete from ask_again where entry = $1",
+    "delete from identification_step where entry = $1",
     "update handoff_member set sealed_key = null where entry = $1",
 )
 # What belongs to a party as one is emptied with the last of them.
@@ -127,6 +140,22 @@ async def held(tx: Tx, entry: UUID) -> bool:
         f"select exists (select 1 from legal_hold where entry = $1 and {_STANDS})", entry, tx.now
     )
     return found
+
+
+async def held_until(tx: Tx, entry: UUID) -> datetime | None:
+    """When the last of the legal holds that stand ends; None where none does."""
+    found: datetime | None = await tx.conn.fetchval(
+        f"select max(until) from legal_hold where entry = $1 and {_STANDS}", entry, tx.now
+    )
+    return found
+
+
+async def standing_holds(tx: Tx, limit: int) -> list[asyncpg.Record]:
+    """Those that stand, of everybody whom this transaction sees, that which ends first on top."""
+    return await tx.conn.fetch(
+        "select entry, at, until from legal_hold where lifted_at is null and until > $1 order by until, id limit $2",
+        tx.now, limit,
+    )  # fmt: skip
 
 
 async def insert_hold(tx: Tx, id_: UUID, entry: UUID, sealed: bytes, until: datetime, by: str) -> None:

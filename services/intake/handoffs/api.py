@@ -4,6 +4,7 @@ have to allow, for it is kept and given again."""
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -15,6 +16,7 @@ from pydantic import AwareDatetime, Field
 from schemas.vocabulary import Area, ServiceType, Urgency, WaitsFor
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure import store as disclosures
+from services.intake.disclosure.domain import Rule
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import domain, handlers, store
 from services.intake.handoffs.handlers import Seen
@@ -30,6 +32,12 @@ from spean.problem import Refusal
 SCOPE = "intake:send"
 _LIST_MOST = 50
 DISCLOSURES_MOST = 1_000
+# Who may not be named is not told by a reason either: only one organisation may be abroad, or without an agreement.
+UNSAID = "unsaid"
+_OF_THE_RECEIVER = frozenset({Rule.AGREEMENT, Rule.CORRIDOR})
+_OF_THE_RECIPIENT = _OF_THE_RECEIVER | {
+    Rule.ORGANISATION_SUSPENDED, Rule.ORGANISATION_UNKNOWN, Rule.EXCLUDED, Rule.CONSENT_RECIPIENT, Rule.DECISION,
+}  # fmt: skip
 router = APIRouter(tags=["hand-offs"])
 Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
@@ -44,7 +52,7 @@ class HandoffBody(Body):
     urgency: Urgency
     area: Area
     members: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=20)]
-    need_by: AwareDatetime | None = None
+    need_by: Annotated[AwareDatetime | None, Field(description="to the minute; what is finer is cut off")] = None
 
 
 class HandoffView(View):
@@ -74,7 +82,7 @@ class HandoffsView(View):
 
 class DisclosureView(View):
     """One answer of the gate about one person. The same answer, given again and again, is counted: `times` between `at`
-    and `last_at`."""
+    and `last_at`. `refused`: field → rule; `unsaid` where the rule would tell the sender who has the person."""
 
     number: int
     entry: UUID
@@ -140,12 +148,15 @@ async def request_handoff(request: Request, body: HandoffBody, command: SenderCo
     if not known_area(body.area):
         raise Refusal("unknown-area")
 
+    # Every house that is asked reads it: finer, it would be as good as a number of the person's own.
+    need_by = body.need_by and body.need_by.replace(second=0, microsecond=0)
+
     async def work(tx: Tx) -> Reply:
-        if body.need_by is not None and body.need_by <= tx.now:
+        if need_by is not None and need_by <= tx.now:
             raise Refusal("need-by-past")
         handoff = Handoff(
             id=opaque_id(), org=caller.org, network=body.network, service_type=body.service_type, urgency=body.urgency,
-            area=body.area, places=len(body.members), need_by=body.need_by, requested_at=tx.now, state="requested",
+            area=body.area, places=len(body.members), need_by=need_by, requested_at=tx.now, state="requested",
             offer=None, sealed_code=None, code_tries=0, version=1,
         )  # fmt: skip
         await handlers.request(tx, holder, handoff, list(body.members))
@@ -207,11 +218,20 @@ async def disclosures_now(
 
 
 def _disclosure(row: asyncpg.Record, unnamed: set[UUID]) -> DisclosureView:
+    refused: dict[str, str] = json.loads(row["refused"])
+    if row["recipient"] in unnamed:
+        refused = _without(refused, _OF_THE_RECIPIENT)
+    elif row["stage"] == "placement" and "receiver" not in row["allowed"]:
+        refused = _without(refused, _OF_THE_RECEIVER)
     return DisclosureView(
         number=row["number"], entry=row["entry"], recipient=None if row["recipient"] in unnamed else row["recipient"],
-        stage=row["stage"], purpose=row["purpose"], allowed=row["allowed"], refused=json.loads(row["refused"]),
+        stage=row["stage"], purpose=row["purpose"], allowed=row["allowed"], refused=refused,
         consent_version=row["consent_version"], at=row["at"], times=row["times"], last_at=row["last_at"],
     )  # fmt: skip
+
+
+def _without(refused: Mapping[str, str], rules: Collection[str]) -> dict[str, str]:
+    return {field: UNSAID if rule in rules else rule for field, rule in refused.items()}
 
 
 @router.get("/handoffs/{handoff}/details", response_model=DetailsView)

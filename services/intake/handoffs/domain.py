@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from schemas.vocabulary import ServiceType
+from schemas.vocabulary import DataCategory, Purpose, ServiceType
 from services.intake.disclosure.domain import Person, Rule, standing
 from spean.problem import Refusal
 
@@ -85,6 +85,21 @@ def _has_agreed(person: Person, now: datetime) -> None:
         raise Refusal("guardian", rule=sharing)
     if sharing is not Rule.ALLOWED:
         raise Refusal("sharing-consent", rule=sharing)
+
+
+def offers_nobody(person: Person, now: datetime, service_type: ServiceType, sender: UUID) -> bool:
+    """Does the person's own word, or the end of what stood in for it, leave nobody to be asked, whoever that is?"""
+    try:
+        may_request(person, now, service_type)
+    except Refusal:
+        return True
+    if person.obliged(now) or person.spoken_for(now, service_type) or person.sharing is None:
+        return False
+    told, never = person.sharing, {(one.kind, one.value) for one in person.exclusions}
+    classes = [one for one in told.classes if ("organisation_type", one.type) not in never]
+    named = [one for one in told.organisations - {sender} if ("organisation", str(one)) not in never]
+    offerable = Purpose.REFERRAL in told.purposes and DataCategory.FUNCTIONAL_NEEDS in told.categories
+    return not (offerable and (classes or named))
 
 
 def offer_after(type_: str, before: UUID | None, said: UUID | None) -> UUID | None:

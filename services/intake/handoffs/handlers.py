@@ -12,7 +12,7 @@ from uuid import UUID
 from schemas import events as e
 from schemas import questions as q
 from schemas.registry import HANDOFF
-from schemas.vocabulary import ErasureAnswer, HandoffChange, ReasonFamily, ServiceType, WaitsFor
+from schemas.vocabulary import HandoffChange, ReasonFamily, ServiceType, WaitsFor
 from services.intake.cases import store as cases
 from services.intake.consent import store as consents
 from services.intake.disclosure import handlers as disclosure
@@ -20,9 +20,8 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import asking, domain, stopping, store
 from services.intake.handoffs.store import Handoff, Packet
 from services.intake.keystore.store import Destroyed
-from spean.clock import clear_due
 from spean.crypto import Unopenable, digits, new_key, seal, unseal
-from spean.db import Database, Tx
+from spean.db import Tx
 from spean.outbox import say
 from spean.problem import Refusal
 
@@ -222,32 +221,6 @@ async def whereabouts(tx: Tx, holder: Holder, packet: Packet) -> tuple[str | Non
     """Meeting point and address, as the packet's own organisation has said them last."""
     texts = _texts(await _key(tx, holder, packet.handoff), packet)
     return texts[HandoffChange.MEETING_POINT], texts[HandoffChange.ADDRESS]
-
-
-async def acknowledge_erasure(tx: Tx, offer: UUID, organisation: UUID, answer: ErasureAnswer) -> None:
-    """A holder of a copy says what became of it; saying the same again changes nothing. Raises Refusal
-    `no-longer-available`, `state`."""
-    packet = await store.lock_packet(tx, offer)
-    if packet is None or packet.organisation != organisation:
-        raise Refusal("no-longer-available")
-    if packet.erasure is None:
-        raise Refusal("state")
-    if packet.erasure == answer:
-        return
-    await store.answer_erasure(tx, offer, answer)
-    await clear_due(tx, stopping.ERASURE_DUE, offer)
-    said = e.ErasureAcknowledgedV1(offer=offer, organisation=organisation, answer=answer)
-    await say(tx, HANDOFF, packet.handoff, said)
-
-
-async def erasure_overdue(db: Database, offer: UUID) -> None:
-    """The clock: a holder of a copy has not answered in time."""
-    async with db.transaction("erasure.overdue") as tx:
-        packet = await store.lock_packet(tx, offer)
-        await clear_due(tx, stopping.ERASURE_DUE, offer)
-        if packet is not None and packet.erasure == "requested":
-            said = e.ErasureOverdueV1(offer=offer, organisation=packet.organisation)
-            await say(tx, HANDOFF, packet.handoff, said)
 
 
 # --- what the sender sees -----------------------------------------------------------------------------------------

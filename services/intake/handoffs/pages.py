@@ -19,6 +19,7 @@ from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts.domain import Draft
+from services.intake.erasure.copies_api import AskedCopy, copies_now
 from services.intake.handoffs import api, domain, handlers, listing, search, store
 from services.intake.handoffs.api import SCOPE, DisclosureView, HandoffView
 from services.intake.handoffs.handlers import Seen
@@ -80,9 +81,10 @@ class OnePage(View):
 
 
 class ToldPage(View):
-    """`facts`: of the organisations that may be named."""
+    """`facts`: of the organisations that may be named. `copies`: that somebody was asked to erase."""
 
     disclosures: tuple[DisclosureView, ...]
+    copies: tuple[AskedCopy, ...]
     members: tuple[UUID, ...]
     facts: dict[UUID, OrganisationFacts]
     after: int | None
@@ -254,7 +256,7 @@ async def told(request: Request, handoff: UUID, at: Sender, after: Annotated[int
         named = {one.recipient for one in found if one.recipient is not None}
         facts = {one: await store.asked_facts(tx, handoff, one) for one in named}
         shown = ToldPage(
-            disclosures=found, members=tuple((await store.members(tx, [handoff]))[handoff]),
+            disclosures=found, copies=() if after else await copies_now(tx, holder, handoff, at.caller), members=tuple((await store.members(tx, [handoff]))[handoff]),
             facts={one: known for one, known in facts.items() if known is not None},
             after=found[-1].number if len(found) == _TOLD_MOST else None,
         )  # fmt: skip

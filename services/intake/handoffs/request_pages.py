@@ -39,6 +39,7 @@ _ABOUT = {
     "duplicate": "service_type",
     "decision-missing": "service_type",
     "family-unchecked": "service_type",
+    "determination": "service_type",
 }
 DUPLICATE = N_("The network is asked for this already for one of them: look at your hand-offs.")
 router = page_router("sender's pages")
@@ -95,12 +96,12 @@ def _questions(request: Request, at: At, entry: UUID, form: Form, errors: dict[s
     return at.gated(
         "page.handoff_questions", work, "intake/handoffs/ask.html", status=HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
         entry=entry, form=form, errors=errors,
-        groups=_groups(), urgencies=[one for one in Urgency if one is not Urgency.UNKNOWN],
+        groups=groups(), urgencies=[one for one in Urgency if one is not Urgency.UNKNOWN],
         countries=places(holder.country, at.words), networks=sorted(at.who.networks),
     )  # fmt: skip
 
 
-def _groups() -> list[tuple[ServiceGroup, list[ServiceType]]]:
+def groups() -> list[tuple[ServiceGroup, list[ServiceType]]]:
     """Kinds of service with their services, in the order of the list."""
     found: dict[ServiceGroup, list[ServiceType]] = {}
     for service, group in GROUP_OF.items():

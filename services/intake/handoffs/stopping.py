@@ -20,7 +20,7 @@ from services.intake.disclosure.domain import allowed, as_offer
 from services.intake.disclosure.handlers import Holder, Party
 from services.intake.disclosure.rulebook import Rules
 from services.intake.handoffs import store, yeses
-from services.intake.handoffs.domain import BEFORE_ARRIVAL, MAY_BE_OFFERED
+from services.intake.handoffs.domain import BEFORE_ARRIVAL, MAY_BE_OFFERED, offers_nobody
 from services.intake.handoffs.store import Handoff, Packet
 from services.intake.handoffs.yeses import Yes
 from spean.clock import set_due
@@ -64,10 +64,14 @@ async def look_again(tx: Tx, holder: Holder, found: Sequence[Handoff], *, anew: 
 def _stopped(tx: Tx, holder: Holder, party: Party, asked: Sequence[Yes], in_force: Rules, *,
              anew: bool) -> list[UUID | None]:  # fmt: skip
     """Of the offers that may be open, those that may not be any more; None: whichever is open."""
-    state = party.handoff.state
+    handoff, state = party.handoff, party.handoff.state
     if state in store.ENDED:
         return []
     if any(member.person.silent(tx.now) for member in party.members):
+        return [None]
+    if state in MAY_BE_OFFERED and any(
+        offers_nobody(member.person, tx.now, handoff.service_type, handoff.org) for member in party.members
+    ):
         return [None]
 
     def stands(yes: Yes) -> bool:

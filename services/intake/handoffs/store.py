@@ -57,6 +57,7 @@ class Packet:
     address: bytes | None
     erasure: str | None
     erasure_by: datetime | None
+    erasure_asked_at: datetime | None
     version: int
 
 
@@ -87,7 +88,7 @@ def _packet(row: asyncpg.Record) -> Packet:
         offer=row["offer"], handoff=row["handoff"], organisation=row["organisation"],
         facts=OrganisationFacts.model_validate_json(row["facts"]), fetched_at=row["fetched_at"],
         ended_at=row["ended_at"], meeting_point=row["meeting_point"], address=row["address"], erasure=row["erasure"],
-        erasure_by=row["erasure_by"], version=row["version"],
+        erasure_by=row["erasure_by"], erasure_asked_at=row["erasure_asked_at"], version=row["version"],
     )  # fmt: skip
 
 
@@ -281,6 +282,20 @@ async def insert_packet(tx: Tx, offer: UUID, handoff: UUID, facts: OrganisationF
 async def lock_packet(tx: Tx, offer: UUID) -> Packet | None:
     row = await tx.conn.fetchrow("select * from packet where offer = $1 for update", offer)
     return None if row is None else _packet(row)
+
+
+async def handoff_of_offer(tx: Tx, offer: UUID) -> UUID | None:
+    """Which hand-off an offer is of: it has a packet, or the gate has said yes to it, or the network that it
+    was sent."""
+    found: UUID | None = await tx.conn.fetchval(
+        """
+        select handoff from packet where offer = $1
+        union all select handoff from yes where offer = $1
+        limit 1
+        """,
+        offer,
+    )
+    return found
 
 
 async def find_packet(tx: Tx, offer: UUID) -> Packet | None:

@@ -16,3 +16,18 @@ create table if not exists fence (
     service_shut boolean not null,
     at timestamptz not null default now()
 );
+-- The key-encryption keys that may wrap: a row is never wrapped with another, and one of them never goes while a row is.
+create table if not exists kek (
+    name text primary key check (name ~ '^file-[1-9][0-9]{0,8}$'),
+    since timestamptz not null default now()
+);
+create index if not exists data_key_kek on data_key (kek);
+do $$
+begin
+    if not exists (select from pg_constraint where conname = 'data_key_kek_fkey') then
+        insert into kek (name) values ('file-1') on conflict do nothing;
+        insert into kek (name) select distinct kek from data_key on conflict do nothing;
+        alter table data_key add constraint data_key_kek_fkey foreign key (kek) references kek (name);
+    end if;
+end
+$$;

@@ -6,7 +6,8 @@ Destroying a person's key makes every copy of their fields unreadable, in tables
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from uuid import UUID
 
 import asyncpg
 
+from services.intake.keystore.kek import KeyFiles
 from spean import telemetry
-from spean.crypto import Unopenable, new_key, new_keys, private_file, seal, sealer, unseal
+from spean.address import connect
+from spean.crypto import Unopenable, new_key, new_keys, seal, sealer, unseal
 from spean.db import CONNECT_S, DatabaseProblem, as_it_was, plain_errors
 from spean.problem import Refusal
 
@@ -41,8 +44,8 @@ class Silent(DatabaseProblem):
 
 
 class WrongKey(Exception):
-    """The key-encryption key in the keys folder is not the one that wrapped what this key store holds: without it nobody
-    can be read, and new people would be sealed under another. Put the right file back."""
+    """A key-encryption key in the keys folder is not the one that wrapped what this key store holds, or is missing: without
+    it nobody can be read, and new people would be sealed under another. Put the right file back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +58,31 @@ class Fence:
 
 
 class KeyStore:
-    """The key store's database behind one small interface; the key-encryption key comes from a file.
+    """The key store's database behind one small interface; the key-encryption key comes from a file, and may be changed for
+    another while processes run (`rewrap`): each looks for a file that it does not know.
 
     No key is kept in memory: a key that was destroyed by any process is gone for every process at once. Shut until the
     holder has taken over the fences that are kept here: until then no key is given or made, and stops are taken.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], kek: bytes) -> None:
-        self._pool, self._kek, self._kek_name, self._shut = pool, kek, "file-1", True
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], files: KeyFiles) -> None:
+        self._pool, self._files, self._shut = pool, files, True
 
     @classmethod
     async def begin(cls, dsn: str, kek_file: Path) -> KeyStore:
-        """Shut, and perhaps not there."""
-        kek = bytes.fromhex(private_file(kek_file, new_key().hex().encode()).decode())
+        """Shut, and perhaps not there. `kek_file`: where the first key-encryption key lies, and those after it beside it."""
+        files = KeyFiles(kek_file)
         with plain_errors("keystore.open"):
             pool = await asyncpg.create_pool(
-                dsn, min_size=0, max_size=4, timeout=CONNECT_S, command_timeout=_ANSWER_S, reset=as_it_was
+                dsn,
+                connect=connect,
+                min_size=0,
+                max_size=4,
+                timeout=CONNECT_S,
+                command_timeout=_ANSWER_S,
+                reset=as_it_was,
             )
-        return cls(pool, kek)
+        return cls(pool, files)
 
     @classmethod
     async def open(cls, dsn: str, kek_file: Path) -> KeyStore:
@@ -87,13 +97,23 @@ class KeyStore:
         return keys
 
     async def look(self) -> dict[UUID, Fence]:
-        """Is this the key-encryption key of what is kept here? Returns every fence that shuts something. Raises Silent,
+        """Are these the key-encryption keys of what is kept here? Returns every fence that shuts something. Raises Silent,
         WrongKey."""
+        newest = self._files.newest_first()[0][0]
         async with _asked("keystore.look"):
-            row = await self._pool.fetchrow(
-                "select person, version, wrapped from data_key where wrapped is not null limit 1"
+            rows = await self._pool.fetch(
+                """
+                select one.* from kek cross join lateral (
+                    select person, version, wrapped, kek from data_key where kek = kek.name and wrapped is not null limit 1
+                ) one
+                """
             )
-        if row is not None and _unwrapped(self._kek, row) is None:
+            # Where the key store was lost with everybody in it, the next person is the first.
+            await self._pool.execute(
+                "insert into kek (name) select $1 where not exists (select from data_key) on conflict do nothing",
+                newest,
+            )
+        if any(self._files.get(row["kek"]) is None or self._unwrapped(row) is None for row in rows):
             raise WrongKey
         return await self.fences()
 
@@ -112,28 +132,46 @@ class KeyStore:
         """A new key for a person, durable before it is used; the same key where there is one. Raises Destroyed, Silent."""
         self._expect_open("keystore.make")
         key = new_key()
-        wrapped = seal(self._kek, key, _context(person, 1))
-        async with _asked("keystore.make"):
+
+        async def insert(name: str, kek: bytes) -> None:
             await self._pool.execute(
                 "insert into data_key (person, version, wrapped, kek) values ($1, 1, $2, $3) on conflict do nothing",
-                person, wrapped, self._kek_name,
+                person, seal(kek, key, context_of(person, 1)), name,
             )  # fmt: skip
+
+        async with _asked("keystore.make"):
+            await self._with_newest(insert)
         return await self.key(person)
 
     async def make_many(self, people: Sequence[UUID]) -> list[bytes]:
         """A new key for each of these people, of whom none has one yet, in one statement. Raises Silent."""
         self._expect_open("keystore.make_many")
-        keys, wrap = new_keys(len(people)), sealer(self._kek)
-        wrapped = [wrap(key, _context(person, 1)) for person, key in zip(people, keys, strict=True)]
-        async with _asked("keystore.make_many"):
+        keys = new_keys(len(people))
+
+        async def insert(name: str, kek: bytes) -> None:
+            wrap = sealer(kek)
+            wrapped = [wrap(key, context_of(person, 1)) for person, key in zip(people, keys, strict=True)]
             await self._pool.execute(
                 """
                 insert into data_key (person, version, wrapped, kek)
                 select new.person, 1, new.wrapped, $3 from unnest($1::uuid[], $2::bytea[]) as new (person, wrapped)
                 """,
-                people, wrapped, self._kek_name,
+                people, wrapped, name,
             )  # fmt: skip
+
+        async with _asked("keystore.make_many"):
+            await self._with_newest(insert)
         return keys
+
+    async def _with_newest(self, insert: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """Under the newest key that may wrap: one whose file lies there already may not yet, one that is on its way out may
+        not any more."""
+        *newer, oldest = self._files.newest_first()
+        for name, kek in newer:
+            with contextlib.suppress(asyncpg.ForeignKeyViolationError):
+                await insert(name, kek)
+                return
+        await insert(*oldest)
 
     async def key(self, person: UUID) -> bytes:
         """Raises Destroyed (also for a person that was never known), Silent."""
@@ -148,13 +186,26 @@ class KeyStore:
         async with _asked("keystore.keys"):
             rows = await self._pool.fetch(
                 """
-                select distinct on (person) person, version, wrapped from data_key where person = any($1)
+                select distinct on (person) person, version, wrapped, kek from data_key where person = any($1)
                 order by person, version desc
                 """,
                 list(people),
             )
-        unwrapped = {row["person"]: _unwrapped(self._kek, row) for row in rows}
+        unwrapped = {row["person"]: self._unwrapped(row) for row in rows}
         return {person: key for person, key in unwrapped.items() if key is not None}
+
+    def _unwrapped(self, row: asyncpg.Record) -> bytes | None:
+        """The key in a row (person, version, wrapped, kek); None where it was destroyed or is another's. Raises Silent where
+        the file is not there (yet): that says nothing of the person."""
+        if row["wrapped"] is None:
+            return None
+        kek = self._files.get(row["kek"])
+        if kek is None:
+            raise Silent("keystore.file", "58P01")
+        try:
+            return unseal(kek, row["wrapped"], context_of(row["person"], row["version"]))
+        except Unopenable:
+            return None
 
     async def destroy(self, *people: UUID) -> None:
         """What was sealed under these keys can never be read again, wherever a copy of it lies. Raises Silent."""
@@ -210,19 +261,11 @@ async def prepare(dsn: str, owner: str) -> None:
         try:
             await conn.execute(_SCHEMA.read_text(encoding="utf-8"))
             await conn.execute(f'grant select, insert, update on data_key, fence to "{owner}"')
+            await conn.execute(f'grant select, insert on kek to "{owner}"')
         finally:
             await conn.close()
 
 
-def _unwrapped(kek: bytes, row: asyncpg.Record) -> bytes | None:
-    """The key in a row (person, version, wrapped); None where it was destroyed or this is not its key-encryption key."""
-    if row["wrapped"] is None:
-        return None
-    try:
-        return unseal(kek, row["wrapped"], _context(row["person"], row["version"]))
-    except Unopenable:
-        return None
-
-
-def _context(person: UUID, version: int) -> str:
+def context_of(person: UUID, version: int) -> str:
+    """Where a wrapped key belongs: it opens nowhere else."""
     return f"data_key/{person}/{version}"

@@ -92,8 +92,15 @@ async def lock_head(tx: Tx) -> None:
     await tx.conn.execute("select from tail_head for update")
 
 
-# What it was escalated for is over; past its deadline it stays the coordinator's (as the network decides it).
-_SETTLED = "escalated = case when escalated is not null and $2 >= deadline then 'deadline-passed' end"
+# What it was escalated for is over; past its deadline it stays the coordinator's, and so does what is theirs because its
+# sender is shut out (as the network decides it).
+_OVER = "when escalated is not null and $2 >= deadline then 'deadline-passed' end"
+_SETTLED = f"escalated = case when escalated = 'organisation-suspended' then escalated {_OVER}"
+# Where it was the house that was shut out, it waited for the coordinator.
+_SETTLED_ANEW = (
+    "escalated = case when escalated = 'organisation-suspended' "
+    f"and not (state = 'on-hold' and waits_for is not distinct from 'coordinator') then escalated {_OVER}"
+)
 
 
 async def set_state(tx: Tx, id_: UUID, state: str) -> None:
@@ -117,7 +124,7 @@ async def set_held(tx: Tx, id_: UUID, waits_for: WaitsFor, at: datetime) -> None
 
 
 async def set_reopened(tx: Tx, id_: UUID, at: datetime) -> None:
-    await tx.conn.execute(f"update referral_view set state = 'requested', {_SETTLED} where id = $1", id_, at)
+    await tx.conn.execute(f"update referral_view set state = 'requested', {_SETTLED_ANEW} where id = $1", id_, at)
 
 
 async def set_ready(tx: Tx, id_: UUID, at: datetime) -> None:

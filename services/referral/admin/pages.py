@@ -14,6 +14,7 @@ from schemas.vocabulary import ServiceGroup
 from services.referral.admin import networks, organisations, places, store, systems
 from services.referral.admin.desk import ROOM, Administrator
 from services.referral.admin.steps import Step, next_of, steps
+from services.referral.approvals import store as approvals
 from services.referral.partners import store as partners
 from services.referral.partners.changes import What
 from spean.ask import Holders, HolderSilent
@@ -35,6 +36,10 @@ SAID: Mapping[What, str] = {
     What.SYSTEM_REVOKED: N_("a system was shut out"),
     What.KEY_ADDED: N_("a second key was added to a system"),
     What.KEY_REVOKED: N_("a key of a system was revoked"),
+    What.ACCESS_ASKED: N_("a system or a key is to open records: somebody else has to agree"),
+    What.ACCESS_APPROVED: N_("somebody else has agreed to a system or a key"),
+    What.ACCESS_REFUSED: N_("a system or a key was refused"),
+    What.ACCESS_LAPSED: N_("nobody has agreed to a system or a key in time"),
 }
 _W = What
 ABOUT: Mapping[str, tuple[str, tuple[What, ...]]] = {
@@ -42,7 +47,8 @@ ABOUT: Mapping[str, tuple[str, tuple[What, ...]]] = {
                       (_W.ORGANISATION_REGISTERED, _W.ORGANISATION_SUSPENDED, _W.ORGANISATION_REINSTATED)),
     "networks": (N_("Networks"), (_W.NETWORK_FOUNDED, _W.COORDINATOR_NAMED, _W.MEMBER_JOINED)),
     "places": (N_("Places"), (_W.PLACE_REGISTERED,)),
-    "systems": (N_("Systems"), (_W.SYSTEM_REGISTERED, _W.SYSTEM_REVOKED, _W.KEY_ADDED, _W.KEY_REVOKED)),
+    "systems": (N_("Systems"), (_W.SYSTEM_REGISTERED, _W.SYSTEM_REVOKED, _W.KEY_ADDED, _W.KEY_REVOKED, _W.ACCESS_ASKED,
+                                _W.ACCESS_APPROVED, _W.ACCESS_REFUSED, _W.ACCESS_LAPSED)),
 }  # fmt: skip
 router = page_router("administrator's pages")
 routers = (router, networks.router, organisations.router, places.router, systems.router)
@@ -52,7 +58,11 @@ routers = (router, networks.router, organisations.router, places.router, systems
 async def overview(request: Request, at: Administrator) -> Response:
     """How much there is of everything, what waits, and the next right step."""
     way = await _way(request, at)
-    return at.page(f"{ROOM}/overview.html", numbers=way.numbers, next=next_of(way.steps), begun=way.facts.accepted > 0)
+    async with at.door.db.transaction("admin.approvals") as tx:
+        asked = await approvals.waiting_for(tx)
+    return at.page(
+        f"{ROOM}/overview.html", asked=asked, numbers=way.numbers, next=next_of(way.steps), begun=way.facts.accepted > 0
+    )
 
 
 @router.get("/admin/first")

@@ -31,7 +31,7 @@ def steps(facts: Facts, network: UUID | None, organisations: int, *, rules: bool
     here = f"{ADMIN}/networks/{network}" if network else f"{ADMIN}/networks"
     people = N_("Add a person")
     return [
-        Step(N_("Your own account"), N_("Make a second administrator soon: two are needed when somebody loses a phone."),
+        Step(N_("Your own account"), N_("Make a second administrator soon (spean administrator NAME): somebody else has to agree to whatever opens records."),
              facts.administrators > 0, PEOPLE, people),
         Step(N_("The organisation that coordinates"), N_("It is told when nobody takes a person in time."),
              organisations > 0, f"{ADMIN}/organisations/new", N_("Register an organisation")),
@@ -52,7 +52,7 @@ def steps(facts: Facts, network: UUID | None, organisations: int, *, rules: bool
         Step(N_("A place at the house"), N_("How many people it can take, and whom."), facts.places > 0,
              f"{ADMIN}/places", N_("Add places")),
         Step(N_("The rules: who may be told what"),
-             N_("A data-protection officer reviews and adds them. Give that role to somebody of your own organisation, also to yourself; whoever gets it signs in again."),
+             N_("A data-protection officer reviews and adds them. Give that role to somebody of your own organisation, also to yourself; another administrator agrees, and whoever gets it signs in again."),
              rules, RULES, N_("Review the rules")),
         Step(N_("The first hand-off is asked for"), N_("Whoever sends signs in, records a made-up person and asks."),
              facts.referrals > 0),

@@ -23,7 +23,7 @@ from spean.web.lists import Typed
 from spean.web.pages import At, Sent, page_router
 from spean.web.words import N_
 
-LIST = "/referral/pages/admin/systems"
+LIST, APPROVALS = "/referral/pages/admin/systems", "/referral/pages/approvals"
 _EVERYWHERE = frozenset({"referral:admin", "intake:rules", "notify:admin"})
 router = page_router("administrator's pages")
 NO_KEY = N_("This is no public key of the kind Ed25519, written as a JWK: look at the example.")
@@ -82,12 +82,14 @@ async def register(organisation: UUID, sent: AdministratorSent) -> Response:
         if errors:
             raise Incomplete(errors)
         body = api.ClientBody(id=given.id, organisation=organisation, public_key=key, scopes=given.scopes)
-        await api.register_client(body, sent.command())
+        made = await api.register_client(body, sent.command())
     except Incomplete as error:
         return await _again(sent, organisation, error)
     except Refusal as refusal:
         about, said = {"invalid": "public_key", "duplicate": "id"}, {"invalid": NO_KEY, "duplicate": NAME_TAKEN}
         return await _again(sent, organisation, forms.at_field(refusal, about, said))
+    if json.loads(bytes(made.body))["approval"] is not None:
+        return sent.see(APPROVALS, done="asked-another")
     return sent.see(f"{LIST}/{given.id}", done="registered")
 
 
@@ -150,13 +152,15 @@ async def add_key(client: str, sent: AdministratorSent) -> Response:
         key = _key(sent.form, errors)
         if errors:
             raise Incomplete(errors)
-        await api.add_key(client, api.KeyBody(public_key=key), sent.command())
+        made = await api.add_key(client, api.KeyBody(public_key=key), sent.command())
     except Incomplete as error:
         return sent.again(f"{ROOM}/system.html", error, _safe(sent.form), **await _one(sent, client))
     except Refusal as refusal:
         about = {"invalid": "public_key", "duplicate": "public_key"}
         wrong = forms.at_field(refusal, about, {"invalid": NO_KEY, "duplicate": HAS_IT})
         return sent.again(f"{ROOM}/system.html", wrong, _safe(sent.form), **await _one(sent, client))
+    if json.loads(bytes(made.body))["approval"] is not None:
+        return sent.see(APPROVALS, done="asked-another")
     return sent.see(f"{LIST}/{client}", done="key-added")
 
 

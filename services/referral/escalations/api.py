@@ -13,7 +13,7 @@ from pydantic import Field
 from schemas import questions as q
 from schemas.vocabulary import EscalationReason, ReasonFamily, ServiceGroup, Urgency
 from services.referral.escalations import handlers
-from services.referral.referrals import store
+from services.referral.referrals import decisions, store
 from services.referral.referrals.domain import REFERRAL, Action, Offer, OfferState, Referral, State
 from spean.ask import Holders
 from spean.auth import Caller
@@ -50,6 +50,7 @@ class EscalationView(View):
     places: int
     deadline: datetime
     arrival_verified: bool | None = Field(description="absent where nobody has arrived yet")
+    may_close: bool = Field(description="the house of somebody who arrived says nothing more")
     version: int
     asked: tuple[AskedView, ...] = ()
 
@@ -76,7 +77,7 @@ def _view(r: Referral, asked: list[Offer]) -> EscalationView:
     return EscalationView(
         referral=r.id, state=r.state, reason=r.escalated, taken_by=r.taken_by, service_group=r.service_group,
         urgency=r.urgency, area=r.area, places=r.places, deadline=r.deadline, arrival_verified=r.arrival_verified,
-        version=r.version,
+        may_close=decisions.may_close(r), version=r.version,
         asked=tuple(
             AskedView(organisation=o.organisation, place=o.place, state=o.state, reason=o.reason, sent_at=o.sent_at,
                       answered_at=o.answered_at) for o in asked
@@ -181,6 +182,19 @@ async def confirm_arrival(referral: UUID, command: CoordinatorCommand) -> Respon
         return await _acted(tx, referral)
 
     return await command.run("escalation.confirm_arrival", work)
+
+
+@router.post("/{referral}/close", response_model=ActedView)
+async def close(referral: UUID, command: CoordinatorCommand) -> Response:
+    """End it where the house of somebody who arrived says nothing more (no outcome in its time, or shut out), so that the person
+    can be erased. How it ended stays unknown, and the places count as taken until the house counts anew."""
+
+    async def work(tx: Tx) -> Reply:
+        await handlers.close(tx, await _locked(tx, referral, command), command.caller.client)
+        return await _acted(tx, referral)
+
+    # As the service: it counts the house's places.
+    return await command.run_as_service("escalation.close", work)
 
 
 @router.post("/{referral}/hand-back", response_model=ActedView)

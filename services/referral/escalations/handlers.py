@@ -53,6 +53,12 @@ async def confirm_arrival(tx: Tx, referral: Referral, by: str) -> None:
     await handlers.verify(tx, referral, referral.offer, by=by)
 
 
+async def close(tx: Tx, referral: Referral, by: str) -> None:
+    """The house says nothing more of somebody who arrived there: the referral ends, and how is not known. Raises Refusal
+    `state` where it may still be heard of."""
+    await handlers.close(tx, referral, by)
+
+
 async def hand_back(tx: Tx, referral: Referral) -> None:
     """The sender owns it again. Raises Refusal `state`, also where a house has accepted or the sender is suspended."""
     await handlers.record(tx, handlers.legal(lambda: decisions.handed_back(referral, tx.now)))

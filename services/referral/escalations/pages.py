@@ -12,7 +12,7 @@ from schemas.questions import Candidate
 from services.referral.escalations import api
 from services.referral.escalations.api import SCOPE, EscalationView
 from services.referral.partners import store as partners
-from services.referral.referrals import store
+from services.referral.referrals import copies_api, store
 from services.referral.referrals.domain import REFERRAL, Action, State
 from spean.web import forms, lists
 from spean.web.forms import Incomplete
@@ -33,7 +33,19 @@ async def escalations(request: Request, at: Coordinator, after: UUID | None = No
     found = (await api.list_escalations(request, at.caller, after)).escalations
     shown = found[: lists.MOST]
     more = shown[-1].referral if len(found) > len(shown) else None
-    return at.page("referral/escalations/list.html", escalations=shown, more=more, after=after, me=at.caller.client)
+    late = (await copies_api.list_late_copies(request, at.caller)).copies if after is None else ()
+    return at.page(
+        "referral/escalations/list.html", escalations=shown, more=more, after=after, me=at.caller.client, late=late,
+        names=await _names(at, {one.network for one in late}),
+    )  # fmt: skip
+
+
+async def _names(at: At, networks: set[UUID]) -> dict[UUID, str]:
+    """What the members of these networks are called: the network's, read as the service."""
+    if not networks:
+        return {}
+    async with at.door.db.transaction("page.names") as tx:
+        return {one.id: one.name for one in await partners.members_of(tx, networks)}
 
 
 @router.get("/escalations/{referral}")
@@ -60,6 +72,8 @@ def _may(one: EscalationView) -> set[str]:
         may.add("hand-back")
     if one.state is State.IN_PROGRESS and one.arrival_verified is False:
         may.add("confirm-arrival")
+    if one.may_close:
+        may.add("close")
     return may
 
 
@@ -102,6 +116,21 @@ async def ask_named(request: Request, referral: UUID, sent: CoordinatorSent) -> 
 async def confirm_arrival(referral: UUID, sent: CoordinatorSent) -> Response:
     await api.confirm_arrival(referral, sent.command())
     return sent.see(LIST, done="saved")
+
+
+@router.get("/escalations/{referral}/close")
+async def really_close(request: Request, referral: UUID, at: Coordinator) -> Response:
+    """What will happen; where there is no need for it, the page of the escalation."""
+    one = await api.escalation_shown(request, at.caller, referral)
+    if not one.may_close:
+        return at.see(f"{LIST}/{referral}")
+    return at.page("referral/escalations/close.html", one=one)
+
+
+@router.post("/escalations/{referral}/close")
+async def close(referral: UUID, sent: CoordinatorSent) -> Response:
+    await api.close(referral, sent.command())
+    return sent.see(LIST, done="closed")
 
 
 @router.post("/escalations/{referral}/hand-back")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -21,17 +21,19 @@ from schemas.vocabulary import (
     ServiceGroup,
     ServiceType,
 )
-from services.referral.partners import handlers, store, tokens
-from services.referral.partners.changes import by_of
-from services.referral.partners.store import Key, Organisation, System, Use
-from services.referral.partners.tokens import ASSERTION_TYPE, GRANT
+from services.referral.approvals import handlers as approvals
+from services.referral.approvals.domain import Who
+from services.referral.partners import handlers, store
+from services.referral.partners.store import Organisation, System, Use
 from services.referral.places.api import PlaceView
 from services.referral.places.api import view as place_view
 from services.referral.places.store import Place
 from services.referral.referrals.domain import Windows
+from spean import grants
 from spean.auth import Caller, Signer
 from spean.db import Database, Tx
 from spean.geography import known_area
+from spean.grants import ASSERTION_TYPE, GRANT
 from spean.http import Body, Command, Reply, View, caller_with, command_with, expect_version
 from spean.ids import opaque_id
 from spean.problem import Refusal
@@ -100,8 +102,11 @@ class ClientBody(Body):
 
 
 class ClientView(View):
+    """`approval`: what somebody else has to agree to before the system may sign in; null where it may from now on."""
+
     id: str
     organisation: UUID
+    approval: UUID | None = None
 
 
 class RevokedView(View):
@@ -115,10 +120,12 @@ class KeyBody(Body):
 
 
 class KeyView(View):
-    """`thumbprint`: the key's own name (RFC 7638)."""
+    """`thumbprint`: the key's own name (RFC 7638). `approval`: what somebody else has to agree to before the key counts; null
+    where nobody has to."""
 
     client: str
     thumbprint: str
+    approval: UUID | None = None
 
 
 class SystemKeyView(View):
@@ -191,7 +198,7 @@ async def register_organisation(body: OrganisationBody, command: Admin) -> Respo
     )  # fmt: skip
 
     async def work(tx: Tx) -> Reply:
-        await handlers.register(tx, by_of(command.caller), made)
+        await handlers.register(tx, command.caller.by, made)
         return Reply(_view(made), made.version, 201)
 
     return await command.run_as_service("organisation.register", work)
@@ -204,7 +211,7 @@ async def suspend_organisation(organisation: UUID, command: Admin) -> Response:
     async def work(tx: Tx) -> Reply:
         locked = await store.lock_organisation(tx, organisation)
         expect_version(command, locked.version)
-        after = await handlers.suspend(tx, by_of(command.caller), locked)
+        after = await handlers.suspend(tx, command.caller.by, locked)
         return Reply(_view(after), after.version)
 
     return await command.run_as_service("organisation.suspend", work)
@@ -218,7 +225,7 @@ async def reinstate_organisation(organisation: UUID, command: Admin) -> Response
     async def work(tx: Tx) -> Reply:
         locked = await store.lock_organisation(tx, organisation)
         expect_version(command, locked.version)
-        after = await handlers.reinstate(tx, by_of(command.caller), locked)
+        after = await handlers.reinstate(tx, command.caller.by, locked)
         return Reply(_view(after), after.version)
 
     return await command.run_as_service("organisation.reinstate", work)
@@ -230,7 +237,7 @@ async def found_network(body: NetworkBody, command: Admin) -> Response:
     id_ = opaque_id()
 
     async def work(tx: Tx) -> Reply:
-        by = by_of(command.caller)
+        by = command.caller.by
         await handlers.found_network(tx, by, id_, body.name, body.coordinator, body.windows, sample=body.sample)
         return Reply(IdView(id=id_), status=201)
 
@@ -246,7 +253,7 @@ async def name_coordinator(network: UUID, body: Coordinator, command: Admin) -> 
         named = await store.lock_organisation(tx, body.organisation)
         locked = await store.lock_network(tx, network)
         expect_version(command, locked.version)
-        after = await handlers.hand_over(tx, by_of(command.caller), locked, named)
+        after = await handlers.hand_over(tx, command.caller.by, locked, named)
         shown = NetworkView(id=after.id, coordinator=after.coordinator, version=after.version)
         return Reply(shown, after.version)
 
@@ -258,7 +265,7 @@ async def join(network: UUID, body: Join, command: Admin) -> Response:
     """An organisation joins a network: from now on it may ask there, and be asked."""
 
     async def work(tx: Tx) -> Reply:
-        await handlers.join(tx, by_of(command.caller), network, body.organisation)
+        await handlers.join(tx, command.caller.by, network, body.organisation)
         return Reply(IdView(id=network))
 
     return await command.run_as_service("network.join", work)
@@ -266,14 +273,15 @@ async def join(network: UUID, body: Join, command: Admin) -> Response:
 
 @router.post("/clients", status_code=201, response_model=ClientView)
 async def register_client(body: ClientBody, command: Admin) -> Response:
-    """Register a partner system's public key and what it may do."""
+    """Register a partner system's public key and what it may do. What opens records waits until the organisation itself, or
+    another administrator, has agreed (`approval`); but for the first of an organisation of which nobody could sign in before."""
     if not body.scopes <= SCOPES.keys():
         raise Refusal("invalid", errors=[{"at": "body.scopes", "why": "unknown_scope"}])
 
     async def work(tx: Tx) -> Reply:
-        by = by_of(command.caller)
-        await handlers.register_client(tx, by, body.id, body.organisation, body.public_key, body.scopes)
-        return Reply(ClientView(id=body.id, organisation=body.organisation), status=201)
+        who = Who.of(command.caller)
+        waits = await approvals.register_client(tx, who, body.id, body.organisation, body.public_key, body.scopes)
+        return Reply(ClientView(id=body.id, organisation=body.organisation, approval=waits), status=201)
 
     return await command.run_as_service("client.register", work)
 
@@ -284,7 +292,7 @@ async def revoke_client(client: str, command: Admin) -> Response:
     most)."""
 
     async def work(tx: Tx) -> Reply:
-        await handlers.revoke_client(tx, by_of(command.caller), client)
+        await handlers.revoke_client(tx, command.caller.by, client)
         return Reply(RevokedView(id=client))
 
     return await command.run_as_service("client.revoke", work)
@@ -312,11 +320,12 @@ def _system(one: System) -> SystemView:
 async def add_key(client: str, body: KeyBody, command: Admin) -> Response:
     """Add a second key beside the first, so that a system changes over without a pause. Revoke the first when every instance
     of it signs with the second. A key for sealing stands beside them: as soon as there is one, packets that the system reads
-    are sealed to it."""
+    are sealed to it. Where the system may read of people, the key counts as soon as somebody else has agreed (`approval`): the
+    system itself, by the key that it has, or another administrator."""
 
     async def work(tx: Tx) -> Reply:
-        key: Key = await handlers.add_key(tx, by_of(command.caller), client, body.public_key)
-        return Reply(KeyView(client=client, thumbprint=key.thumbprint), status=201)
+        key, waits = await approvals.add_key(tx, Who.of(command.caller), client, body.public_key)
+        return Reply(KeyView(client=client, thumbprint=key.thumbprint, approval=waits), status=201)
 
     return await command.run_as_service("client.key", work)
 
@@ -326,7 +335,7 @@ async def revoke_key(client: str, thumbprint: str, command: Admin) -> Response:
     """This key opens nothing from now on (tokens it has got live five minutes at most); the system's other key does."""
 
     async def work(tx: Tx) -> Reply:
-        await handlers.revoke_key(tx, by_of(command.caller), client, thumbprint)
+        await handlers.revoke_key(tx, command.caller.by, client, thumbprint)
         return Reply(KeyView(client=client, thumbprint=thumbprint))
 
     return await command.run_as_service("client.key_revoke", work)
@@ -348,7 +357,7 @@ async def register_place(body: PlaceBody, command: Admin) -> Response:
     )  # fmt: skip
 
     async def work(tx: Tx) -> Reply:
-        made = await handlers.register_place(tx, by_of(command.caller), place)
+        made = await handlers.register_place(tx, command.caller.by, place)
         shown: PlaceView = place_view(made)
         return Reply(shown, made.version, 201)
 
@@ -370,9 +379,11 @@ async def token(request: Request) -> Response:
     """Exchange a signed assertion (RFC 7523, one use) for an access token of five minutes. Takes no Idempotency-Key: an
     assertion works once by itself. Errors also have the member `error` of RFC 6749; a system gets 120 tokens a minute."""
     state = request.app.state
-    return await tokens.answer(
-        request, state.door.db, state.signer, state.token_url, state.token_limits, state.audiences
-    )
+
+    async def sign_in(tx: Tx, assertion: str, wanted: frozenset[str], only: str | None) -> tuple[str, dict[str, Any]]:
+        return await handlers.sign_in(tx, state.signer, assertion, wanted, state.token_url, only)
+
+    return await grants.answer(request, state.door.db, state.token_limits, state.audiences, sign_in)
 
 
 @router.get("/.well-known/jwks.json", tags=["sign-in"], response_model=KeysView)

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from spean.auth import Caller
 from spean.db import Tx
 
 
@@ -26,16 +25,15 @@ class What(StrEnum):
     SYSTEM_REVOKED = "system-revoked"
     KEY_ADDED = "key-added"
     KEY_REVOKED = "key-revoked"
-
-
-def by_of(caller: Caller) -> str:
-    """As the history names who acts: a person as the sign-in does, else a system."""
-    return caller.client if caller.client.startswith("person:") else f"system:{caller.client}"
+    ACCESS_ASKED = "access-asked"
+    ACCESS_APPROVED = "access-approved"
+    ACCESS_REFUSED = "access-refused"
+    ACCESS_LAPSED = "access-lapsed"
 
 
 async def note(tx: Tx, by: str, what: What, organisation: UUID, *, network: UUID | None = None,
                place: UUID | None = None, client: str | None = None, **detail: Any) -> None:  # fmt: skip
-    """One line of the history, about this organisation. `by`: `person:ID`, `system:ID` or `operator`."""
+    """One line of the history, about this organisation. `by`: `person:ID`, `system:ID`, `operator` or `clock`."""
     await tx.conn.execute(
         """
         insert into change (at, by, what, organisation, network, place, client, detail)

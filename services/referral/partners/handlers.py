@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,24 +17,21 @@ from schemas.registry import ORGANISATIONS
 from schemas.vocabulary import OrganisationStatus
 from services.referral.partners import store
 from services.referral.partners.changes import What, note
-from services.referral.partners.store import Client, Key, Network, Organisation, Use
+from services.referral.partners.store import Key, Network, Organisation, System, Use
 from services.referral.places import handlers as places
 from services.referral.places.store import Place
 from services.referral.referrals import ownership
 from services.referral.referrals.domain import Windows
 from services.referral.sessions import store as sessions
-from spean import auth, sealing
+from spean import auth, grants, sealing
 from spean.auth import Signer
 from spean.db import Tx
 from spean.outbox import say
 from spean.problem import Refusal
 
-# RFC 7523: an assertion is for one use, now. Longer lives only give a thief more time.
-ASSERTION_MOST_S = 300
 # Longer than any token lives that was handed out before a suspension, whatever the clocks (a minute more): none of them
 # comes to life again with its organisation.
 SUSPENDED_LEAST_S = auth.ACCESS_TOKEN_S + 60
-_JTI = re.compile(r"[\x21-\x7e]{1,200}")
 # The system of whoever runs the installation: without it nothing starts, so it is not shut out by accident.
 OPERATOR_CLIENT = "administrator"
 # One in use, and the next while every instance of a system changes over.
@@ -138,7 +133,7 @@ async def register_client(tx: Tx, by: str, id_: str, organisation: UUID, public_
                           scopes: Collection[str]) -> Key:  # fmt: skip
     """A system's public key and scopes. Raises Refusal `not-found`, `duplicate`, `invalid` for a key that is none."""
     await store.lock_organisation(tx, organisation)
-    key = _signing_key(public_key)
+    key = signing_key(public_key)
     await store.insert_client(tx, id_, organisation, scopes)
     await store.insert_key(tx, id_, key)
     await note(tx, by, What.SYSTEM_REGISTERED, organisation, client=id_, scopes=sorted(scopes), key=key.thumbprint)
@@ -154,7 +149,12 @@ def _sealing_key(public_key: Mapping[str, str]) -> Key | None:
     return Key(key.id, key.jwk, Use.SEALING)
 
 
-def _signing_key(public_key: Mapping[str, str]) -> Key:
+def key_in(public_key: Mapping[str, str]) -> Key:
+    """A key for sealing or for signing in, whichever it is. Raises Refusal `invalid`."""
+    return _sealing_key(public_key) or signing_key(public_key)
+
+
+def signing_key(public_key: Mapping[str, str]) -> Key:
     """The key alone, in its one spelling. Raises Refusal `invalid`."""
     try:
         given = OKPKey.import_key(dict(public_key)).raw_value
@@ -172,12 +172,20 @@ async def add_key(tx: Tx, by: str, client: str, public_key: Mapping[str, str]) -
     key for sealing: packets that the system reads are sealed to it from now on. Raises Refusal `not-found`, `invalid`,
     `duplicate`, `two-keys`."""
     organisation = await store.lock_client(tx, client)
-    key = _sealing_key(public_key) or _signing_key(public_key)
+    key = key_in(public_key)
     await store.insert_key(tx, client, key)
     if len(await store.keys_of(tx, client, key.use)) > KEYS_MOST:
         raise Refusal("two-keys")
     await note(tx, by, What.KEY_ADDED, organisation, client=client, key=key.thumbprint)
     return key
+
+
+def expect_room(system: System, key: Key) -> None:
+    """Could the system have this key beside those that it has, or had? Raises Refusal `duplicate`, `two-keys`."""
+    if any(one.thumbprint == key.thumbprint for one in system.keys):
+        raise Refusal("duplicate")
+    if sum(one.use is key.use and one.revoked_at is None for one in system.keys) >= KEYS_MOST:
+        raise Refusal("two-keys")
 
 
 async def revoke_key(tx: Tx, by: str, client: str, thumbprint: str) -> None:
@@ -215,14 +223,8 @@ async def sign_in(
     client = await store.active_client(tx, claimed_client(assertion))
     if client is None:
         raise Refusal("bad-client")
-    claims = _checked(assertion, client, audience)
-    # For us alone: an assertion that another server may use as well could be used here by that server.
-    for_us = claims["aud"] in (audience, [audience])
-    # Compared as numbers first: a time beyond the calendar is no time.
-    if claims.get("sub") != client.id or not for_us or claims["exp"] > tx.now.timestamp() + ASSERTION_MOST_S:
-        raise Refusal("bad-client")
-    expires = datetime.fromtimestamp(claims["exp"], UTC)
-    if not _JTI.fullmatch(claims["jti"]) or not await store.use_assertion(tx, client.id, claims["jti"], expires):
+    shown = grants.checked(assertion, client.id, client.public_keys, audience, tx.now)
+    if not await store.use_assertion(tx, client.id, shown.jti, shown.expires):
         raise Refusal("bad-client")
     await store.forget_assertions(tx)
     scopes = wanted or client.scopes
@@ -231,25 +233,8 @@ async def sign_in(
     networks = [str(network) for network in await store.networks_of(tx, client.organisation)]
     facts = await store.facts_of(tx, client.organisation)
     claims = {
-        "sub": client.id, "org": str(client.organisation), "scope": " ".join(sorted(scopes)), "networks": networks,
+        "sub": client.id, "org": str(client.organisation), "networks": networks,
         "facts": facts.model_dump(mode="json", exclude={"serves"}),
     }  # fmt: skip
     audiences = [only] if only else sorted({scope.partition(":")[0] for scope in scopes})
-    token = signer.sign(auth.Kind.ACCESS, audiences, auth.ACCESS_TOKEN_S, claims)
-    return client.id, {
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": auth.ACCESS_TOKEN_S,
-        "scope": " ".join(sorted(scopes)),
-    }
-
-
-def _checked(assertion: str, client: Client, audience: str) -> dict[str, Any]:
-    """The claims, by whichever of the system's keys has signed them. Raises Refusal `bad-client`."""
-    for public_key in client.public_keys:
-        try:
-            key = OKPKey.import_key({**public_key})
-            return auth.check(assertion, key, issuer=client.id, audience=audience, kind=None)
-        except Refusal:
-            continue
-    raise Refusal("bad-client")
+    return client.id, grants.granted(signer, audiences, scopes, claims)

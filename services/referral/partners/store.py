@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from schemas.questions import Eligibility, OrganisationFacts, SealingKey, served_by
+from schemas.questions import Eligibility, OrganisationFacts, SealingKey, SigningKey, served_by
 from schemas.vocabulary import OrganisationStatus, OrganisationType, Served
 from spean.db import Connection, Tx
 from spean.problem import Refusal
@@ -304,6 +304,12 @@ async def sealing_key(tx: Tx, client: str) -> SealingKey | None:
         client,
     )
     return None if found is None else SealingKey.model_validate_json(found)
+
+
+async def signing_keys(tx: Tx, client: str) -> tuple[SigningKey, ...]:
+    """What counts as signed by this system now; none for somebody of the staff."""
+    found = [key.public_key for key in await keys_of(tx, client, Use.SIGNING)]
+    return tuple(SigningKey(kty=str(key["kty"]), crv=str(key["crv"]), x=str(key["x"])) for key in found)
 
 
 async def names_of_systems(tx: Tx, organisation: UUID | None = None) -> list[tuple[str, str]]:

@@ -53,19 +53,25 @@ class What(StrEnum):
     RECOVERY_APPROVED = "recovery-approved"
     RECOVERY_REFUSED = "recovery-refused"
     FACTORS_REMOVED = "factors-removed"
+    ROLES_ASKED = "roles-asked"
+    ROLES_APPROVED = "roles-approved"
+    ROLES_REFUSED = "roles-refused"
+    ROLES_LAPSED = "roles-lapsed"
 
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who does something: a person of an organisation, or (neither) the installation's operator at the command line."""
+    """Who does something: a person of an organisation, a `system` (`system:ID`), or (neither) the installation's operator at the
+    command line."""
 
     person: UUID | None = None
     organisation: UUID | None = None
+    system: str = ""
 
     @property
     def name(self) -> str:
         """As the history keeps it, and as the API knows callers (`Visitor.caller`)."""
-        return "operator" if self.person is None else f"person:{self.person}"
+        return f"person:{self.person}" if self.person is not None else self.system or "operator"
 
 
 OPERATOR = By()

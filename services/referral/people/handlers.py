@@ -40,15 +40,15 @@ Opener = tuple[str, bytes]
 
 
 async def register(tx: Tx, by: By, organisation: UUID, name: str, sign_in_name: str, language: str,
-                   roles: frozenset[StaffRole]) -> Person:  # fmt: skip
-    """A new member of an organisation's staff, who cannot sign in before an invite. Raises Refusal `not-found`,
-    `suspended`, `invalid`, `name-taken`, `administrator-elsewhere`."""
+                   roles: frozenset[StaffRole], *, later: frozenset[StaffRole] = frozenset()) -> Person:  # fmt: skip
+    """A new member of an organisation's staff, who cannot sign in before an invite; `later`: roles that another has to agree
+    to first. Raises Refusal `not-found`, `suspended`, `invalid`, `name-taken`, `administrator-elsewhere`."""
     employer = await partners.lock_organisation(tx, organisation)
     if employer.status is not OrganisationStatus.ACTIVE:
         raise Refusal("suspended")
-    if not roles or language not in LANGUAGES:
-        raise Refusal("invalid", errors=[{"at": "roles" if not roles else "language", "why": "expected"}])
-    expect_roles(by, organisation, roles)
+    if not roles | later or language not in LANGUAGES:
+        raise Refusal("invalid", errors=[{"at": "language" if roles | later else "roles", "why": "expected"}])
+    expect_roles(by, organisation, roles | later)
     person = Person(
         id=opaque_id(), organisation=organisation, name=plain_name(name), sign_in_name=new_sign_in_name(sign_in_name),
         language=language, roles=roles, status=Status.ACTIVE, version=1,
@@ -60,17 +60,19 @@ async def register(tx: Tx, by: By, organisation: UUID, name: str, sign_in_name: 
 
 async def change(tx: Tx, by: By, id_: UUID, expected: int | None, *, name: str | None = None,
                  language: str | None = None, roles: frozenset[StaffRole] | None = None,
-                 status: Status | None = None) -> Person:  # fmt: skip
-    """Change a person; whose work changes is signed out at once. Raises Refusal `not-found`, `version`, `state`, `invalid`,
+                 status: Status | None = None, later: frozenset[StaffRole] = frozenset()) -> Person:  # fmt: skip
+    """Change a person; whose work changes is signed out at once. `later`: roles that another has to agree to first. Raises Refusal `not-found`, `version`, `state`, `invalid`,
     `administrator-elsewhere`, `last-administrator`."""
     administrators = await store.lock_administrators(tx)
     before = await store.lock(tx, id_)
     if expected is not None and expected != before.version:
         raise Refusal("version")
     after, detail = changed(before, name=name, language=language, roles=roles, status=status)
+    if later:
+        expect_roles(by, before.organisation, later)
     if not detail:
         return before
-    if not after.roles:
+    if not after.roles | later and after.roles != before.roles:
         raise Refusal("invalid", errors=[{"at": "roles", "why": "expected"}])
     if after.roles != before.roles:
         expect_roles(by, before.organisation, after.roles)

@@ -12,6 +12,9 @@ from fastapi import Depends, Request, Response
 from pydantic import Field
 
 from schemas.vocabulary import StaffRole
+from services.referral.approvals import handlers as approvals
+from services.referral.approvals import store as approvals_store
+from services.referral.approvals.domain import Who
 from services.referral.partners import store as partners
 from services.referral.partners.api import SCOPE, IdView
 from services.referral.people import handlers, store
@@ -58,6 +61,10 @@ SAID: Mapping[What, str] = {
     What.RECOVERY_APPROVED: N_("a new start was approved"),
     What.RECOVERY_REFUSED: N_("a new start was refused"),
     What.FACTORS_REMOVED: N_("what they signed in with works no longer"),
+    What.ROLES_ASKED: N_("is to do more: somebody else has to agree"),
+    What.ROLES_APPROVED: N_("somebody else has agreed"),
+    What.ROLES_REFUSED: N_("what they were to do more was refused"),
+    What.ROLES_LAPSED: N_("nobody has agreed in time"),
 }
 # The field that a refusal is about.
 _ABOUT = {"name-taken": "sign_in_name", "administrator-elsewhere": "roles", "last-administrator": "roles"}
@@ -149,8 +156,8 @@ async def register(request: Request, sent: AdministratorSent) -> Response:
         body = forms.read(PersonForm, {**answers, "roles": form.all("roles")})
 
         async def work(tx: Tx) -> Reply:
-            person = await handlers.register(
-                tx, _by(sent), body.organisation, body.name, body.sign_in_name, body.language, body.roles
+            person = await approvals.register_person(
+                tx, Who.of(sent.caller), body.organisation, body.name, body.sign_in_name, body.language, body.roles
             )
             return Reply(IdView(id=person.id), status=201)
 
@@ -172,7 +179,7 @@ async def _shown(request: Request, id_: UUID) -> Mapping[str, Any]:
         return {
             "person": person, "employer": await store.employer(tx, id_), "set_up": await store.is_set_up(tx, id_),
             "may_sign_in": await store.may_sign_in(tx, id_), "roles": ROLES, "statuses": STATUS, "said": SAID,
-            "lines": await store.history(tx, lists.MOST, person=id_),
+            "lines": await store.history(tx, lists.MOST, person=id_), "waits": await approvals_store.roles_asked(tx, id_),
         }  # fmt: skip
 
 
@@ -200,8 +207,8 @@ async def change(request: Request, person: UUID, sent: AdministratorSent) -> Res
             ChangeForm, {"name": form.some("name"), "roles": form.all("roles"), "status": form.some("status")}
         )
         async with desk_of(request).db.transaction("person.change") as tx:
-            await handlers.change(
-                tx, _by(sent), person, sent.version, name=body.name, roles=body.roles, status=body.status
+            await approvals.change_person(
+                tx, Who.of(sent.caller), person, sent.version, name=body.name, roles=body.roles, status=body.status
             )
     except Incomplete as error:
         return sent.again(f"{ROOM}/one.html", error, form, **await _shown(request, person))

@@ -19,7 +19,8 @@ from spean.problem import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the history. `by` is `operator` or `person:<id>`; `by_name` that person's name as it is now."""
+    """One line of the history. `by` is `operator`, `clock`, `system:<id>` or `person:<id>`; `by_name` that person's name as it
+    is now."""
 
     number: int
     person: UUID
@@ -182,9 +183,9 @@ async def lock_administrators(tx: Tx) -> list[UUID]:
 # --- history ----------------------------------------------------------------------------------------------------------
 
 
-async def note(tx: Tx, person: UUID, by: By | UUID, what: What, **detail: Any) -> None:
-    """One line of the history; `by` a person's id for what they do themselves."""
-    name = By(by).name if isinstance(by, UUID) else by.name
+async def note(tx: Tx, person: UUID, by: By | UUID | str, what: What, **detail: Any) -> None:
+    """One line of the history; `by` a person's id for what they do themselves, or as the history has it."""
+    name = by if isinstance(by, str) else (By(by) if isinstance(by, UUID) else by).name
     await tx.conn.execute(
         """
         insert into person_change (person, organisation, at, by, what, detail)

@@ -53,6 +53,12 @@ async def free(tx: Tx, id_: UUID, places: int, *, before: str) -> None:
     await _save(tx, replace(place, held=place.held - (places - staying), staying=place.staying - staying))
 
 
+async def leave_taken(tx: Tx, id_: UUID, places: int) -> None:
+    """Places of a stay that nobody knows to have ended: taken, but by nobody who is known here, until the house counts anew."""
+    place = await store.lock_place(tx, id_)
+    await _save(tx, replace(place, staying=place.staying - places, outside=place.outside + places))
+
+
 async def recount(tx: Tx, id_: UUID, said: CapacityChangedV1 | None) -> bool:
     """After a restore: counters follow from the holds that there are, and from what was `said` of the place last. Said
     anew. False where the place is not known."""

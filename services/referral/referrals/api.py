@@ -16,7 +16,7 @@ from schemas import questions as q
 from schemas.vocabulary import DeclineReason, Outcome, ServiceGroup
 from services.referral.partners import store as partners
 from services.referral.places import store as places
-from services.referral.referrals import domain, handlers, store
+from services.referral.referrals import copies, domain, handlers, store
 from services.referral.referrals.domain import Action, Offer, OfferState, Referral, State
 from spean.ask import Holders, HolderSilent
 from spean.auth import TICKET_S, Caller, Kind, Signer
@@ -279,7 +279,7 @@ async def decline(request: Request, offer: UUID, body: Decline, command: Receive
 @router.post("/offers/{offer}/ticket", response_model=TicketView)
 async def ticket(request: Request, offer: UUID, command: ReceiverCommand) -> Response:
     """A ticket for reading the packet at its holder: valid for a minute, for this offer and organisation only. Where the
-    sender cancelled before arrival, it only serves to say what became of a copy."""
+    sender cancelled before arrival, or somebody else has the person by now, it only serves to say what became of a copy."""
     return read_reply(Reply(await packet_ticket(request, offer, command)))
 
 
@@ -288,12 +288,15 @@ async def packet_ticket(request: Request, offer: UUID, command: Command) -> Tick
     found, referral, facts = await _question_facts(request, command, offer)
     if found.state is not OfferState.ACCEPTED:
         async with _db(request).transaction("offer.held", org=command.caller.org) as tx:
-            if referral.state is not State.CANCELLED or not await store.was_accepted(tx, offer):
+            over = referral.state is State.CANCELLED and await store.was_accepted(tx, offer)
+            if not over and not await copies.was_asked(tx, offer):
                 raise Refusal("state")
     async with _db(request).transaction("ticket.key") as tx:
         key = await partners.sealing_key(tx, command.caller.client)
+        signs = await partners.signing_keys(tx, command.caller.client)
     signer: Signer = request.app.state.signer
-    claims = q.PacketTicket(offer=offer, referral=referral.id, facts=facts, seal_to=key).model_dump(mode="json")
+    said = q.PacketTicketV2(offer=offer, facts=facts, seal_to=key, by=command.caller.client, signs=signs)
+    claims = said.model_dump(mode="json")
     about = {"sub": str(command.caller.org), "packet": claims}
     signed = signer.sign(Kind.TICKET, f"packet:{referral.holder}", TICKET_S, about)
     address = f"{_holders(request).address(referral.holder)}/packets/{offer}"

@@ -28,6 +28,8 @@ from services.referral.referrals.domain import (
 # Each reminder waits twice as long as the one before, up to a day: what nobody takes must not fill inboxes and logs.
 REMIND_MOST_S = 86_400
 _DOUBLE_MOST = 16
+# Why a coordinator has somebody who has arrived, and the house says nothing more.
+_SILENT = frozenset({EscalationReason.NO_OUTCOME, EscalationReason.ORGANISATION_SUSPENDED, EscalationReason.RESTORED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,11 @@ def _quiet(referral: Referral) -> Referral:
     return replace(referral, escalated=None, taken_by=None, remind_at=None, reminded=0)
 
 
-def _settled(referral: Referral, now: datetime) -> Referral:
-    """What it was escalated for is over. Past its deadline, and with nobody arrived, it stays the coordinator's."""
+def _settled(referral: Referral, now: datetime, *, without_house: bool = False) -> Referral:
+    """What it was escalated for is over. Past its deadline, and with nobody arrived, it stays the coordinator's; and so does
+    what is theirs because its sender is shut out. `without_house`: it was the house, which has no part in it any more."""
+    if referral.escalated is EscalationReason.ORGANISATION_SUSPENDED and not without_house:
+        return referral
     if referral.escalated is not None and now >= referral.deadline:
         return replace(referral, escalated=EscalationReason.DEADLINE_PASSED)
     return _quiet(referral)
@@ -115,6 +120,14 @@ def stopped(referral: Referral) -> Referral:
     return replace(referral, stopped=True)
 
 
+def stopped_wholly(referral: Referral, now: datetime) -> Decision:
+    """The gate is shut to everybody, and nobody has an offer. What nobody could take is the sender's from now on: whoever
+    the coordinator asks would be refused."""
+    if referral.state is State.UNROUTABLE:
+        return paused(stopped(referral), ReasonFamily.STOPPED, now)
+    return Decision(stopped(referral), ())
+
+
 def exhausted(referral: Referral, now: datetime, *, refused: bool) -> Decision:
     """Nobody is left who may be asked. Where that is because the gate changed (`refused`: it says no to somebody who has
     room), the sender owns it, for only the person can open it again; else a coordinator does."""
@@ -126,7 +139,8 @@ def exhausted(referral: Referral, now: datetime, *, refused: bool) -> Decision:
 
 def reopened(referral: Referral, now: datetime, *, anew: bool) -> Decision:
     """The network is asked once more. `anew`: also those who declined or did not answer before."""
-    after = _settled(moved(referral, Action.REOPEN, now, step_s=0), now)
+    after = moved(referral, Action.REOPEN, now, step_s=0)
+    after = _settled(after, now, without_house=referral.offer is not None)
     asked_from = now if anew else referral.asked_from
     return Decision(replace(after, offer=None, stopped=False, asked_from=asked_from), (e.ReferralReopenedV1(),))
 
@@ -197,6 +211,21 @@ def missed(referral: Referral, offer: UUID, now: datetime) -> Decision:
 
 def completed(referral: Referral, offer: UUID, now: datetime) -> Decision:
     return Decision(moved(referral, Action.COMPLETE, now), (e.ReferralCompletedV1(offer=offer),))
+
+
+def may_close(referral: Referral) -> bool:
+    """Is it a stay whose house is silent: no outcome in its time, or shut out, or it is to end and a coordinator has it?"""
+    return referral.state is State.IN_PROGRESS and (
+        referral.escalated in _SILENT or (referral.ending and referral.escalated is not None)
+    )
+
+
+def closed(referral: Referral, offer: UUID, by: str, now: datetime) -> Decision:
+    """A coordinator ends a stay whose house is silent: nobody knows how it ended."""
+    if not may_close(referral):
+        raise IllegalTransition
+    done = completed(referral, offer, now)
+    return replace(done, referral=replace(done.referral, closed_by=by))
 
 
 def cancelled(referral: Referral, reason: ReasonFamily, now: datetime) -> Decision:

@@ -156,7 +156,8 @@ class Referral:
 
     `stopped`: the gate has changed since the network was last asked. `ending`: the sender or the person ended it after
     arrival. Offers sent before `asked_from` do not count as asked. `reminded`: how often the coordinator was told again.
-    `arrival_checked_by`: who made sure of an arrival without the hand-over code.
+    `arrival_checked_by`: who made sure of an arrival without the hand-over code. `closed_by`: the coordinator who ended a stay
+    of whose house nothing was heard.
     """
 
     id: UUID
@@ -187,6 +188,7 @@ class Referral:
     arrival_verified: bool | None = None
     arrival_checked_by: str | None = None
     ended_at: datetime | None = None
+    closed_by: str | None = None
     version: int = 1
 
     @property

@@ -121,13 +121,16 @@ async def withdraw(tx: Tx, referral: Referral, reason: ReasonFamily) -> None:
 
 async def stop_disclosure(tx: Tx, id_: UUID, holder: str, about: UUID | None = None) -> None:
     """The gate changed. The open offer is withdrawn and the next is asked, unless the stop is `about` another one: whoever
-    was asked since was asked by the new gate. An accepted place stays as it is. Raises Refusal `not-found`."""
+    was asked since was asked by the new gate. What nobody could take is the sender's where nobody may be asked any more. An
+    accepted place stays as it is. Raises Refusal `not-found`."""
     referral = await lock_of(tx, id_, holder)
     if referral is None or referral.state not in _STOPPABLE:
         return
     if referral.state is not State.OFFERED or referral.offer is None or about not in {None, referral.offer}:
         # Whoever is being chosen now was chosen by the old gate: the version moves on, so the choice is made again.
-        await store.save_referral(tx, decisions.stopped(referral))
+        wholly = about is None
+        told = decisions.stopped_wholly(referral, tx.now) if wholly else Decision(decisions.stopped(referral), ())
+        await record(tx, told)
     else:
         offer = await store.lock_offer(tx, referral.offer)
         await store.save_offer(tx, decisions.answered(offer, OfferAction.WITHDRAW, tx.now, ReasonFamily.STOPPED))
@@ -365,6 +368,19 @@ async def complete(tx: Tx, referral: Referral, offer: Offer) -> None:
     """An outcome was recorded at the holder; the places are free again. Raises Refusal `state`."""
     decision = legal(lambda: decisions.completed(referral, offer.id, tx.now))
     await _free(tx, offer.id)
+    await record(tx, decision)
+
+
+async def close(tx: Tx, referral: Referral, by: str) -> None:
+    """A coordinator ends a locked referral of somebody whose house is silent. Nobody knows whether their places are free: they
+    count as taken until the house counts anew. Raises Refusal `state`."""
+    offer = referral.offer
+    if offer is None:
+        raise Refusal("state")
+    decision = legal(lambda: decisions.closed(referral, offer, by, tx.now))
+    moved = await store.move_hold(tx, offer, "freed")
+    if moved is not None:
+        await places.leave_taken(tx, moved["place"], moved["places"])
     await record(tx, decision)
 
 

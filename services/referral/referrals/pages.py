@@ -14,7 +14,7 @@ from fastapi import Depends, Query, Request, Response
 from schemas.questions import MAX_BATCH
 from schemas.vocabulary import DeclineReason, Outcome
 from services.referral.places import api as places_api
-from services.referral.referrals import api
+from services.referral.referrals import api, copies, copies_api
 from services.referral.referrals.api import RECEIVE, SEND, OfferView
 from services.referral.referrals.domain import OPEN, OfferState, State
 from spean.geography import area_name
@@ -88,6 +88,7 @@ async def _waiting(request: Request, at: At) -> dict[str, Any]:
     shown = await api.list_offers(request, at.caller, [OfferState.SENT, OfferState.SEEN], None)
     places = await places_api.list_places(request, at.caller)
     return {
+        "copies": (await copies_api.list_copies(request, at.caller)).copies,
         "cards": cards_of(shown.offers, at.now), "free": sum(place.free for place in places.places),
         "held": sum(place.held for place in places.places),
         "staying": sum(place.staying + place.outside for place in places.places),
@@ -120,7 +121,13 @@ async def _one(request: Request, at: At, offer: UUID) -> Card:
 
 @router.get("/offers/{offer}")
 async def one_offer(request: Request, offer: UUID, at: Receiver) -> Response:
-    return at.page("referral/referrals/offer.html", card=await _one(request, at, offer))
+    return at.page("referral/referrals/offer.html", card=await _one(request, at, offer), copy=await _copy(at, offer))
+
+
+async def _copy(at: At, offer: UUID) -> bool:
+    """Is the house asked about a copy of it?"""
+    async with at.door.db.transaction("page.copy", org=at.caller.org) as tx:
+        return await copies.was_asked(tx, offer)
 
 
 @router.post("/offers/{offer}/accept")
@@ -178,7 +185,8 @@ async def _code_again(request: Request, sent: Sent, offer: UUID, error: Incomple
     """The offer's page with what is wrong with the code. Raises the refusal where it is about something else."""
     if isinstance(error, Refusal):
         error = forms.at_field(error, {"code-wrong": "code", "code-locked": "code"})
-    return sent.again("referral/referrals/offer.html", error, sent.form, card=await _one(request, sent, offer))
+    shown = {"card": await _one(request, sent, offer), "copy": await _copy(sent, offer)}
+    return sent.again("referral/referrals/offer.html", error, sent.form, **shown)
 
 
 @router.get("/offers/{offer}/outcome")

@@ -100,11 +100,13 @@ async def save_referral(tx: Tx, r: Referral) -> None:
         """
         update referral set state = $2, step_at = $3, asked_from = $4, stopped = $5, ending = $6, offer = $7,
             escalated = $8, taken_by = $9, remind_at = $10, reminded = $11, departed_at = $12, arrived_at = $13,
-            arrival_verified = $14, ended_at = $15, arrival_checked_by = $16, coordinator = $17, version = version + 1
+            arrival_verified = $14, ended_at = $15, arrival_checked_by = $16, coordinator = $17, closed_by = $18,
+            version = version + 1
         where id = $1
         """,
         r.id, r.state, r.step_at, r.asked_from, r.stopped, r.ending, r.offer, r.escalated, r.taken_by, r.remind_at,
         r.reminded, r.departed_at, r.arrived_at, r.arrival_verified, r.ended_at, r.arrival_checked_by, r.coordinator,
+        r.closed_by,
     )  # fmt: skip
     if r.wake_at is None:
         await clear_due(tx, WAKE, r.id)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -16,13 +17,15 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from services.referral.people.domain import authenticator_of
 from services.referral.sessions.domain import normal_password
-from spean.crypto import seal, unseal
+from spean.crypto import seal, unseal_any
 from spean.db import Database
 from spean.limit import address_in, site_of
 from spean.provision import Roles
 
 # Each takes 64 MiB and a core for some 50 ms (RFC 9106, second recommended option, which is the library's default).
 _HASHES_AT_ONCE = 2
+# What keys are for: the authenticators' secrets; buckets, and what a known browser shows.
+AUTHENTICATORS, _MARKING = "authenticators", "sign-in"
 _NONCE = 16
 _MAC = 16
 
@@ -61,13 +64,12 @@ class Passwords:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """`sealing`: key of the authenticators' secrets. `marking`: key of buckets and of what a known browser shows. `local`:
+    """`keys`: those for a purpose that count at this moment, the one in use first (`Roles.keys`). `local`:
     reached from this machine alone. `rp`: the domain that passkeys belong to, seen at one of `origins`."""
 
     db: Database
     passwords: Passwords
-    sealing: bytes = field(repr=False)
-    marking: bytes = field(repr=False)
+    keys: Callable[[str], Sequence[bytes]] = field(repr=False)
     local: bool
     rp: str
     origins: tuple[str, ...]
@@ -81,23 +83,28 @@ class Desk:
         rp = "localhost" if address_in(host) else host
         port = f":{parts.port}" if parts.port else ""
         origins = (f"{parts.scheme}://{rp}{port}",)
-        return cls(db, Passwords(), roles.key("authenticators"), roles.key("sign-in"), local, rp, origins)
+        return cls(db, Passwords(), roles.keys, local, rp, origins)
+
+    @property
+    def sealing(self) -> bytes:
+        """The key of the authenticators' secrets."""
+        return self.keys(AUTHENTICATORS)[0]
 
     def sealed(self, person: UUID, secret: str) -> bytes:
         return seal(self.sealing, secret.encode(), authenticator_of(person))
 
     def unsealed(self, person: UUID, sealed: bytes) -> str:
         """Raises Unopenable."""
-        return unseal(self.sealing, sealed, authenticator_of(person)).decode()
+        return unseal_any(self.keys(AUTHENTICATORS), sealed, authenticator_of(person)).decode()
 
     def bucket(self, kind: str, text: str) -> int:
         """0 to 65,535; nobody without the key can tell who is in which."""
-        digest = hmac.digest(self.marking, f"{kind} {text}".encode(errors="replace"), hashlib.sha256)
+        digest = hmac.digest(self.keys(_MARKING)[0], f"{kind} {text}".encode(errors="replace"), hashlib.sha256)
         return int.from_bytes(digest[:2])
 
     def mark(self, person: UUID) -> str:
         """What a browser keeps in which this person has signed in: says nothing to anybody else."""
-        return self._mark(person, secrets.token_bytes(_NONCE)).decode()
+        return _mark(self.keys(_MARKING)[0], person, secrets.token_bytes(_NONCE)).decode()
 
     def known(self, person: UUID, mark: str) -> bool:
         """Has this person signed in before in the browser that shows `mark`? Only as it was written: tries are counted by
@@ -107,11 +114,12 @@ class Desk:
             nonce = base64.urlsafe_b64decode(shown)[:_NONCE]
         except ValueError:
             return False
-        return hmac.compare_digest(shown, self._mark(person, nonce))
+        return any(hmac.compare_digest(shown, _mark(key, person, nonce)) for key in self.keys(_MARKING))
 
-    def _mark(self, person: UUID, nonce: bytes) -> bytes:
-        mac = hmac.digest(self.marking, b"browser " + person.bytes + nonce, hashlib.sha256)
-        return base64.urlsafe_b64encode(nonce + mac[:_MAC])
+
+def _mark(key: bytes, person: UUID, nonce: bytes) -> bytes:
+    mac = hmac.digest(key, b"browser " + person.bytes + nonce, hashlib.sha256)
+    return base64.urlsafe_b64encode(nonce + mac[:_MAC])
 
 
 def place_of(address: str) -> str | None:

@@ -219,6 +219,30 @@ async def drop_passkey(tx: Tx, person: UUID, id_: UUID) -> bool:
     return status == "DELETE 1"
 
 
+# Where secrets of authenticators are sealed: table, column, and which of its rows.
+SEALED = (
+    ("authenticator", "sealed", "true"),
+    ("link", "sealed", "sealed is not null"),
+    ("step", "value", "kind = 'new-authenticator'"),
+)
+
+
+async def sealed(tx: Tx, kept: tuple[str, str, str]) -> list[tuple[UUID, bytes]]:
+    """Whose, and the sealed secret; one of `SEALED`."""
+    table, column, which = kept
+    rows = await tx.conn.fetch(f"select person, {column} as sealed from {table} where {which}")
+    return [(row["person"], row["sealed"]) for row in rows]
+
+
+async def seal_anew(tx: Tx, kept: tuple[str, str, str], person: UUID, old: bytes, new: bytes) -> None:
+    """Unless it is another by now."""
+    table, column, _ = kept
+    await tx.conn.execute(
+        f"update {table} set {column} = $3 where person = $1 and {column} = $2",
+        person, old, new,
+    )  # fmt: skip
+
+
 async def drop_factors(tx: Tx, person: UUID) -> None:
     """Everything that the person can sign in with."""
     for table in ("password", "authenticator", "passkey"):

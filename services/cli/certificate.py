@@ -1,0 +1,36 @@
+"""The certificate that browsers see may be renewed while the server runs: each new connection looks whether the files are
+others."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def renewed(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Let this context show what lies in these files (PEM) from the connection on that follows a change. Files that cannot be
+    used, or do not belong together (yet), change nothing."""
+    shown = _mark(certificate, key)
+
+    def look(_: ssl.SSLObject, __: str | None, ___: ssl.SSLContext) -> None:
+        nonlocal shown
+        try:
+            lying = _mark(certificate, key)
+            if lying != shown:
+                # Tried apart from what is in use: half of a pair would leave that without any.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+                context.load_cert_chain(certificate, key)
+                shown = lying
+                log.warning("another certificate is shown from now on")
+        except OSError as error:  # also every fault of a certificate: ssl.SSLError is one
+            log.warning("the new certificate cannot be used", extra={"error_class": type(error).__name__})
+
+    context.sni_callback = look
+
+
+def _mark(*files: Path) -> tuple[tuple[int, int, int], ...]:
+    """Raises OSError."""
+    return tuple((seen.st_ino, seen.st_mtime_ns, seen.st_size) for seen in (file.stat() for file in files))
