@@ -8,7 +8,7 @@ from bench import wire
 from bench.figures import Figure, at_quantile
 from bench.ground import REPEATS, SHORT, WRITER
 from bench.stage import PEOPLE, SERVICES, Stage, cookie_of
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.web.visitor import COOKIE
 
 PAGES = 30 if SHORT else 150

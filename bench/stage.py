@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from bench import bare_app, wire
 from bench.ground import SHORT, WRITER, Ground, process, until
 from deploy.ports import free_port
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli import bootstrap, installation
 from services.cli.client import Partner
 from services.cli.installation import Installation

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ import yaml
 
 FILE = Path(__file__).parents[1] / "docker-compose.yml"
 _DONE = "service_completed_successfully"
+# What the file leaves to the environment: `${NAME:-default}`.
+_LEFT = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,10 @@ class Ours:
         }
 
 
-def read(file: Path = FILE) -> dict[str, Any]:
-    """The whole file, anchors and merges filled in."""
-    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+def read(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The whole file, anchors, merges and what it leaves to the environment filled in."""
+    text = file.read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(_LEFT.sub(lambda one: environment.get(one[1]) or one[2], text))
     return found
 
 

@@ -9,13 +9,12 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 
-if TYPE_CHECKING:
-    from deploy.cluster import Cluster
-    from deploy.compose import Ours
+from deploy.compose import Ours
+from deploy.processes import Cluster
 
 DEMO_S, QUIET_S = 300.0, 60.0
 SERVICES = ("referral", "intake", "notify")

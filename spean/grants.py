@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from spean import auth, problem
 from spean.auth import Signer
 from spean.db import Database, Tx
+from spean.http import REFUSED
 from spean.limit import Limit, site_of
 from spean.problem import Refusal
 
@@ -64,6 +65,7 @@ async def answer(
         if "resource" in form and form["resource"] not in holders:
             raise _Said("invalid_target")  # RFC 8707, section 2
     except _Said as said:
+        request.scope[REFUSED] = "bad-grant"
         return problem.response("bad-grant", more={"error": said.error})
     try:
         async with db.transaction("oauth.token") as tx:
@@ -75,6 +77,7 @@ async def answer(
                 # Rolled back: the assertion was not used, and is good for the next try.
                 raise Refusal("too-often")
     except Refusal as refusal:
+        request.scope[REFUSED] = refusal.code
         if refusal.code == "too-often":
             return problem.response("too-often", headers=limits.tokens.headers(left))
         return _refused(request, limits, refusal.code)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spean import problem, telemetry
-from spean.http import PAGES, SayProblem
+from spean.http import PAGES, REFUSED, SayProblem
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,14 @@ class Guard:
                     telemetry.record("http.server.request.duration", took_s, **said)
                 if status >= 500:
                     log.error("request failed", extra={**said, "duration_ms": round(took_s * 1000)})
+                elif REFUSED in scope:
+                    log.info("request refused", extra={**said, "reason": scope[REFUSED]})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             checked = await _checked(scope, receive)
         except problem.Refusal as refusal:
+            scope[REFUSED] = refusal.code
             page = PAGES.match(scope["path"])
             said = await self._pages(Request(scope), refusal) if page else problem.response(refusal.code)
             if refusal.code == "too-slow":

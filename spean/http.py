@@ -263,7 +263,12 @@ SayProblem = Callable[[Request, Refusal], Awaitable[Response]]
 PAGES = re.compile(r"/(?:[a-z]+/)?pages(?:/|$)")
 
 
+# Where a request that is refused says by which class (`spean.guard` writes it to the log); nothing of what was sent.
+REFUSED = "spean.refused"
+
+
 async def _refusal(request: Request, error: Refusal) -> Response:
+    request.scope[REFUSED] = error.code
     say: SayProblem | None = getattr(request.app.state, "say_problem", None)
     if say is not None and PAGES.match(request.url.path):
         return await say(request, error)
@@ -291,7 +296,8 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     found = error.errors()
     sent_as = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if sent_as != "application/json" and any(one["loc"] == ("body",) for one in found):
-        return problem.response("not-json")
+        return await _refusal(request, Refusal("not-json"))
+    request.scope[REFUSED] = "invalid"
     known = _known_names(request.app)
     return problem.response("invalid", errors=[_told(one, known) for one in found[:ERRORS_MOST]])
 

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from schemas.vocabulary import SCOPES
+from schemas.rights import SCOPES
 from spean.problem import MEDIA_TYPE, TYPE_BASE
 
 Node = dict[str, Any]

@@ -132,6 +132,9 @@ async def make_roles(admin: asyncpg.Connection[asyncpg.Record], roles: Roles, da
             await admin.execute(f'create role "{group}" nologin')
     if not await admin.fetchval("select 1 from pg_roles where rolname = $1", f"{database}_owner"):
         await admin.execute(f'create role "{database}_owner" nologin')
+    # Its own tables' rules leave it no row either: what a migration carries over it sees as the service does.
+    if not await admin.fetchval("select pg_has_role($1, 'spean_worker', 'usage')", f"{database}_owner"):
+        await admin.execute(f'grant spean_worker to "{database}_owner"')
     for kind in ("api", "worker"):
         role = f"{database}_{kind}"
         if not await admin.fetchval("select 1 from pg_roles where rolname = $1", role):

@@ -45,6 +45,7 @@ class Why(StrEnum):
     WRONG_REQUEST = "wrong-request"
     WRONG_TIME = "wrong-time"
     REPLAYED = "replayed"
+    TOO_MANY = "too-many"
 
 
 class Untaken(Exception):
@@ -117,7 +118,7 @@ def read(text: str, keys: Sequence[Mapping[str, str]]) -> tuple[Statement, dict[
         kind, named = header.get("typ"), header.get("kid")
     except (ValueError, AttributeError, RecursionError):
         raise Untaken(Why.NO_STATEMENT) from None
-    if kind != STATEMENT:
+    if kind != STATEMENT or not isinstance(named, str | None):
         raise Untaken(Why.NO_STATEMENT)
     known = [OKPKey.import_key(dict(key)) for key in keys]
     # A system may call its key as it likes; what counts is which key has signed.

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import logging
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
+
+from cryptography import x509
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,15 @@ def renewed(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
             log.warning("the new certificate cannot be used", extra={"error_class": type(error).__name__})
 
     context.sni_callback = look
+
+
+def expired(certificate: Path) -> datetime | None:
+    """When the certificate (PEM, the first of its chain) came to its end; None while it lasts. Raises OSError."""
+    try:
+        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except ValueError:  # in a form that OpenSSL takes and this reader does not
+        return None
+    return ends if ends <= datetime.now(UTC) else None
 
 
 def _mark(*files: Path) -> tuple[tuple[int, int, int], ...]:

@@ -96,7 +96,9 @@ async def each(
 async def _one(db: Database, holder: Holder, entry: UUID, why: Why, by: str) -> None:
     async with db.transaction("operator.erase") as tx:
         await handlers.begin(tx, holder, entry, why, by)
-    await handlers.carry_out(db, holder, entry)
+    if not await handlers.carry_out(db, holder, entry):
+        async with db.transaction("operator.erased") as tx:
+            await handlers.expect_done(tx, entry)
 
 
 async def _code(work: Awaitable[None]) -> str:

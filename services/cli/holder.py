@@ -8,10 +8,12 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import httpx
 import typer
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -20,7 +22,7 @@ from rich.console import Console
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli import bootstrap, holder_files
-from services.cli.client import kept_key
+from services.cli.client import certificate_refused, kept_key, trusted
 from services.cli.connected import NotRunning, cluster_of
 from services.cli.holder_files import NotAdded, Plan, Wanted
 from services.cli.serve import Name, migrated, served
@@ -35,6 +37,9 @@ from spean.service import ROLES
 from spean.settings import Settings
 from spean.telemetry import set_up_logs
 
+# For one answer, where `list` asks.
+_PATIENCE_S = 5.0
+_UNTRUSTED = "shows a certificate that this machine does not trust (docs/many-machines.md)"
 _SYSTEM = re.compile(r"[a-z0-9-]{1,80}")
 app = typer.Typer(no_args_is_help=True, help="A second holder: its own database, keys and issuer.")
 At = Annotated[str, typer.Option("--at", help="the holder's name; default: the one of the environment's settings")]
@@ -103,9 +108,25 @@ def list_() -> None:
     """Every holder that this machine's settings know of: name, address, and whether it answers."""
     settings = Settings()
     holders = settings.holders or {settings.holder: f"{bootstrap.address(settings)}/{intake.NAME}"}
+    answers = asyncio.run(_asked(list(holders.values())))
     for name, address in sorted(holders.items()):
         made = (holder_files.folder_of(settings, name) / "keys" / holder_files.SETTINGS_FILE).exists()
-        typer.echo(f"{name}  {address}" + ("  (its folder is on this machine)" if made else ""))
+        typer.echo(f"{name}  {address}  {answers[address]}" + ("  (its folder is on this machine)" if made else ""))
+
+
+async def _asked(addresses: list[str]) -> dict[str, str]:
+    """Address → how it answers from this machine."""
+    async with httpx.AsyncClient(timeout=_PATIENCE_S, verify=trusted()) as client:
+        said = await asyncio.gather(*(_answer(client, address) for address in addresses))
+    return dict(zip(addresses, said, strict=True))
+
+
+async def _answer(client: httpx.AsyncClient, address: str) -> str:
+    try:
+        reply = await client.get(f"{address}/.well-known/jwks.json")
+    except httpx.TransportError as error:
+        return _UNTRUSTED if certificate_refused(error) else "does not answer"
+    return "answers" if reply.status_code == HTTPStatus.OK else f"is no holder's: {reply.status_code}"
 
 
 @app.command()
@@ -121,6 +142,10 @@ def serve(
 
 async def _serve(settings: Settings, member: str) -> None:
     await migrated(settings, [Name.INTAKE])
+    typer.echo(
+        f"{settings.holder}: partners reach it at {settings.holders.get(settings.holder, settings.url)}; it listens at "
+        f"{settings.host}:{settings.port}"
+    )
     await served(settings, [Name.INTAKE], list(ROLES), member)
 
 

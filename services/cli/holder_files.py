@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from services.cli import bootstrap
 from services.cli.connected import cluster_of
 from services.cli.installation import BUS_DATABASE
 from services.intake import main as intake
+from services.referral import main as referral
 from spean.crypto import private_file
 from spean.provision import Roles, service_dsns
 from spean.settings import HOLDERS_FILE, Settings
@@ -25,6 +27,7 @@ from spean.settings import HOLDERS_FILE, Settings
 SETTINGS_FILE = "settings.env"
 _NAME = TypeAdapter(HolderName)
 _HTTP = 80
+_POSTGRESQL = 5432
 
 
 class NotAdded(Exception):
@@ -74,12 +77,19 @@ def planned(settings: Settings, wanted: Wanted) -> Plan:
         ) from None
     expect_country(wanted.country)
     url, network = _address("--url", wanted.url), _address("--network", wanted.network or bootstrap.address(settings))
+    for option, given, service in (("--url", url, intake.NAME), ("--network", network, referral.NAME)):
+        if urlsplit(given).path.endswith(f"/{service}"):
+            raise NotAdded(f"{option} is the address without /{service} at its end")
     holders = settings.holders or {settings.holder: f"{network}/{intake.NAME}"}
     address = f"{url}/{intake.NAME}"
     if wanted.name in holders:
-        raise NotAdded(f"there is a holder {wanted.name} already: choose another name")
+        raise NotAdded(
+            f"there is a holder {wanted.name} already: choose another name (one that was made by mistake and never held "
+            f"anybody: remove its folder, and its line in {settings.keys / HOLDERS_FILE}; then stop and start the network)"
+        )
     if address in holders.values() or url == network:
         raise NotAdded("another holder, or the network, answers at that address: choose another port or host for --url")
+    _expect_own_server(settings, holders, wanted.postgres)
     folder = (wanted.folder or folder_of(settings, wanted.name)).expanduser().absolute()
     _expect_empty(folder)
     holders = {**holders, wanted.name: address}
@@ -117,6 +127,28 @@ def _address(option: str, given: str) -> str:
     if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
         raise NotAdded(f"{option} must begin with https:// (http:// is for this machine alone: http://127.0.0.1:8440)")
     return given
+
+
+def _expect_own_server(settings: Settings, holders: Mapping[str, str], postgres: str) -> None:
+    """Every holder's databases are called the same: two on one server would shut each other out, and write in each other's
+    tables. Those that this machine knows of are looked at. Raises NotAdded."""
+    known = [settings, *(settings_in(folder) for name in holders if _made(folder := folder_of(settings, name)))]
+    try:
+        taken = {_server(one.postgres) for one in known if one.postgres}
+        if postgres and _server(postgres) in taken:
+            raise NotAdded("--postgres is the server of another holder, or the network's: name one of its own, or none")
+    except ValueError:
+        raise NotAdded("--postgres must be an address such as postgresql://db.example.net:5432") from None
+
+
+def _server(postgres: str) -> tuple[str, int]:
+    """Raises ValueError."""
+    parts = urlsplit(postgres)
+    return parts.hostname or "", parts.port or _POSTGRESQL
+
+
+def _made(folder: Path) -> bool:
+    return (folder / "keys" / SETTINGS_FILE).exists()
 
 
 def _expect_empty(folder: Path) -> None:

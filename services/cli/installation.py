@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from schemas import versions
-from services.cli.certificate import renewed
+from services.cli.certificate import expired, renewed
 from services.cli.server import Server
 from services.cli.watching import watched
 from services.intake import main as intake
@@ -251,7 +251,7 @@ def one_app(services: Mapping[str, Service], url: str) -> Guard:
 
 
 def _server(installation: Installation) -> Server:
-    """Raises CannotListen for a certificate that cannot be used."""
+    """Raises CannotListen for a certificate that cannot be used, or that every client would refuse."""
     settings = installation.settings
     config = uvicorn.Config(
         one_app(installation.services, installation.url), http=Protocol, log_config=None, access_log=False, lifespan="off",
@@ -263,6 +263,8 @@ def _server(installation: Installation) -> Server:
     except OSError as error:  # also every fault of a certificate: ssl.SSLError is one
         raise CannotListen(f"SPEAN_CERTIFICATE with SPEAN_CERTIFICATE_KEY cannot be used: {error.strerror}") from None
     if settings.certificate is not None and settings.certificate_key is not None and config.ssl is not None:
+        if (ended := expired(settings.certificate)) is not None:
+            raise CannotListen(f"SPEAN_CERTIFICATE has expired, at {ended:%Y-%m-%d %H:%M} UTC: renew it")
         renewed(config.ssl, settings.certificate, settings.certificate_key)
     return Server(config)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli import bootstrap
 from services.cli.connected import Connected, connected
 from services.cli.sample import Sample
@@ -44,6 +44,8 @@ class Known:
 
 SAMPLE = (
     Known("border-post", "Dara (sample)", "kh-poipet", StaffRole.SENDER),
+    Known("border-post-2", "Kosal (sample)", "kh-poipet", StaffRole.SENDER),
+    Known("officer", "Chenda (sample)", "kh-poipet", StaffRole.OFFICER),
     Known("shelter-girls", "Sreymom (sample)", "kh-jasmine", StaffRole.RECEIVER),
     Known("shelter-women", "Bopha (sample)", "kh-lotus", StaffRole.RECEIVER),
     Known("coordinator", "Vanna (sample)", "kh-desk", StaffRole.COORDINATOR),

@@ -8,7 +8,7 @@ from schemas.versions import BrokenChain
 from services.cli.asyncapi import Untold
 from services.cli.backup import NoBackup
 from services.cli.bootstrap import OtherKeys
-from services.cli.client import ApiProblem
+from services.cli.client import ApiProblem, certificate_refused
 from services.cli.connected import NotRunning
 from services.cli.dead_letters import NotDiscarded
 from services.cli.holder_files import NotAdded
@@ -50,5 +50,8 @@ def sentence(problem: Exception) -> str:
         return f"{_HINTS.get(problem.sqlstate[:2], 'the database refused')} ({problem})"
     if isinstance(problem, httpx.TransportError):
         url = problem.request.url
-        return f"nothing answers at {url.scheme}://{url.netloc.decode()} ({type(problem).__name__}): is Spean up? (make up)"
+        at = f"{url.scheme}://{url.netloc.decode()}"
+        if certificate_refused(problem):
+            return f"{at} shows a certificate that this machine does not trust: name who signed it in SSL_CERT_FILE"
+        return f"nothing answers at {at} ({type(problem).__name__}): is Spean up? (make up)"
     return str(problem)

@@ -16,7 +16,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 from rich.console import Console
 
-from schemas.vocabulary import SCOPES
+from schemas.rights import SCOPES
 from spean.geography import area_name, areas_of
 from spean.web.static import WEB
 from spean.web.words import LOCALES, UNREVIEWED

@@ -32,7 +32,7 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts import pages as drafts_pages
 from services.intake.erasure import api as erasure_api
-from services.intake.erasure import copies, copies_api, officer_pages
+from services.intake.erasure import copies, copies_api, officer_pages, retention_pages
 from services.intake.erasure import handlers as erasure
 from services.intake.erasure import pages as erasure_pages
 from services.intake.handoffs import api as handoffs_api
@@ -43,13 +43,15 @@ from services.intake.handoffs.stopping import ERASURE_DUE
 from services.intake.identification import api as identification_api
 from services.intake.identification import pages as identification_pages
 from services.intake.issuing import api as issuing
+from services.intake.issuing import handlers as admitted
+from services.intake.keystore import endings
 from services.intake.keystore import store as keystore
 from services.intake.keystore.store import KeyStore, Silent, WrongKey
 from services.intake.network import listed_at
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
+from services.intake.rules import limits, limits_pages, usual_pages
 from services.intake.rules import pages as rules_pages
-from services.intake.rules import usual_pages
 from services.intake.screening import api as screening_api
 from services.intake.screening import pages as screening_pages
 from spean.auth import KEYS_LIMIT_S, Kind, Signer, Verifier, fetch_keys
@@ -73,28 +75,31 @@ def api() -> FastAPI:
     app = make_app(NAME, "The holder: entries, consent, the gate, hand-offs.")
     for router in (
         cases_api.router, consent_api.router, handoffs_api.router, disclosure_api.router, disclosure_api.questions,
-        rules_api.router, audit.router, screening_api.router, bases_api.router, erasure_api.router, copies_api.router,
+        rules_api.router, limits.router, audit.router, screening_api.router, bases_api.router, erasure_api.router, copies_api.router,
         identification_api.router,
     ):  # fmt: skip
         app.include_router(router)
     with_pages(
         app, drafts_pages.router, steps.router, cases_pages.router, preview.router, consent_pages.router,
         stopping_pages.router, decision_pages.router, never_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
-        screening_pages.router, officer_pages.router, rules_pages.router, usual_pages.router, bases_pages.router, erasure_pages.router,
+        screening_pages.router, officer_pages.router, retention_pages.router, limits_pages.router, rules_pages.router, usual_pages.router, bases_pages.router, erasure_pages.router,
         identification_pages.router,
     )  # fmt: skip
     return app
 
 
 async def opened(db: Database, keys: KeyStore) -> Callable[[], Awaitable[None]]:
-    """Take over the fences and open the key store, now or, where it is silent, as soon as it answers. Returns what ends
-    the waiting. Raises WrongKey where that is known at once, DatabaseProblem of the holder's own database."""
+    """Take over the fences and endings and open the key store, now or, where it is silent, as soon as it answers. Returns
+    what ends the waiting. Raises WrongKey where that is known at once, DatabaseProblem of the holder's own database."""
 
     async def take_over() -> None:
-        kept, destroyed = await keys.look(), await keys.destroyed()
+        kept, destroyed, ended = await keys.look(), await keys.destroyed(), await keys.ended()
         async with db.transaction("fences.apply") as tx:
             await consent.apply_kept_fences(tx, kept)
             erased = await erasure.apply_destroyed(tx, destroyed)
+        await rules.apply_kept_endings(db, ended)
+        await bases.apply_kept_endings(db, ended)
+        await admitted.apply_kept_endings(db, ended)
         await keys.destroy(*erased)
         keys.unshut()
 
@@ -149,8 +154,8 @@ def trust(app: FastAPI, parts: Parts, db: Database, client: httpx.AsyncClient) -
 
 
 async def build(parts: Parts) -> Service:
-    """Fences that the key store knows are shut again before anybody can be read; where it does not answer, the holder runs
-    without it: nobody is read, and everybody can stop."""
+    """Fences that the key store knows are shut again, and what it knows to be ended has ended, before anybody can be read;
+    where it does not answer, the holder runs without it: nobody is read, and everybody can stop."""
     settings = parts.settings
     db = await Database.open(*service_dsns(parts.cluster, parts.roles, NAME))
     db.holder = settings.holder
@@ -190,6 +195,7 @@ async def build(parts: Parts) -> Service:
             rules.ENDS: partial(rules.ended, db, holder),
             consent.LOOK: partial(consent.look, db, holder),
             consent.KEEP: partial(consent.keep, db, holder),
+            endings.KEEP: partial(endings.keep, db, keys),
             bases.DUE: partial(bases.due, db, holder),
             drafts.OVER: partial(drafts.over, db, keys),
             erasure.DUE: partial(erasure.due, db, holder),

@@ -704,8 +704,12 @@ CREATE TABLE public.retention (
     valid_from timestamp with time zone NOT NULL,
     created_by text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancelled_at timestamp with time zone,
+    cancelled_by text,
     CONSTRAINT retention_applies_check CHECK ((applies = ANY (ARRAY['ended'::text, 'met'::text, 'screened'::text]))),
     CONSTRAINT retention_check CHECK (((applies = 'ended'::text) OR ((service_group IS NULL) AND (ended IS NULL)))),
+    CONSTRAINT retention_check1 CHECK (((cancelled_at IS NULL) = (cancelled_by IS NULL))),
+    CONSTRAINT retention_check2 CHECK ((cancelled_at < valid_from)),
     CONSTRAINT retention_days_check CHECK (((days >= 1) AND (days <= 36500))),
     CONSTRAINT retention_ended_check CHECK ((ended = ANY (ARRAY['completed'::text, 'cancelled'::text])))
 );
@@ -1655,6 +1659,10 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public."position" TO spean_worker;
 GRANT SELECT,INSERT ON TABLE public.restored TO spean_worker;
 
 GRANT SELECT,INSERT ON TABLE public.retention TO spean_worker;
+
+GRANT UPDATE(cancelled_at) ON TABLE public.retention TO spean_worker;
+
+GRANT UPDATE(cancelled_by) ON TABLE public.retention TO spean_worker;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.said TO spean_worker;
 

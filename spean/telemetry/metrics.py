@@ -66,7 +66,7 @@ NUMBERS: Mapping[str, Number] = {
     "spean.copies.refused": _of(Shape.COUNTED, "{statement}", "Statements about copies that do not count, by why", "reason"),
     "spean.deliveries": _of(
         Shape.COUNTED, "{delivery}", "Deliveries tried, and what became of them", "outcome",
-        known=("sent", "failed", "parked", "lapsed"),
+        known=("sent", "failed", "parked", "lapsed", "no-address"),
     ),
     "spean.delivery.age": _of(Shape.TIMED, "s", "From the reason to tell to the end of it", "outcome", _SLOW_S),
     "spean.questions.unanswered": _of(Shape.COUNTED, "{question}", "Questions to holders without a usable answer", "holder"),

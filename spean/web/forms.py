@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from spean.problem import REFUSALS, Refusal
-from spean.web.labels import PROBLEMS
+from spean.web.refusals import PROBLEMS
 from spean.web.words import N_
 
 M = TypeVar("M", bound=BaseModel)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from schemas import vocabulary as v
+from schemas.rights import StaffRole
 from spean.web.words import N_
 
 LABELS: Mapping[type[StrEnum], Mapping[str, str]] = {
@@ -260,7 +261,7 @@ LABELS: Mapping[type[StrEnum], Mapping[str, str]] = {
         "restored": N_("Restored from a backup: please check it"),
         "unknown": N_("Unknown"),
     },
-    v.StaffRole: {
+    StaffRole: {
         "sender": N_("Sends people"),
         "receiver": N_("Receives people"),
         "coordinator": N_("Coordinates"),
@@ -333,78 +334,6 @@ STATES: Mapping[str, str] = {
 OFFER_STATES: Mapping[str, str] = {
     "sent": N_("asked, not looked at yet"), "seen": N_("looked at, not answered yet"), "accepted": N_("accepted"),
     "rejected": N_("declined"), "expired": N_("no answer in time"), "withdrawn": N_("taken back"),
-}  # fmt: skip
-# What a refusal means to somebody at a page: what has happened, and what to do. Every code of `spean.problem` that a page
-# can meet is here (a test holds it).
-PROBLEMS: Mapping[str, str] = {
-    "invalid": N_("Something in this form cannot be used. Go back, look at it again, and send it once more."),
-    "too-large": N_("This is larger than can be taken here: shorten it."),
-    "unreadable": N_("This could not be read. Go back and try again."),
-    "not-json": N_("This could not be read. Go back and try again."),
-    "header-twice": N_("This could not be read. Go back and try again."),
-    "head-too-large": N_("This is larger than can be taken here: shorten it."),
-    "too-slow": N_("This did not arrive in time. Nothing has been done: send it again."),
-    "no-such-operation": N_("There is nothing here for you. It may have ended, or it belongs to another organisation."),
-    "not-found": N_("There is nothing here for you. It may have ended, or it belongs to another organisation."),
-    "scope": N_("Your account may not do this. Ask your administrator."),
-    "key-reused": N_("This form was sent before with other answers, and that counts. Open it anew to change something."),
-    "key-running": N_("This is being done just now. Wait a moment, then look."),
-    "version": N_("It has changed since you looked at it. Look at it again, then decide."),
-    "state": N_("This is not possible any more, or not yet. Look at it again."),
-    "no-longer-available": N_("This request is no longer available. Nothing is asked of you."),
-    "erased": N_("This person's record was erased. Nothing of it can be read or used any more."),
-    "statement": N_("This permission belongs to a system, which answers by itself and signs what it says."),
-    "handoff-live": N_("A hand-off of this person is under way. Cancel it, or end the service, and wait until it has ended."),
-    "legal-hold": N_("A legal hold stands: this person's record may not be erased until it has ended."),
-    "place-gone": N_("There is no free place left here. Correct your places, or decline as full."),
-    "places-in-use": N_("That does not fit: more places are promised or taken, or there are fewer in all. Look at both numbers."),
-    "holder-silent": N_("The organisation that keeps this person's record does not answer now. Nothing has changed: try again."),
-    "busy": N_("The service is busy or starting again. Nothing has changed: try again in a moment."),
-    "service-consent": N_("The person has not agreed to the service. Talk it through and record it first."),
-    "sharing-consent": N_("The person has not agreed to share what this needs. Talk it through and record it first."),
-    "guardian": N_("For a person under 18, a guardian has to agree as well."),
-    "guardian-suspected": N_("Somebody who may have recruited or exploited the person cannot agree for them. Find another guardian, or let two people assess what is best for the person."),
-    "guardian-self": N_("Nobody is their own guardian: it takes somebody else."),
-    "determination": N_("For a person under 18 this needs the determination of a panel of at least three people."),
-    "not-a-minor": N_("This is for people under 18: an adult decides alone."),
-    "person-stopped": N_("The person has said stop. Only a legal obligation that is justified anew goes beyond that."),
-    "same-person": N_("You have proposed or decided this already, or nobody can tell whether you did: somebody else has to look at it."),
-    "decision-missing": N_("This service needs a decision of the person's own beside their consent. Talk it through and record it on the person's page, under \"Decisions about single things\"."),
-    "family-unchecked": N_("Contact with the family is off until a second person has checked its risk."),
-    "case-closed": N_("The case is closed. Open it again before asking for a service."),
-    "party": N_("Everybody who moves together needs an open case with your organisation."),
-    "consent-contradictory": N_("This cannot be meant: somebody is both to be told and never to be told, or nothing is left to be told. Look at the answers again; what must never be told can be lifted on the person's page."),
-    "recipient-unknown": N_("No agreement names this organisation, so nothing could go there."),
-    "notice-unknown": N_("There is no such notice. Open the talk anew, and read the notice that is shown."),
-    "notice-language": N_("The notice was read in another language than the one named. Go back to the notice."),
-    "notice-expired": N_("This notice is out of force. Open the talk anew, and read the notice that is shown."),
-    "consent-dates": N_("An agreement ends after it begins, and begins no later than now."),
-    "need-by-past": N_("The time by which it is needed has passed already."),
-    "unknown-area": N_("Choose a province from the list."),
-    "unknown-network": N_("Your organisation is not part of that network."),
-    "not-allowed-now": N_("This may not be shared with that organisation now."),
-    "code-wrong": N_("This code is not right. Ask the person again, or go on without it."),
-    "code-locked": N_("There were too many tries with a wrong code. Go on without it."),
-    "duplicate": N_("There is one already. Look at that one instead."),
-    "coordinates-network": N_("This organisation coordinates a network. Name another coordinator there first, then suspend it."),
-    "coordinator-unfit": N_("Only a member of the network that is not suspended can coordinate it: choose another."),
-    "suspended-lately": N_("It was suspended a moment ago. Reinstate it when the suspension has lasted six minutes."),
-    "two-keys": N_("A system has two keys at most, while it changes from one to the other: revoke one first."),
-    "suspended": N_("Your organisation is suspended. Speak to the administrator of your network."),
-    "sign-in-wrong": N_("Name and password do not fit together. Look at each and try again."),
-    "too-many-tries": N_("There were too many wrong tries. Nothing is locked: wait a little, then try again."),
-    "step-gone": N_("This took too long, or was tried too often. Begin again."),
-    "sign-in-again": N_("For this, show first that it is you: sign in once more."),
-    "link-gone": N_("This link was used already, or its time is over. Ask who sent it for a new one."),
-    "password": N_("Choose another password: at least 12 characters, hard to guess."),
-    "passkey": N_("The passkey was not accepted. Try again, or sign in another way."),
-    "last-way-in": N_("This is the only way in which you can sign in. Add another one first."),
-    "name-taken": N_("Somebody has this sign-in name already. Choose another one."),
-    "administrator-elsewhere": N_("Only people of your own organisation can be made administrators or data-protection officers."),
-    "last-administrator": N_("The network needs an administrator. Make another one first."),
-    "two-administrators": N_("Two different administrators have to approve this, and nobody for themselves."),
-    "cross-site": N_("This did not come from a page of this service. Nothing has been done."),
-    "fault": N_("A fault of ours. Nothing was half done. Try again, then tell whoever runs this service."),
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.web.visitor import Visitor
 from spean.web.words import N_
 
@@ -70,6 +70,7 @@ DONE: Mapping[str, str] = {
     "cancelled": N_("Cancelled."),
     "withdrawn": N_("Stopped. Nothing more is shared from this moment."),
     "lifted": N_("Lifted. What the person agrees to counts there, too."),
+    "never-told": N_("They are never told anything, from this moment."),
     "taken-back": N_("Taken back. It holds from this moment."),
     "taken": N_("It is yours now. Reminders stop for a while."),
     "asked": N_("Asked."),
@@ -105,6 +106,10 @@ DONE: Mapping[str, str] = {
     "key-revoked": N_("Key revoked. It opens nothing more."),
     "revoked": N_("Shut out. The system opens nothing more."),
     "rules-added": N_("Rules added. They count from now on."),
+    "rule-ended": N_("Ended. Nothing more is told by it from this moment."),
+    "limit-added": N_("Written down. It counts from now on."),
+    "retention-added": N_("Added. It begins in a day; until then it can be taken back."),
+    "retention-cancelled": N_("Taken back. The rule never begins."),
     "asked-another": N_("Asked. It opens nothing before somebody else has agreed."),
     "agreed": N_("Agreed. It counts from now on."),
     "refused-access": N_("Refused. It opens nothing."),

@@ -42,8 +42,8 @@ from spean.problem import REFUSALS, Refusal
 from spean.web import csrf, forms, templating
 from spean.web.cookies import LANGUAGE, keep_language, set_cookie
 from spean.web.forms import Form, Incomplete
-from spean.web.labels import PROBLEMS
 from spean.web.navigation import DONE, home_of
+from spean.web.refusals import PROBLEMS
 from spean.web.static import takes_brotli
 from spean.web.visitor import COOKIE, FindVisitor, Visitor
 from spean.web.words import Words, catalogue, chosen, languages

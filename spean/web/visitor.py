@@ -15,7 +15,8 @@ from uuid import UUID
 import httpx
 
 from schemas.questions import OrganisationFacts
-from schemas.vocabulary import SCOPES_OF, OrganisationStatus, StaffRole
+from schemas.rights import SCOPES_OF, StaffRole
+from schemas.vocabulary import OrganisationStatus
 from spean.auth import Caller, Verifier
 from spean.problem import Refusal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.visiting import Screen, Walker
 from tests.builders import World
 

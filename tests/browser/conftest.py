@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.installation import Installation
 from spean.settings import Settings
 from tests.browser.tour import CALM

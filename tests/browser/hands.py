@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Locator, Page
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.visiting import at_browser, signed_in
 from tests.builders import Organisation, World
 

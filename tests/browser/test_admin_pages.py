@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import ApiProblem
 from tests.browser.administering import ADMIN, ADMINISTRATOR, SCRIPT, id_of, register, rows
 from tests.browser.visiting import Walker, walker

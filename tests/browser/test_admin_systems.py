@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from joserfc.jwk import OKPKey
 
-from schemas.vocabulary import SCOPES, StaffRole
+from schemas.rights import SCOPES, StaffRole
 from services.cli.client import ApiProblem, Partner
 from spean.db import DatabaseProblem
 from tests.browser.administering import ADMIN, SCRIPT, id_of, register, rows

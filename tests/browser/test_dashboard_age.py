@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from schemas.questions import OrganisationFacts
-from schemas.vocabulary import OrganisationStatus, OrganisationType, StaffRole
+from schemas.rights import StaffRole
+from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli import installation
 from services.cli.installation import Installation
 from services.notify.dashboards.figures import Board

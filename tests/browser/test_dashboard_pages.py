@@ -18,7 +18,8 @@ from playwright.async_api import Browser, Page, expect
 
 from schemas import events as e
 from schemas import registry
-from schemas.vocabulary import ReasonFamily, StaffRole, WaitsFor
+from schemas.rights import StaffRole
+from schemas.vocabulary import ReasonFamily, WaitsFor
 from services.notify.dashboards.figures import Figures, read
 from services.notify.dashboards.handlers import APPLY, project
 from services.notify.dashboards.pages import EVENT_WORDS, Shown

@@ -3,7 +3,7 @@ and how that is lifted."""
 
 from __future__ import annotations
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.meeting import ENTRIES, TALK, draft_in, path_of, talked
 from tests.browser.visiting import walker
 from tests.builders import World
@@ -92,3 +92,36 @@ async def test_an_official_is_never_told_and_neither_is_their_organisation_until
         assert ("Captain Sok" in done.text, "Lifted." in done.text) == (False, True)
         assert (await worker.send(form)).status == 200, "twice is once"
     assert (await world.sender.partner.get(f"/intake/entries/{entry}/consents"))["exclusions"] == []
+
+
+async def test_somebody_is_named_at_any_time_who_must_never_be_told_and_lifting_is_asked_twice(world: World) -> None:
+    entry, house = await world.ready_person(), await world.house("Lotus House")
+    async with walker(world, world.sender, StaffRole.SENDER) as worker:
+        page = await worker.click(await worker.get(f"{ENTRIES}/{entry}"), "Name somebody who must never be told")
+        nothing = await worker.send(page.form("/never/new"))
+        assert (nothing.status, {"summary", "never"} <= nothing.ids) == (422, True)
+        chosen = ["law_enforcement", f"organisation:{house.id}"]
+        half = await worker.send(page.form("/never/new"), never=chosen, official_name="Captain Sok")
+        assert (half.status, "official_at" in half.ids, "Captain Sok" in half.html) == (422, True, True)
+        assert half.form("/never/new").get("never") == chosen, "what was chosen stays"
+        done = await worker.send(half.form("/never/new"), official_name="")
+        assert (done.path, "They are never told anything" in done.text) == (f"{ENTRIES}/{entry}/never", True)
+        assert ("Police and every other law enforcement" in done.text, "Lotus House" in done.text) == (True, True)
+        assert done.html.count("Has the person said so, alone with you?") == 2, "lifting is no single touch"
+        more = await worker.get(f"{ENTRIES}/{entry}/never/new")
+        assert ('value="law_enforcement"' in more.html, house.id in more.html) == (False, False), "named already"
+        assert 'value="organisation_type:ministry"' in more.html
+    never = (await world.sender.partner.get(f"/intake/entries/{entry}/consents"))["exclusions"]
+    assert {(one["kind"], one["value"]) for one in never} == {("law_enforcement", "any"), ("organisation", house.id)}
+
+
+async def test_a_glance_at_a_persons_page_gives_away_no_more_than_what_they_need(world: World) -> None:
+    """On a screen that others see, the story is folded; without a script, too."""
+    told = {"health_notes": "Asthma", "phone": "012 000 000", "account": "Sold at the border"}
+    entry = await world.entry(name="Sok Dara", needs=["interpreter"], **told)
+    async with walker(world, world.sender, StaffRole.SENDER) as worker:
+        page = (await worker.get(f"{ENTRIES}/{entry}")).html
+    before, _, folded = page.partition("open them when nobody looks over your shoulder")
+    for written in ("Asthma", "012 000 000", "Sold at the border"):
+        assert (written in before, written in folded.partition("</details>")[0]) == (False, True), written
+    assert "interpreter" in before.rpartition("What was written")[2], "needs are in the open"

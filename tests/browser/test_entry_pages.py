@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from playwright.async_api import Browser
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.web.visitor import COOKIE
 from tests.browser.meeting import (
     ENTRIES,
@@ -297,6 +297,16 @@ async def test_the_next_right_step_is_shown(world: World) -> None:
         await world.consent(entry, "share_referral")
         ready = await worker.get(path)
         assert f"{path}/handoff" in ready.links_to
+        assert "Nobody is asked for these now" not in ready.text
+        handoff = await world.handoff(entry)
+        await world.state(handoff, "unroutable")
+        waits = await worker.get(path)
+        assert "a coordinator looks at it. If the person agrees to more now, tell them" in waits.text
+        await world.sender.partner.post(f"/intake/entries/{entry}/withdraw", {"what": "sharing"})
+        await world.state(handoff, "on-hold")
+        assert "Nobody is asked for these now" not in (await worker.get(path)).text, "first comes the talk"
+        await world.consent(entry, "share_referral")
+        assert "it waits for you. Open it, and ask the network again." in (await worker.get(path)).text
         await world.sender.partner.post(f"/intake/entries/{entry}/withdraw", {"what": "service"})
         assert "as good an answer as any" in (await worker.get(path)).text
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.statement import RECEIPT
 from tests.browser.visiting import Form, walker
 from tests.builders import World, eventually
@@ -35,9 +35,25 @@ async def test_somebody_is_erased_at_their_page_and_it_says_how_far_it_is(world:
         await eventually(over)
         assert "Nobody holds a copy" in (await worker.get(done.path)).text
         assert (await worker.get(f"{ENTRIES}/{entry}/erase")).path == done.path, "once is enough"
-        assert (await worker.get(f"{ENTRIES}/{entry}")).status == 410
+        assert (await worker.get(f"{ENTRIES}/{entry}")).path == done.path, "no dead end where they were"
+        assert (await worker.get(f"{ENTRIES}/{entry}/decisions")).status == 410
         assert f"{ENTRIES}/{entry}/erased" in (await worker.get(ENTRIES)).links_to
         assert (await worker.get(f"{ENTRIES}/{uuid4()}/erase")).status == 404
+
+
+async def test_when_it_is_done_is_not_shown_where_they_may_have_arrived_somewhere(world: World) -> None:
+    """As it is answered to a system: `integration/test_crossing.py` compares the cases."""
+    house, entry = await world.house("House that waited"), await world.ready_person()
+    handoff = await world.handoff(entry)
+    await house.partner.post(f"/referral/offers/{(await world.offer(house))['id']}/accept")
+    await world.state(handoff, "ready")
+    await world.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
+    async with walker(world, world.sender, StaffRole.SENDER) as worker:
+        done = await worker.send((await worker.get(f"{ENTRIES}/{entry}/erase")).form("/erase"), why="person_asked")
+        assert done.path == f"{ENTRIES}/{entry}/erased"
+        assert "The key is destroyed as soon as nobody takes care of this person" in done.text
+        assert "it would tell where they are" in done.text
+        assert "The key is destroyed:" not in done.text
 
 
 async def test_a_hand_off_under_way_or_a_hold_is_said_before_and_there_is_no_button(world: World) -> None:

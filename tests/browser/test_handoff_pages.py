@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Browser
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.intake.handoffs import search
 from tests.browser.visiting import Screen, Walker, at_browser, signed_in, walker
 from tests.builders import World, eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.meeting import ENTRIES
 from tests.browser.visiting import walker
 from tests.builders import World

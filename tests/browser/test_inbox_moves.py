@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.visiting import at_browser, signed_in
 from tests.builders import World
 

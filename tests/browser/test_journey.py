@@ -12,7 +12,7 @@ import pyotp
 import pytest
 from playwright.async_api import Browser, expect
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR
 from spean.web.labels import STATES

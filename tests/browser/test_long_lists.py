@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.names import place_of
 from spean.web import lists
 from tests.browser import meeting

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.installation import Installation
 from spean.web.visitor import COOKIE
 from tests.browser.visiting import signed_in

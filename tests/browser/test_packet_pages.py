@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Browser
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.intake.disclosure import visits
 from services.intake.disclosure.pages import COOKIE
 from spean.db import Database

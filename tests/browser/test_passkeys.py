@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, CDPSession, Page, expect
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.sessions import store
 from tests.browser.visiting import at_browser
 from tests.builders import World

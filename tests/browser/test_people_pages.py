@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from uuid import UUID, uuid4
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import store
 from tests.browser.visiting import Form, Screen, Walker, walker
 from tests.builders import World

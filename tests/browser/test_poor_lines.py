@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.web.words import Words
 from tests.browser import line
 from tests.browser.hands import Hands, Way, at_work

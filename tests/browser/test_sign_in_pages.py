@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR
 from services.referral.sessions import passkeys

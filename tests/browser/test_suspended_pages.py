@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.problem import Refusal
 from spean.web.visitor import COOKIE
 from tests.browser.meeting import ENTRIES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.web.visitor import COOKIE
 from tests.browser.meeting import ENTRIES, TALK, draft_in, path_of, talked
 from tests.browser.test_suspended_pages import suspended
@@ -66,6 +66,9 @@ async def test_somebody_who_is_shut_out_takes_back_a_part_too(world: World) -> N
     async with httpx.AsyncClient(timeout=15) as client:
         worker = Walker(world.made, client, {COOKIE: ((await someone.signs_in()).cookie, "/")})
         page = await worker.get(f"{ENTRIES}/{entry}/stop/sharing")
+        never = await worker.click(page, "Name somebody who must never be told")
+        kept = await worker.send(never.form("/never/new"), never=["organisation_type:embassy"])
+        assert (kept.path, "organisation_type:embassy" in kept.html) == (never.path, False), "named already"
         page = await worker.click(page, "Only a part of it: one organisation, one kind of information, one purpose")
         assert "Test Person" not in page.html, "nothing sealed is opened"
         done = await worker.send(page.form("/stop/part"), part="purpose:follow_up")

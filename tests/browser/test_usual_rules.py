@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.visiting import Screen, Walker, walker
 from tests.builders import Organisation, World
 

@@ -16,7 +16,7 @@ import httpx
 from joserfc.jwk import OKPKey
 from playwright.async_api import Browser, Page
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import trusted
 from services.intake.consent.answers import FIELDS
 from services.intake.disclosure.pages import COOKIE as PACKET
@@ -289,7 +289,10 @@ async def _met_stops(found: Tour) -> None:
     for name, one in (("begun", entry), ("ready", ready), ("stopped", stopped)):
         found.stop(f"person-{name}", "sender", f"{meeting.ENTRIES}/{one}")
     await world.consent(ready, "medical")
-    for page in ("correct", "who-gets-what", "decisions", "never", "stop/sharing", "stop/part", "stop/service"):
+    own_pages = (
+        "correct", "who-gets-what", "decisions", "never", "never/new", "stop/sharing", "stop/part", "stop/service",
+    )  # fmt: skip
+    for page in own_pages:
         found.stop(f"person-{page.replace('/', '-')}", "sender", f"{meeting.ENTRIES}/{ready}/{page}")
     marked = f"{meeting.ENTRIES}/{entry}/bases"
     async with found.walker("sender") as worker:
@@ -312,6 +315,21 @@ async def _met_stops(found: Tour) -> None:
     found.stop("ask", "sender", asked)
     found.stop("ask-unanswered", "sender", asked, pressed("/handoff"))
     found.stop("ask-check", "sender", asked, _asks_tonight)
+
+
+async def _without_a_number(page: Page) -> None:
+    await page.locator('input[name="people"]').fill("")
+    await pressed("/crowd")(page)
+
+
+async def _keeps_short(page: Page) -> None:
+    await page.locator('input[name="applies"][value="met"]').check()
+    await page.locator('input[name="days"]').fill("90")
+    await pressed("/retention/check")(page)
+
+
+async def _a_rule(world: World) -> str:
+    return str((await world.admin.get("/intake/rules/need-to-know"))["rules"][0]["id"])
 
 
 async def _asks_tonight(page: Page) -> None:
@@ -388,3 +406,8 @@ async def _admin_stops(found: Tour, house: Organisation) -> None:
     )
     found.stop("rules", "officer", "/intake/pages/rules")
     found.stop("rules-usual", "officer", "/intake/pages/rules/usual")
+    found.stop("limits", "officer", "/intake/pages/rules/limits")
+    found.stop("limit", "officer", "/intake/pages/rules/limits/court_order")
+    found.stop("limit-unanswered", "officer", "/intake/pages/rules/limits/crowd", _without_a_number)
+    found.stop("retention-check", "officer", "/intake/pages/rules/retention", _keeps_short)
+    found.stop("rule-end", "officer", f"/intake/pages/rules/need-to-know/{await _a_rule(world)}/end")

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import httpx
 from playwright.async_api import Browser, Page
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import trusted
 from services.cli.installation import Installation
 from services.referral.sessions import handlers as sessions

@@ -49,10 +49,27 @@ def test_every_role_of_every_service_runs_twice() -> None:
     assert serving == {(str(name), role): 2 for name in Name for role in ROLES}
 
 
-def test_settings_are_ours() -> None:
+def test_every_setting_is_ours_and_was_thought_of() -> None:
+    """What there is no place for here: who embeds, who serves TLS itself, what another network changes in the file."""
     known = {f"SPEAN_{name.upper()}" for name in Settings.model_fields}
     used = {name for one in OURS for name in one.environment if name.startswith("SPEAN_")}
+    embedded, own_tls = {"DATA", "SAMPLE", "FAST_UNSAFE"}, {"CERTIFICATE", "CERTIFICATE_KEY"}
+    kafka = {f"KAFKA_{what}" for what in ("CA", "CERTIFICATE", "KEY", "USER", "PASSWORD_FILE", "MECHANISM")}
+    another = {"HOLDER", "COUNTRY", "HOLDERS", "ISSUER", "SAY_AS", "TRACE_SHARE", "ONE_OPERATOR"}
+    in_image = {"KEYS"}
     assert used <= known
+    assert known - used == {f"SPEAN_{name}" for name in embedded | own_tls | kafka | another | in_image}
+
+
+def test_houses_can_be_told_by_mail_and_senders_see_a_number() -> None:
+    """Both are the installer's to say; without them nothing is set."""
+    said = {"SPEAN_SMTP": "smtp://mail.example.org:587", "SPEAN_DUTY_PHONE": "+855 12 000 000"}
+    mine, plain = (
+        {one.name: one.environment for one in compose.ours(compose.read(environment=given))} for given in (said, {})
+    )
+    for container, name in (("notify-clock-1", "SPEAN_SMTP"), ("intake-api-2", "SPEAN_DUTY_PHONE")):
+        assert mine[container][name] == said[name]
+        assert plain[container][name] == ""
 
 
 def test_what_is_done_first_comes_first() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.vocabulary import SCOPES
+from schemas.rights import SCOPES
 from services.cli import documents
 from services.referral.referrals import domain
 from spean.problem import REFUSALS

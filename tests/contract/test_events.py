@@ -40,6 +40,8 @@ HANDLED = {
 
 # What is said by those who decide, and known to those who handle.
 NEWEST = registry.TYPES.keys() - versions.NEWER.keys()
+# Of these the holder keeps no row: they say something to the network, or that there is something to read.
+OF_NO_ROW = {f"{registry.PREFIX}{name}" for name in ("handoff.changed.v1", "handoff.reopened.v1", "packet.refused.v1")}
 
 # --- what a field may be ------------------------------------------------------------------------------------------
 
@@ -158,6 +160,18 @@ def test_every_event_has_a_reader() -> None:
     """An event without readers is not published."""
     read = {type_ for handled in HANDLED.values() for type_ in handled}
     assert read == NEWEST, "handlers know the newest version only; what is older is raised before they see it"
+
+
+async def test_a_restored_database_takes_over_whatever_its_service_has_said(
+    installed: tuple[Installation, Settings],
+) -> None:
+    taken: set[str] = set()
+    for name, service in installed[0].services.items():
+        assert service.own is not None
+        assert {registry.TOPIC_OF[type_].writer for type_ in service.own.take} == {name}
+        taken |= service.own.take.keys()
+    assert taken | OF_NO_ROW == NEWEST
+    assert not taken & OF_NO_ROW
 
 
 async def test_services_read_the_topics_that_list_them(installed: tuple[Installation, Settings]) -> None:

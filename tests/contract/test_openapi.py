@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from schemas.vocabulary import SCOPES
+from schemas.rights import SCOPES
 from services.cli import documents
 from services.cli.client import ApiProblem, Partner
 from spean.sealing import MEDIA_TYPE
@@ -310,10 +310,14 @@ async def _erasure(world: World, officer: Partner) -> None:
     await world.sender.partner.post(f"{entry}/erase", {"why": "mistake"})
     await world.sender.partner.get(f"{entry}/erasure")
     await officer.get(f"{entry}/holds")
-    await world.admin.post(
-        "/intake/retention", {"applies": "met", "days": 36_000, "valid_from": "2100-01-01T00:00:00Z"}
-    )
+    late = {"valid_from": "2100-01-01T00:00:00Z"}
+    rule = (await world.admin.post("/intake/retention", {"applies": "met", "days": 36_000, **late}))["id"]
+    await world.admin.post(f"/intake/retention/{rule}/cancel")
     await world.admin.get("/intake/retention")
+    await world.admin.post("/intake/limits/crowd", {"people": 5})
+    lasting = {"people": 2, "decide_within_s": 86_400, "lasts_s": 31_536_000}
+    await world.admin.post("/intake/limits/bases", {"kind": "court_order", **lasting})
+    await world.admin.get("/intake/limits")
 
 
 async def _coordinator(world: World, handoff: str, place: str) -> None:

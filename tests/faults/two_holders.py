@@ -86,6 +86,8 @@ class Grounds:
     ahead: timedelta = timedelta(0)
     # On Kafka: what each operator signs in with.
     accounts: Mapping[str, Mapping[str, str | Path]] = field(default_factory=dict)
+    # Of whose source whoever is started from now on runs.
+    tree: Path = ROOT
 
     async def spawn(self, *names: str) -> None:
         await asyncio.gather(*(self._spawn(name) for name in names))
@@ -106,7 +108,7 @@ class Grounds:
         told = [name, ",".join(services), ",".join(roles), str(self.ahead.total_seconds())]
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.faults.run_shifted", *told, cwd=ROOT, env=environment, stdin=PIPE,
+                sys.executable, "-m", "tests.faults.run_shifted", *told, cwd=self.tree, env=environment, stdin=PIPE,
                 stdout=PIPE, stderr=log,
             )  # fmt: skip
         self.members[name] = process

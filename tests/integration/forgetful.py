@@ -13,7 +13,7 @@ from services.cli import backup, installation, restore
 from services.cli.installation import Installation
 from spean.rejoin import Taken
 from spean.settings import Settings
-from tests.builders import Organisation, World, eventually, network_in
+from tests.builders import CATEGORIES, PURPOSES, Organisation, World, eventually, network_in
 from tests.faults import checker, snapshot
 from tests.faults.cluster import free_port
 from tests.faults.load import Journal
@@ -72,12 +72,31 @@ class Forgetful:
         await self.house.partner.packet(known["stopped offer"])
         known["arrived hand-off"] = await world.handoff(known["arrived"])
         known["arrived offer"] = (await world.offer(self.house))["id"]
+        known["rule"], known["other rule"] = await self._agreement(), await self._agreement()
+        known["spoken for"] = await world.entry()
+        known["basis"], known["other basis"] = await self._vital_interest(), await self._vital_interest()
+
+    async def _agreement(self) -> str:
+        """The sender's with somebody who has no place."""
+        body = {"sender": self.world.sender.id, "recipient": self.world.coordinator.id, "categories": CATEGORIES}
+        return str((await self.world.admin.post("/intake/rules/agreements", {**body, "purposes": PURPOSES}))["id"])
+
+    async def _vital_interest(self) -> str:
+        """In force at once, for somebody without a hand-off: no event tells of its end."""
+        body = {
+            "kind": "vital_interest", "justification": "She cannot be spoken with tonight.",
+            "recipients": {"classes": [{"type": "shelter"}], "organisations": []},
+        }  # fmt: skip
+        path = f"/intake/entries/{self.known['spoken for']}/bases"
+        return str((await self.world.sender.partner.post(path, body))["id"])
 
     async def lives_on(self) -> None:
-        """The lost minutes: a withdrawal, an erasure, an acceptance up to the arrival, and a new hand-off."""
+        """The lost minutes: a withdrawal, an erasure, a rule and a basis ended, an acceptance up to the arrival, and a new hand-off."""
         world, house, known = self.world, self.house.partner, self.known
         await world.sender.partner.post(f"/intake/entries/{known['stopped']}/withdraw", {"what": "sharing"})
         await erase(world, known["erased"])
+        await world.admin.post(f"/intake/rules/agreements/{known['rule']}/end")
+        await world.sender.partner.post(f"/intake/entries/{known['spoken for']}/bases/{known['basis']}/end")
         await house.post(f"/referral/offers/{known['arrived offer']}/accept")
         shown = await world.state(known["arrived hand-off"], "ready")
         await house.packet(known["arrived offer"])

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections import Counter
 from contextlib import AsyncExitStack
 
 import httpx
 from hypothesis import strategies as st
 
+from schemas.rights import StaffRole
 from services.cli.client import Partner
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
-from tests.builders import CATEGORIES, PURPOSES, World, network_in, organisation, second_system
+from spean.sealing import PrivateKey, Suite
+from tests.builders import CATEGORIES, PURPOSES, World, agreed, network_in, organisation, second_system
 from tests.builders import Organisation as Registered
+from tests.integration import staff
 from tests.integration.leaving import CODES, TEXTS, House, Person, Side, mark, marked
 from tests.integration.naive_gate import Organisation, Rules, Said
 from tests.integration.played import Played
 from tests.integration.two_lands import COUNTRY, HERE, THERE, Lands
 
-HOUSES = (("House", "shelter", "KH"), ("Abroad", "shelter", "TH"), ("Police", "police", "KH"))
+ABROAD = "A house abroad"
+HOUSES = (("A house here", "shelter", "KH"), (ABROAD, "shelter", "TH"), ("A police station", "police", "KH"))
 STAGES = {"offer": OFFER_FIELDS, "packet": PACKET_FIELDS, "placement": PLACEMENT_FIELDS}
 
 
@@ -51,7 +56,7 @@ async def founded(lands: Lands, stack: AsyncExitStack, told: Counter[str]) -> Pl
         await played.corridor(side, there, list(CATEGORIES))
     for side in played.sides.values():
         for age in (24, 15):
-            await _met(played, side, age)
+            await met(played, side, age)
     coordinator = Organisation(world.coordinator.id, "coordination", "KH")
     played.watch(world.coordinator.partner, coordinator)
     played.watch(world.admin, coordinator)  # both are of the network, and of no person's
@@ -90,7 +95,8 @@ async def _side(played: Played, world: World, stack: AsyncExitStack, holder: str
     for partner in (sender.partner, second):
         partner.patience_s = 30
         played.watch(partner, facts)
-    return Side(holder, facts, sender.partner, second, admin, rules)
+    cookie = await _signed_in(played, sender, StaffRole.SENDER) if holder == HERE else ""
+    return Side(holder, facts, sender.partner, second, admin, rules, cookie=cookie)
 
 
 async def _house(played: Played, world: World, name: str, type_: str, country: str) -> None:
@@ -104,13 +110,34 @@ async def _house(played: Played, world: World, name: str, type_: str, country: s
     body = {"organisation": made.id, "network": world.network, "service_types": ["emergency_bed"], "area": "KH-1",
             "usable": 40, "eligibility": {"needs": ["interpreter"]}}  # fmt: skip
     await world.admin.post("/referral/places", body)
-    played.houses.append(House(facts, made.partner))
+    house = House(facts, made.partner)
+    played.houses.append(house)
+    played.names[made.id] = name
+    if name == ABROAD:
+        house.seals = await _sealing(world, made)
+    elif type_ == "shelter":
+        house.cookie = await _signed_in(played, made, StaffRole.RECEIVER)
     for side in played.sides.values():
         for one, other in ((side.sender.id, made.id), (made.id, side.sender.id)):
             await played.agreement(side, one, other, list(CATEGORIES), list(PURPOSES))
 
 
-async def _met(played: Played, side: Side, age: int) -> None:
+async def _signed_in(played: Played, made: Registered, role: StaffRole) -> str:
+    """The cookie of somebody of theirs."""
+    installed = played.lands.made
+    return (await staff.set_up(installed, await staff.hired(installed, made.id, role)))[1].cookie
+
+
+async def _sealing(world: World, made: Registered) -> PrivateKey:
+    """A key of the house's system: packets leave sealed to it, and no page shows them."""
+    own = PrivateKey(Suite.X25519, secrets.token_bytes(32))
+    added = await world.admin.post(f"/referral/clients/{made.partner.client_id}/keys", {"public_key": own.public.jwk})
+    await agreed(world, added, made.partner)
+    return own
+
+
+async def met(played: Played, side: Side, age: int) -> Person:
+    """Somebody of that age, whose every text is marked, and who agrees to everything."""
     number = marked()
     texts = {name: mark(number, name) for name in TEXTS}
     lists = {name: [texts[name]] for name in ("exploitation", "means_of_control")}
@@ -120,6 +147,7 @@ async def _met(played: Played, side: Side, age: int) -> None:
     person = Person(entry, number, Said(minor=age < 18), side)
     played.people.append(person)
     await played.agree_to_everything(person)
+    return person
 
 
 async def _stream(played: Played, watcher: Partner, stack: AsyncExitStack) -> None:

@@ -3,6 +3,7 @@ is answered, mailed or streamed. Each text of each person is made so that it is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from uuid import UUID
 import httpx
 
 from services.cli.client import ApiProblem, Partner
+from spean.sealing import PrivateKey
+from tests.integration import surfaces
 from tests.integration.naive_gate import OFFER, Organisation, Rules, Said, may_be_told
 from tests.integration.two_lands import Lands
 
@@ -33,6 +36,8 @@ MET = {
     "in force: vital_interest": 5, "in force: best_interests_assessment": 5, "took a part back": 10, "suspended": 1,
     "ended: corridors": 3, "ended: agreements": 3, "ended: need-to-know": 3, "stopped while it was read": 10, "replayed": 10,
     "sessions cut off": 50, "struck there": 5, "restored": 2, "looked at": 5, "mails": 10, "streamed": 20,
+    "packet: sealed": 100, "page": 10, "page: a hand-off": 20, "page: a hand-off, by name": 5, "page: an offer, 200": 20,
+    "copies": 20, "placement: who has a copy": 3, "stopped while it was composed": 10,
 }  # fmt: skip
 
 
@@ -58,7 +63,8 @@ class Person:
 
 @dataclass
 class Side:
-    """A border post, its holder, and who sees to the rules there. `restored`: it has forgotten something."""
+    """A border post, its holder, and who sees to the rules there. `restored`: it has forgotten something. `cookie`: as a
+    house's."""
 
     holder: str
     sender: Organisation
@@ -67,12 +73,17 @@ class Side:
     admin: Partner
     rules: Rules
     restored: bool = False
+    cookie: str = field(default="", repr=False)
 
 
 @dataclass
 class House:
+    """`seals`: its system's key, where packets leave sealed to it. `cookie`: of somebody of theirs who has signed in."""
+
     facts: Organisation
     partner: Partner
+    seals: PrivateKey | None = field(default=None, repr=False)
+    cookie: str = field(default="", repr=False)
 
 
 @dataclass
@@ -100,6 +111,10 @@ class Known:
     placed: dict[int, Placed] = field(default_factory=dict)
     # Everybody who may look at whatever there is.
     lookers: list[Partner] = field(default_factory=list)
+    # What the houses are called.
+    names: dict[str, str] = field(default_factory=dict)
+    # Offers of which the last inbox showed nothing: whoever holds them did not answer in time.
+    silent: set[str] = field(default_factory=set)
     judged_mails: int = 0
     streamed: list[str] = field(default_factory=list)
 
@@ -121,7 +136,10 @@ class Known:
             await response.aread()
             head = " ".join(f"{name}: {value}" for name, value in response.headers.items())
             self.told["answers"] += 1
-            self.judge(to, f"{head} {response.text}", response.request.extensions["begun"], response.request.url.path)
+            path = response.request.url.path
+            self.judge(to, f"{head} {response.text}", response.request.extensions["begun"], path)
+            if to.type != "border_post" and "/packets/" not in path and path != "/referral/offers":
+                assert not surfaces.codes_in(response), ("codes", path, to)
 
         partner._http.event_hooks = {"request": [begun], "response": [answered]}
 
@@ -156,10 +174,11 @@ class Known:
         """Nothing of anybody is in a mail, whoever gets it."""
         mails = self.lands.mailbox.mails
         for mail in mails[self.judged_mails :]:
-            content = (
-                mail.content if isinstance(mail.content, str) else bytes(mail.content or b"").decode(errors="replace")
-            )
-            assert not _MARK.search(content), ("a mail", mail.rcpt_tos)
+            content = mail.content.encode() if isinstance(mail.content, str) else bytes(mail.content or b"")
+            read = surfaces.read_mail(content)
+            ids = {*self.handoffs, *self.offers, *(one.entry for one in self.people)}
+            assert not _MARK.search(read), ("a mail", mail.rcpt_tos)
+            assert not any(one in read for one in ids), ("a mail, a number", mail.rcpt_tos)
             self.told["mails"] += 1
         self.judged_mails = len(mails)
 
@@ -172,7 +191,7 @@ class Known:
         """Somebody asks for whatever there is, of anybody: what they get is judged where it arrives."""
         services = self.lands.made.services
         paths = [f"/{name}{path}" for name in services for path, does in services[name].app.openapi()["paths"].items()
-                 if "get" in does and path != "/changes"]  # fmt: skip
+                 if "get" in does and path not in {"/changes", "/offers"}]  # fmt: skip
         ids = [*self.handoffs, *self.offers, *(one.entry for one in self.people)]
         path = paths[pick % len(paths)].replace("{kind}", "agreements")
         path = re.sub(r"{\w+}", ids[pick // 7 % len(ids)], path)
@@ -215,35 +234,47 @@ class Known:
                 raise
             self.told["inbox refused"] += 1
             return []
+        self.silent = {one["id"] for one in offers if one["content"] is None}
         for one in offers:
             content = one["content"] or {"members": []}
-            party = await self.members(one["id"])
-            both: set[str] = set()
-            for now in (before, self.now()):
-                each = [self.fields("offer", OFFER, house.facts, person, now) for person in party]
-                together = set(OFFER).intersection(*each)
-                both |= together if "needs" in together else set()
-            for member in content["members"]:
-                told = {name for name, value in member.items() if value is not None}
-                self.told["offer"] += len(told)
-                self.told[f"offer at {party[0].side.holder}"] += len(told)
-                assert told <= both, ("an inbox", told - both, party, house.facts)
-            if not both:
-                self.told["offer: nothing"] += 1
-                assert not content["members"], "nothing of anybody"
+            members = [{name for name, value in each.items() if value is not None} for each in content["members"]]
+            if not await self.judge_offer(house, one["id"], members, before):
                 assert content.get("service_type") is None
         return [one["id"] for one in offers if one["state"] in {"sent", "seen"}]
 
+    async def judge_offer(self, house: House, offer: str, members: list[set[str]], before: datetime) -> bool:
+        """Returns whether anything may be told."""
+        party, both = await self.members(offer), set[str]()
+        for now in (before, self.now()):
+            each = [self.fields("offer", OFFER, house.facts, person, now) for person in party]
+            together = set(OFFER).intersection(*each)
+            both |= together if "needs" in together else set()
+        for told in members:
+            self.told["offer"] += len(told)
+            self.told[f"offer at {party[0].side.holder}"] += len(told)
+            assert told <= both, ("an inbox", told - both, party, house.facts)
+        if not both:
+            self.told["offer: nothing"] += 1
+            assert not members, ("an inbox", "nothing of anybody", party, house.facts)
+        return bool(both)
+
     async def read_packet(self, house: House, offer: str, ticket: Any) -> None:
-        before, party = self.now(), await self.members(offer)
+        before = self.now()
         try:
-            shown = (await house.partner.get(ticket["dataref"], token=ticket["ticket"]))["members"]
+            reply = await house.partner.request("GET", ticket["dataref"], token=ticket["ticket"])
         except ApiProblem as problem:
             if problem.status >= 500:
                 raise
             self.told[f"packet refused: {problem.code}"] += 1
             return
-        self.judge_packet(house, party, shown, before)
+        await self.judge_content(house, offer, ticket["dataref"], reply.content, before)
+
+    async def judge_content(self, house: House, offer: str, dataref: str, content: bytes, before: datetime) -> None:
+        """A packet as it arrived; where the house has a key it left sealed."""
+        whole = await surfaces.opened(house.seals, house.facts.id, offer, dataref, content)
+        self.told["packet: sealed"] += house.seals is not None
+        self.judge(house.facts, whole.decode(), before, dataref)
+        self.judge_packet(house, await self.members(offer), json.loads(whole)["members"], before)
 
     def judge_packet(self, house: House, party: list[Person], shown: list[dict[str, Any]], before: datetime) -> None:
         """Neither more than may be told, nor less, unless something was forgotten."""
@@ -301,6 +332,31 @@ class Known:
                 self.told["placement"] += 1
                 assert any(self.is_placed(name, one, id_, before) for one in houses), ("a placement", name, view)
 
+    async def read_senders_page(self, id_: str) -> None:
+        """And the same from the API: by name, too, nobody is told who has the person, or was asked."""
+        await self.read_placement(id_)
+        side, before = self.side_of(id_), self.now()
+        if not side.cookie:
+            return
+        page = await surfaces.shown_to(side.cookie, f"{self.lands.made.url}/intake/pages/handoffs/{id_}")
+        assert page.status_code == 200, page.text[:300]
+        self.judge(side.sender, page.text, before, page.request.url.path)
+        self.told["page: a hand-off"] += 1
+        for house in self.houses:
+            if house.facts.id in page.text or self.names[house.facts.id] in page.text:
+                self.told["page: a hand-off, by name"] += 1
+                assert self.is_placed("receiver", house, id_, before), ("who was asked", house.facts)
+
+    async def read_offers_page(self, house: House, offer: str) -> None:
+        if not house.cookie:
+            return
+        before = self.now()
+        page = await surfaces.shown_to(house.cookie, f"{self.lands.made.url}/referral/pages/offers/{offer}")
+        self.judge(house.facts, page.text, before, page.request.url.path)
+        self.told[f"page: an offer, {page.status_code}"] += 1
+        if page.status_code == 200:
+            await self.judge_offer(house, offer, surfaces.needs_on(page.text), before)
+
     async def _of_sender(self, id_: str, what: str = "") -> Any:
         """None where the hand-off was forgotten before anybody had heard of it."""
         side = self.side_of(id_)
@@ -321,6 +377,17 @@ class Known:
             if house.facts.id in named:
                 self.told["placement: who was asked"] += 1
                 assert self.is_placed("receiver", house, id_, before), ("who was asked", house.facts)
+
+    async def read_copies(self, id_: str) -> None:
+        before = self.now()
+        for copy in (await self._of_sender(id_, "/copies") or {"copies": []})["copies"]:
+            self.told["copies"] += 1
+            named = [copy[name] for name in ("organisation", "by", "law", "statement", "public_key")]
+            assert named[0] or not any(named), ("a copy, and who holds it by another name", copy)
+            for house in self.houses:
+                if house.facts.id == named[0]:
+                    self.told["placement: who has a copy"] += 1
+                    assert self.is_placed("receiver", house, id_, before), ("who has a copy", house.facts)
 
     def is_placed(self, name: str, house: House, id_: str, before: datetime) -> bool:
         """Is it the sender's to know, of everybody in the party?"""

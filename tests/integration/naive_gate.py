@@ -4,7 +4,7 @@ here is the holder's own; it is written from what the network promises."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 BELONGS = {
@@ -15,6 +15,10 @@ BELONGS = {
     "recruiter_notes": "alleged_offender", "legal_notes": "legal_status", "documents": "documents_photo",
     "receiver": "placement", "arrival": "placement", "address": "placement",
 }  # fmt: skip
+# How long what stands in for consent counts at most; until a second person has said yes, a day.
+LASTS = {"vital_interest": timedelta(hours=72), "court_order": timedelta(days=365),
+         "best_interests_assessment": timedelta(days=14)}  # fmt: skip
+UNCONFIRMED = timedelta(hours=24)
 OFFER = ("age_band", "sex", "needs", "languages")
 AUTHORITIES = ("police", "embassy", "ministry")
 

@@ -6,23 +6,37 @@ import asyncio
 import copy
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 
 from services.cli.client import ApiProblem
 from spean.auth import TICKET_S
 from tests.builders import CATEGORIES, PURPOSES, eventually
+from tests.integration import surfaces
 from tests.integration.commanded import Commanded
 from tests.integration.holder import Reader
 from tests.integration.leaving import House, Person, Placed, Side, mark, marked
-from tests.integration.naive_gate import Marked, Organisation, Word
+from tests.integration.naive_gate import LASTS, UNCONFIRMED, Marked, Organisation, Said, Word
 from tests.integration.two_lands import HERE
 
 WHY = "Written down for a test, at some length."
+
+
+@contextmanager
+def _as_it_left(person: Person, leaving: Said) -> Iterator[None]:
+    """What the person had said by then is what counts."""
+    stopped, person.said = person.said, leaving
+    try:
+        yield
+    finally:
+        person.said = stopped
 
 
 @dataclass
@@ -31,6 +45,8 @@ class Played(Commanded):
     # The newest of an offer, and until when it will do.
     young: dict[str, tuple[Any, float]] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
+    # What was proposed to stand in for consent, as it was asked for; `until`: its end at the latest.
+    marks: dict[str, Marked] = field(default_factory=dict)
 
     async def pass_hours(self, hours: int) -> None:
         """Packets are read at once: before the clock has looked at what is over by its time."""
@@ -80,9 +96,10 @@ class Played(Commanded):
     async def stop_while_it_is_read(self, person: Person, house: House, offer: str, *, by_sender: bool) -> None:
         """A house's packet, or what its sender may see, is on its way when the person stops: it leaves before that is
         acknowledged, or tells nothing of them. (Of the holder that runs in this process: only there an answer can be halted.)"""
-        ticket, party = await self.ticket(house, offer), await self.members(offer)
+        ticket = await self.ticket(house, offer)
         if ticket is None:
             return
+        await self.members(offer)
         id_ = self.offers[offer]
         path = f"/handoffs/{id_}" if by_sender else f"/packets/{offer}"
         token = await person.side.here.token() if by_sender else ticket["ticket"]
@@ -116,14 +133,51 @@ class Played(Commanded):
         whole = b"".join(pieces)
         if status == 200 and whole:
             self.told["stopped while it was read"] += 1
-            stopped, person.said = person.said, leaving
-            try:
+            with _as_it_left(person, leaving):
                 if by_sender:
                     self._judge_view(id_, json.loads(whole), begun)
                 else:
-                    self.judge_packet(house, party, json.loads(whole)["members"], begun)
-            finally:
-                person.said = stopped
+                    await self.judge_content(house, offer, ticket["dataref"], whole, begun)
+
+    async def stop_while_it_is_composed(self, person: Person, house: House, offer: str) -> None:
+        """The same at any holder: a packet is decided, and waits to be written down, when the person stops."""
+        ticket = await self.ticket(house, offer)
+        if ticket is None:
+            return
+        await self.members(offer)
+        conn = await asyncpg.connect(self.lands.dsn(person.side.holder))
+        try:
+            async with conn.transaction():
+                await conn.execute("lock table disclosure in share mode")
+                begun = self.now()
+                reading = asyncio.create_task(self._unjudged(ticket))
+                waits = "select pid from pg_locks where not granted and relation = 'disclosure'::regclass"
+
+                async def done_or_composed() -> Any:
+                    return await conn.fetchval(waits) or reading.done()
+
+                reader = await eventually(done_or_composed)
+                stopping = asyncio.create_task(self.stop(person, "sharing"))
+
+                async def done_or_waiting() -> bool:
+                    waiting = "select count(*) from pg_stat_activity where $1 = any(pg_blocking_pids(pid))"
+                    return stopping.done() or bool(await conn.fetchval(waiting, int(reader)))
+
+                await eventually(done_or_waiting)
+                # What leaves from here on leaves when this is so.
+                leaving = copy.deepcopy(person.said)
+        finally:
+            await conn.close()
+        answer, _ = await asyncio.gather(reading, stopping)
+        if answer.status_code == 200:
+            self.told["stopped while it was composed"] += 1
+            with _as_it_left(person, leaving):
+                await self.judge_content(house, offer, ticket["dataref"], answer.content, begun)
+
+    async def _unjudged(self, ticket: Any) -> httpx.Response:
+        """A packet as it arrives: when it left, and what had been said by then, is for who asked for it to know."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            return await client.get(ticket["dataref"], headers={"Authorization": f"Bearer {ticket['ticket']}"})
 
     async def take_back(self, person: Person, part: str, value: Any) -> None:
         word = person.said.sharing
@@ -146,36 +200,35 @@ class Played(Commanded):
         recipients: dict[str, Any] = {"organisations": [self.organisation(house, person.side).id], "classes": []}
         body = {"kind": kind, "justification": WHY, "categories": categories, "purposes": PURPOSES[:2],
                 "recipients": recipients, "at_once": kind == "court_order", "acting_for": "first"}  # fmt: skip
-        said = person.said.times
+        said, since = person.said.times, self.now()
         made = await self.post(person.side, f"/intake/entries/{person.entry}/bases", body)
         if made is not None:
             self.proposed.append((person, made["id"]))
-            await self._in_force(person, made, said)
+            self.marks[made["id"]] = Marked(
+                kind, categories, PURPOSES[:2], list(recipients["organisations"]), [], since + LASTS[kind], said
+            )
+            await self._in_force(person, made, since + UNCONFIRMED)
             if kind == "best_interests_assessment":  # two people's, or nothing
                 await self.decide(person, made["id"], agrees=True)
 
-    async def _in_force(self, person: Person, made: Any, said: int) -> None:
+    async def _in_force(self, person: Person, made: Any, latest: datetime) -> None:
+        """What it opens is what somebody asked for; its end is what the holder says, and never after `latest`."""
         if made["state"] != "in_force":
             return
         id_ = made["id"]
         all_ = (await person.side.here.get(f"/intake/entries/{person.entry}/bases"))["bases"]
-        one = next(one for one in all_ if one["id"] == id_)
-        until = datetime.fromisoformat(one["until"])
-        marked_ = Marked(
-            one["kind"], one["categories"], one["purposes"], one["recipients"]["organisations"], [], until, said
-        )
-        person.said.marked[id_] = marked_
-        self.told[f"in force: {one['kind']}"] += 1
+        said = next(one["until"] for one in all_ if one["id"] == id_)
+        person.said.marked[id_] = replace(self.marks[id_], until=min(datetime.fromisoformat(said), latest))
+        self.told[f"in force: {self.marks[id_].kind}"] += 1
 
     async def decide(self, person: Person, id_: str, *, agrees: bool) -> None:
-        before = person.said.marked.get(id_)
         path = f"/intake/entries/{person.entry}/bases/{id_}/decide"
         made = await self.post(
             person.side, path, {"agrees": agrees, "reasons": WHY, "acting_for": "second"}, person.side.second
         )
         if made is not None:
             person.said.marked.pop(id_, None)
-            await self._in_force(person, made, before.said if before else 0)
+            await self._in_force(person, made, self.marks[id_].until)
 
     async def end_basis(self, person: Person, id_: str) -> None:
         if await self.post(person.side, f"/intake/entries/{person.entry}/bases/{id_}/end"):
@@ -234,6 +287,21 @@ class Played(Commanded):
         ticket = await self.ticket(house, offer, fresh=False)
         if ticket is not None:
             await self.read_packet(house, offer, ticket)
+
+    async def read_page(self, house: House, offer: str) -> None:
+        """The packet in a browser: not where it leaves sealed."""
+        ticket = await self.ticket(house, offer)
+        if ticket is None:
+            return
+        before, party = self.now(), await self.members(offer)
+        page = await surfaces.page_of(offer, ticket["dataref"], ticket["ticket"])
+        assert page.status_code < 500, page.text[:300]
+        self.judge(house.facts, page.text, before, page.request.url.path)
+        shown = surfaces.people_on(page.text) if page.status_code == 200 else []
+        if shown:
+            assert house.seals is None, "a packet in the clear"
+            self.told["page"] += 1
+            self.judge_packet(house, party, [dict.fromkeys(one) for one in shown], before)
 
     async def whereabouts(self, house: House, offer: str) -> None:
         ticket = await self.ticket(house, offer)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pyotp
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import trusted
 from services.cli.installation import Installation
 from services.referral.people import handlers as people

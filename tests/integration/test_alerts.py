@@ -155,6 +155,19 @@ async def test_mails_that_do_not_go_out_are_counted(world: World, watcher: Watch
         server.stop()
 
 
+async def test_a_house_that_gave_no_address_calls_nobody(world: World, watcher: Watcher) -> None:
+    """It looks at its inbox; its coordinator's page says that the notice did not go out."""
+    db, id_ = world.made.services["notify"].db, opaque_id()
+    house = (await world.house("House without an address")).id
+    async with db.transaction("prepare") as tx:
+        await store.insert_delivery(tx, id_, opaque_id(), house, tx.now + timedelta(hours=1), None)
+    await deliveries.deliver(db, Mailbox().mail, id_)
+    assert await watcher.number("spean_deliveries_total", spean_outcome="no-address") >= 1, (
+        "others' houses have none either"
+    )
+    assert await watcher.number("spean_deliveries_total", spean_outcome="parked") == 0
+
+
 async def test_a_silent_key_store_is_counted(world: World, watcher: Watcher) -> None:
     entry = await world.entry()
     assert await watcher.number("spean_keystore_silent_total") == 0

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from joserfc.jwk import OKPKey
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import ApiProblem, Partner
 from services.referral.approvals import handlers
 from services.referral.approvals.domain import Who

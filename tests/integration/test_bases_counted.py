@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import ApiProblem
 from services.intake.bases.counting import said
 from tests.browser.visiting import walker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from services.cli.client import ApiProblem
+from services.intake.erasure import copies
 from services.intake.handoffs.stopping import ERASURE_DUE
 from tests.builders import World, eventually, second_system
 from tests.integration.holder import SYSTEM, Case, Holder, database, own_world, refused, said, shared_world, withdraw  # noqa: F401 (fixtures)
@@ -59,7 +60,9 @@ async def test_a_signed_answer_is_kept_as_it_was_signed_and_corrected_by_a_later
     assert len(await _kept(case)) == 2
 
 
-async def test_what_is_not_this_houses_word_about_this_request_changes_nothing(world: World) -> None:
+async def test_what_is_not_this_houses_word_about_this_request_changes_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     case, other = await _asked_back(world), await _asked_back(world)
     thief, theirs = OKPKey.generate_key("Ed25519", auto_kid=True), await other.statement()
     old = case.house.key
@@ -73,6 +76,9 @@ async def test_what_is_not_this_houses_word_about_this_request_changes_nothing(w
         "wrong-signature": (await case.statement())[:-8] + "AAAAAAAA",
     }
     assert {why: await _because(case, text) for why, text in wrong.items()} == {why: why for why in wrong}
+    told = [record for record in caplog.records if record.name == copies.__name__]
+    assert [record.__dict__["reason"] for record in told] == list(wrong), "by its class, and nothing of it"
+    assert not any(text in caplog.text for text in (case.offer, case.house.id, *wrong.values()) if text != "erased")
     assert await _because(case, theirs) == "rotated-out", "another house's own"
     case.house.key = OKPKey.generate_key("Ed25519", auto_kid=True)
     assert await _because(case, await case.statement(old)) == "rotated-out"
@@ -92,6 +98,24 @@ async def test_an_answer_to_an_earlier_request_is_none_to_the_next(world: World)
     await withdraw(world, case.entries[0])
     assert await _because(case, earlier) == "wrong-request"
     assert (await case.packet("GET", "/erasure"))["answer"] == "requested"
+
+
+async def test_nobody_fills_the_holder_with_statements(world: World) -> None:
+    case = await _asked_back(world)
+    await case.answer("erased")
+    async with database(world) as db:
+        await db.execute(
+            """
+            insert into copy_answer (offer, id, handoff, org, request, organisation, by, signed_by, answer, said_at, at, statement,
+                public_key)
+            select offer, gen_random_uuid(), handoff, org, request, organisation, by, signed_by, answer, said_at, at, statement,
+                public_key from copy_answer, generate_series(2, $2) where offer = $1
+            """,
+            UUID(case.offer), copies.STATEMENTS_MOST,
+        )  # fmt: skip
+    assert await _because(case, await case.statement(answer="restricted")) == "too-many"
+    assert (await case.packet("GET", "/erasure"))["answer"] == "erased", "what was said last stands"
+    assert len(await _kept(case)) == copies.STATEMENTS_MOST
 
 
 async def test_without_a_request_there_is_nothing_to_answer_and_a_strangers_copy_is_nobodys(world: World) -> None:
@@ -126,6 +150,8 @@ async def test_the_sender_sees_the_answer_and_the_officer_the_statement(world: W
     [hidden] = (await case.sender.get(path))["copies"]
     assert (hidden["answer"], hidden["reason"]) == ("retained_by_law", "health_records")
     assert [hidden[name] for name in ("organisation", "by", "law", "statement", "public_key")] == [None] * 5
+    times = [datetime.fromisoformat(hidden[name]) for name in ("asked_at", "answer_by", "answered_at")]
+    assert [(one.second, one.microsecond) for one in times] == [(0, 0)] * 3, "the house knows when it answered"
     officer = await second_system(world, world.sender, ["intake:rules"])
     answers = (await officer.get(f"/intake/cases/{case.entries[0]}/audit"))["answers"]
     [told] = [one["packet"]["statements"] for one in answers if one["packet"]]

@@ -5,6 +5,7 @@ A service is kept from hearing about one hand-off by holding its place in that h
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ from tests.builders import CATEGORIES, eventually
 from tests.integration.holder import database, refused, said
 from tests.integration.town import Town
 
+_IDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b")
+_TIMES = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+]00:00)")
 NO_PLACEMENT = [category for category in CATEGORIES if category != "placement"]
+# When the sender cancels: before the person came, at the moment at which they came, and after.
+ORDERS = ("before", "crossing", "after")
 # What the sender's side may do: its address (with the hand-off or the person in it) and its body.
 STOPS: dict[str, tuple[str, Any]] = {
     "cancel": ("/intake/handoffs/{handoff}/cancel", None),
@@ -230,20 +235,26 @@ async def test_what_the_house_had_ended_is_completed_whoever_cancelled_meanwhile
         await meeting.packet()
 
 
+async def _cancelled(meeting: Meeting, order: str) -> Any:
+    """The sender's answer; the holder has heard of everything."""
+    if order == "after":
+        await meeting.arrive(code=meeting.code)
+        await meeting.follows(state="in-progress")
+    async with meeting.unheard("intake", "referral"):
+        if order == "crossing":
+            await meeting.arrive(code=meeting.code)
+        answer = await meeting.town.sender.partner.post(f"/intake/handoffs/{meeting.handoff}/cancel")
+    await meeting.follows(state="cancelled" if order == "before" else "in-progress", ending=order != "before")
+    return answer
+
+
 async def test_a_sender_who_may_not_know_cannot_tell_an_arrival_from_the_cancelling(meet: Meet) -> None:
     """Cancelled before they came, at the moment at which they came, and after: the sender reads the same."""
     shown: list[dict[str, Any]] = []
-    for order in ("before", "crossing", "after"):
+    for order in ORDERS:
         meeting = await meet(NO_PLACEMENT)
         sender, path = meeting.town.sender.partner, f"/intake/handoffs/{meeting.handoff}"
-        if order == "after":
-            await meeting.arrive(code=meeting.code)
-            await meeting.follows(state="in-progress")
-        async with meeting.unheard("intake", "referral"):
-            if order == "crossing":
-                await meeting.arrive(code=meeting.code)
-            answer = await sender.post(f"{path}/cancel")
-        await meeting.follows(state="cancelled" if order == "before" else "in-progress", ending=order != "before")
+        answer = await _cancelled(meeting, order)
         with refused("state"):
             await sender.post(f"{path}/cancel")
         seen = await sender.get(path)
@@ -256,3 +267,64 @@ async def test_a_sender_who_may_not_know_cannot_tell_an_arrival_from_the_cancell
             await meeting.ends()
     assert {one["state"] for one in shown} == {"closed"}
     assert all(one == shown[0] for one in shown)
+
+
+async def _answered(meeting: Meeting) -> list[str]:
+    """All that the sender is answered about the person's erasure and, from then on, about the person; without ids and times."""
+    entry, told = f"/intake/entries/{meeting.entry}", []
+    again = {
+        "network": meeting.town.network, "service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1",
+        "members": [meeting.entry],
+    }  # fmt: skip
+    for method, path, body in (
+        ("POST", f"{entry}/erase", {"why": "person_asked"}),
+        ("GET", f"{entry}/erasure", None),
+        ("GET", entry, None),
+        ("GET", f"{entry}/consents", None),
+        ("GET", f"{entry}/bases", None),
+        ("GET", f"{entry}/identification", None),
+        ("POST", f"{entry}/case", None),
+        ("POST", "/intake/handoffs", again),
+        ("GET", f"/intake/handoffs/{meeting.handoff}", None),
+    ):
+        try:
+            answer = await meeting.town.sender.partner.request(method, path, body)
+            headers = {name: value for name, value in answer.headers.items() if name not in {"date", "content-length"}}
+            text = f"{answer.status_code} {headers} {answer.text}"
+        except ApiProblem as problem:
+            text = f"{problem.status} {problem.problem}"
+        told.append(f"{method} {path}: {text}")
+    return [re.sub(_TIMES, "…", re.sub(_IDS, "…", text)) for text in told]
+
+
+async def _erased(meeting: Meeting) -> bool:
+    async with database(meeting.town) as db:
+        return bool(await db.fetchval("select done_at from erasure where entry = $1", meeting.entry))
+
+
+async def test_nor_by_having_them_erased_and_who_has_them_reads_on(meet: Meet) -> None:
+    """It is asked for in each case, carried out once nobody has the person, and the sender is answered the same, byte by byte."""
+    asked: list[list[str]] = []
+    for order in ORDERS:
+        meeting = await meet(NO_PLACEMENT)
+        never = {"kind": "official", "value": meeting.town.second.id, "name": "Test Official"}
+        await meeting.town.sender.partner.post(f"/intake/entries/{meeting.entry}/exclusions", never)
+        await _cancelled(meeting, order)
+        asked.append(await _answered(meeting))
+        assert asked[-1] == asked[0]
+        assert await _erased(meeting) is (order == "before")
+        if order == "before":
+            continue
+        assert (await meeting.packet())[0]["name"] == "Test Person"
+        assert (await meeting.town.place(meeting.town.first))["staying"] == 1
+        await meeting.ends()
+        async with database(meeting.town) as db:
+            await db.execute("update due set at = now() where kind = 'erase' and subject = $1", meeting.entry)
+
+        async def erased(meeting: Meeting = meeting) -> bool:
+            return await _erased(meeting)
+
+        await eventually(erased)
+        assert await _answered(meeting) == asked[0], "nor when it is carried out"
+    assert asked[0][0].startswith("POST /intake/entries/…/erase: 200")
+    assert sum(": 410 " in told for told in asked[0]) == 3, "the person, their identification, a case"

@@ -137,13 +137,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pick=PICK)
     def stops_while_it_is_read(self, pick: int) -> None:
-        found = [(house, offer) for house, offer in self.played.accepted
-                 if house.facts.works and self.played.side_of(self.played.offers[offer]).holder == HERE]  # fmt: skip
+        found = [one for one in self.played.accepted if one[0].facts.works]
         if found:
             house, offer = found[-1 - pick % min(3, len(found))]
             party = self.played.handoffs[self.played.offers[offer]]
             who, by_sender = party[pick % len(party)], pick // 7 % 3 > 0
-            self.do(self.played.stop_while_it_is_read(who, house, offer, by_sender=by_sender))
+            if who.side.holder == HERE and pick // 21 % 4:
+                self.do(self.played.stop_while_it_is_read(who, house, offer, by_sender=by_sender))
+            else:
+                self.do(self.played.stop_while_it_is_composed(who, house, offer))
 
     @rule(who=WHO, part=st.sampled_from(["category", "purpose", "recipient", "class"]), pick=PICK)
     def takes_a_part_back(self, who: int, part: str, pick: int) -> None:
@@ -281,9 +283,9 @@ class Machine(RuleBasedStateMachine):
         if ids:
             id_ = ids[-1 - pick % min(4, len(ids))]
             reads = (self.played.read_placement(id_), self.played.read_who_was_asked(id_),
-                     self.played.read_list(self.played.side_of(id_)))  # fmt: skip
+                     self.played.read_list(self.played.side_of(id_)), self.played.read_copies(id_))  # fmt: skip
             for number, one in enumerate(reads):
-                self.do(one) if number == pick % 3 else one.close()
+                self.do(one) if number == pick % len(reads) else one.close()
 
     @rule(pick=PICK)
     def anybody_looks_at_anything(self, pick: int) -> None:
@@ -361,9 +363,11 @@ class Machine(RuleBasedStateMachine):
             self.do(self.played.read_inbox(self.played.houses[turn % 3]))
         elif self.turn % 3 == 1 and self.played.accepted:
             recent = self.played.accepted[-4:]
-            self.do(self.played.read_now(*recent[turn % len(recent)]))
+            reads = (self.played.read_now, self.played.read_page, self.played.read_offers_page)
+            self.do(reads[turn % 3](*recent[turn % len(recent)]))
         elif handoffs:
-            self.do(self.played.read_placement(handoffs[-1 - turn % min(3, len(handoffs))]))
+            looks = (self.played.read_copies, self.played.read_who_was_asked, self.played.read_senders_page)
+            self.do(looks[turn % 3](handoffs[-1 - turn % min(4, len(handoffs))]))
 
 
 def _run(loop: asyncio.AbstractEventLoop, lands: Lands, told: Counter[str]) -> None:

@@ -151,7 +151,10 @@ async def test_readers_side_by_side_lose_no_count(case: Case) -> None:
 
 async def test_nobody_waits_for_a_reader_whose_answer_is_on_its_way(case: Case) -> None:
     """A row that somebody counts in is theirs until their answer has left; another reader writes a row of its own."""
-    app, ticket = case.holder.world.made.services["intake"].app, case.holder.ticket(case)
+    app, token = case.holder.world.made.services["intake"].app, case.holder.question_token()
+    question = {"organisation": case.house.facts, "offers": [{"offer": case.offer, "referral": case.handoff}]}
+    await case.content()
+    before = len(await _rows(case, "offer"))
     reached, go = asyncio.Event(), asyncio.Event()
     told: list[Any] = []
 
@@ -160,11 +163,36 @@ async def test_nobody_waits_for_a_reader_whose_answer_is_on_its_way(case: Case) 
         await go.wait()
         told.append(json.loads(piece))
 
-    reading = asyncio.create_task(Reader(app, "GET", f"/packets/{case.offer}", ticket).run(slowly))
+    reading = asyncio.create_task(Reader(app, "POST", "/questions/readable-offers", token, question).run(slowly))
     await reached.wait()
-    await case.packet()
+    await case.content()
     assert not reading.done()
     go.set()
     await reading
-    assert told[0]["members"][0]["health_notes"] == "asthma"
-    assert sorted(row["times"] for row in await _rows(case)) == [1, 2]
+    assert told[0]["offers"][0]["readable"]
+    assert [row["times"] for row in await _rows(case, "offer")][before - 1 :] == [2, 1]
+
+
+async def test_a_copy_that_left_is_known_whatever_dies_before_its_transaction_is_over(case: Case) -> None:
+    """Here the database's session, once the answer has left: what it told for the first time is written down."""
+    await _corrected(case)
+    told: list[bytes] = []
+    app = case.holder.world.made.services["intake"].app
+    read = Reader(app, "GET", f"/packets/{case.offer}", case.holder.ticket(case))
+    async with database(case.holder.world) as db:
+
+        async def sent(piece: bytes) -> None:
+            told.append(piece)
+            ended = await db.fetch(
+                """
+                select pg_terminate_backend(pid) from pg_stat_activity
+                where datname = current_database() and state = 'idle in transaction' and pid <> pg_backend_pid()
+                """
+            )
+            assert ended
+
+        with pytest.raises(RuntimeError, match="already started"):
+            await read.run(sent)
+    assert b"inhaler at hand" in b"".join(told)
+    _, row = await _rows(case)
+    assert ("health_notes" in row["allowed"], row["times"]) == (True, 1)

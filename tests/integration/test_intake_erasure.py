@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from services.cli.client import Partner
 from services.cli.erase import each
 from services.intake import main as intake
 from services.intake.consent import handlers as consent
-from services.intake.erasure import handlers
+from services.intake.drafts import handlers as drafts
+from services.intake.drafts.domain import Kind
+from services.intake.erasure import handlers, store
 from services.intake.erasure.domain import Why
 from services.intake.keystore import store as keystore
 from spean.provision import Roles
 from spean.service import Parts
 from tests.builders import World, eventually, second_system
-from tests.integration.holder import Holder, database, own_world, refused, said, shared_world  # noqa: F401 (fixtures)
+from tests.integration.holder import (
+    Holder,
+    database,
+    erase,
+    own_world,  # noqa: F401 (fixtures)
+    refused,
+    said,
+    shared_world,  # noqa: F401 (fixtures)
+    waits_for_a_lock,
+)
 
 ASKED = {"why": "person_asked"}
 REASON = "The court of the province has ordered that nothing is erased."
@@ -261,3 +273,116 @@ async def test_what_comes_back_with_a_restored_database_is_reduced_again(world: 
     assert left["shut"]
     with refused("erased"):
         await world.sender.partner.get(f"/intake/entries/{entry}")
+
+
+async def test_nothing_is_left_that_waits_until_they_come_of_age(world: World) -> None:
+    entry = await world.entry(age_years=15)
+    for decision in ("service", "share_referral"):
+        await world.consent(entry, decision, guardian={"relationship": "state_guardian", "expressed": "written"})
+    waits = "select kind from due where subject = $1"
+    async with database(world) as db:
+        assert [row["kind"] for row in await db.fetch(waits, entry)] == [consent.LOOK]
+        await world.sender.partner.post(f"/intake/entries/{entry}/erase", ASKED)
+        await _erased(world, entry)
+
+        async def nothing() -> bool:
+            return await db.fetch(waits, entry) == []
+
+        await eventually(nothing)
+
+
+async def test_the_last_two_of_a_party_may_be_erased_at_once(world: World) -> None:
+    one, other = await world.ready_person(), await world.ready_person()
+    handoff = await Holder(world).requested(one, other)
+    await world.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
+    db_of = world.made.services["intake"].db
+
+    async def reduced(entry: str) -> None:
+        async with db_of.transaction("test.other") as tx:
+            await store.reduce(tx, UUID(entry))
+
+    async with database(world) as db:
+        await db.execute("update handoff set sealed_code = 'x', need_by = now() where id = $1", handoff)
+        for entry in (one, other):
+            await erase(world, entry)
+        async with db_of.transaction("test.one") as tx:
+            await store.reduce(tx, UUID(one))
+            beside = asyncio.create_task(reduced(other))
+
+            async def met() -> bool:
+                await tx.conn.execute("select")  # nobody idles in a transaction for long
+                return beside.done() or await waits_for_a_lock(db)
+
+            await eventually(met)
+        await beside
+        left = await db.fetchrow("select sealed_code, need_by from handoff where id = $1", handoff)
+    assert list(left or ()) == [None, None]
+
+
+async def test_a_draft_that_was_begun_meanwhile_is_over_too(world: World) -> None:
+    entry, service = await world.ready_person(), world.made.services["intake"]
+    holder = service.app.state.holder
+    async with service.db.transaction("test.begin") as tx:
+        tx.org = UUID(world.sender.id)
+        await handlers.begin(tx, holder, UUID(entry), Why.MISTAKE, "test")
+        draft = await drafts.begin(tx, holder.keys, uuid4(), Kind.CONSENT, {}, UUID(entry))
+    await _erased(world, entry)
+    async with database(world) as db, database(world, keystore.DATABASE) as keys:
+
+        async def gone() -> bool:
+            kept = await keys.fetchval("select wrapped from data_key where person = $1", draft)
+            return kept is None and await db.fetchval("select count(*) from draft where id = $1", draft) == 0
+
+        await eventually(gone)
+
+
+async def test_a_step_of_identification_and_what_stood_in_for_consent_begin_the_time_anew(world: World) -> None:
+    identified, helped = await world.entry(), await world.entry()
+    today = datetime.now(UTC).date().isoformat()
+    step = {"status": "possible", "decided_by": "helping_organisation", "decided_on": today}
+    await world.sender.partner.post(f"/intake/entries/{identified}/identification", step)
+    async with database(world) as db:
+        await db.execute(
+            """
+            insert into basis (id, entry, org, kind, state, categories, purposes, recipients, services, generation, people,
+                proposed_by, proposed_at, decide_by, valid_until)
+            select gen_random_uuid(), id, org, 'vital_interest', 'proposed', '{}', '{}', '{}', '{}', 0, 2, 'test', now(),
+                now() + interval '1 day', now() + interval '2 days'
+            from entry where id = $1
+            """,
+            helped,
+        )
+        await _old(db, identified, helped)
+    async with world.made.services["intake"].db.transaction("test.lives") as tx:
+        for entry in (identified, helped):
+            found = await store.life(tx, UUID(entry))
+            assert found is not None
+            assert found.last > tx.now - timedelta(days=1)
+    async with database(world) as db:
+        await db.execute("delete from basis where entry = $1", helped)
+
+
+async def test_what_an_earlier_migration_left_behind_is_carried_over(world: World) -> None:
+    """As the tables' owner, which is who migrates: rows that are guarded are seen, and nothing that came since is touched."""
+    text = (intake.MIGRATIONS / "0129_carried_over.sql").read_text(encoding="utf-8")
+    entry, holder = await world.entry(), Holder(world)
+    await world.sender.partner.post(f"/intake/entries/{entry}/erase", ASKED)
+    await _erased(world, entry)
+    before, since = [await holder.offered(await holder.house(), await world.ready_person()) for _ in range(2)]
+    handoffs = [UUID(before.handoff), UUID(since.handoff)]
+    async with database(world) as db:
+        transaction = db.transaction()
+        await transaction.start()
+        await db.execute("update upkeep.migration set at = now() where name = '0117_yeses.sql'")
+        await db.execute("update asked set at = now() + interval '1 hour' where handoff = $1", handoffs[1])
+        await db.execute("delete from yes where handoff = any($1)", handoffs)
+        await db.execute("delete from due where subject = $1", UUID(entry))
+        await db.execute(
+            "insert into due (kind, subject, at) values ($1, $2, now() + interval '3 years')", consent.LOOK, UUID(entry)
+        )
+        await db.execute("set local role intake_owner")
+        await db.execute(text)
+        found = await db.fetch("select handoff, organisation from yes where handoff = any($1)", handoffs)
+        assert [(row["handoff"], str(row["organisation"])) for row in found] == [(handoffs[0], before.house.id)]
+        assert await db.fetchval("select at <= now() from due where subject = $1", UUID(entry))
+        await transaction.rollback()

@@ -3,6 +3,7 @@ with the person."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -61,6 +62,25 @@ async def test_the_path_is_written_step_by_step_with_the_persons_own_yes(world: 
     ]  # fmt: skip
     first = found["steps"][0]
     assert (first["reference"], first["notes"], first["by"]) == (NUMBER, NOTES, sender.client_id)
+
+
+async def test_the_answer_that_is_kept_says_nothing_of_the_step(world: World) -> None:
+    entry, sender = await world.ready_person(), world.sender.partner
+    await sender.post(f"/intake/entries/{entry}/identification", _step("presumed", "police"), key="what-is-kept")
+    async with database(world) as db:
+        kept = await db.fetchval("select body from idempotency where key = 'what-is-kept'")
+    assert json.loads(kept) == {"number": 1}
+
+
+async def test_whoever_has_stopped_has_agreed_to_nothing_whatever_a_restored_database_says(world: World) -> None:
+    entry, sender = await world.ready_person(), world.sender.partner
+    await sender.post(f"/intake/entries/{entry}/identification", _step("presumed", "police"))
+    await world.consent(entry, "identification")
+    async with database(world) as db:
+        await db.execute("update fence set service_shut = true where entry = $1", entry)
+    assert (await _path(world, entry))["agreed"] is False
+    with refused("decision-missing"):
+        await sender.post(f"/intake/entries/{entry}/identification", _step("in_process"))
 
 
 async def test_for_a_young_person_the_guardians_yes_is_needed_too(world: World) -> None:

@@ -85,6 +85,15 @@ async def test_a_ticket_opens_its_own_offer_only_and_a_question_opens_none(case:
     assert reply.status_code == 401
 
 
+async def test_a_ticket_that_names_somebody_elses_hand_off_opens_nothing(case: Case) -> None:
+    """Whatever network has signed that: the packet of the one is not the way to the people of the other."""
+    other = await case.holder.offered(case.house, await case.holder.world.ready_person(name="Somebody Else"))
+    await case.packet()
+    with refused("no-longer-available"):
+        await Case(case.holder, case.house, case.entries, other.handoff, case.offer).packet()
+    assert (await case.packet())["members"][0]["name"] == "Test Person"
+
+
 async def test_a_ticket_that_says_nothing_of_a_packet_is_none(case: Case) -> None:
     made = case.holder.signer.sign(Kind.TICKET, f"packet:{case.holder.world.made.settings.holder}", 60, {"sub": "test"})
     with refused("bad-token"):

@@ -19,7 +19,7 @@ from tests.integration.holder import (  # noqa: F401 (fixtures)
 )
 
 # Nobody else's in this installation.
-NEEDS, OTHER_NEEDS = ["nursing", "male_staff"], ["high_security", "male_staff"]
+NEEDS, OTHER_NEEDS = ["male_staff", "nursing"], ["high_security", "male_staff"]
 SPOKEN = ["kxm"]
 FULL = {"age_band": "adult", "sex": "female", "needs": NEEDS, "languages": SPOKEN}
 LEAST = {"age_band": None, "sex": None, "needs": NEEDS, "languages": None}
@@ -69,6 +69,11 @@ async def alike(world: World) -> list[str]:
 
 async def test_what_enough_people_share_is_shown(world: World, alike: list[str]) -> None:
     assert await shown(await offered(world, alike[0])) == [FULL]
+
+
+async def test_the_order_in_which_it_was_written_down_tells_nobody_apart(world: World, alike: list[str]) -> None:
+    """Only one of those who look the same was written down like that, and one need twice."""
+    assert await shown(await offered(world, await met(world, needs=[*reversed(NEEDS), NEEDS[0]]))) == [FULL]
 
 
 async def test_what_too_few_share_is_left_out_and_the_sender_is_told_why(world: World, alike: list[str]) -> None:

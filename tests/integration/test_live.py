@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli import installation
 from services.cli.installation import Installation
 from services.notify.dashboards.figures import Board

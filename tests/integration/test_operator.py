@@ -84,14 +84,14 @@ async def test_doctor_says_what_is_wrong_and_what_to_do(place: Place) -> None:
     assert wrong["keys"] == f"chmod -R go= {place.settings.keys}"
 
 
-def certificate(folder: Path) -> dict[str, str]:
+def certificate(folder: Path, ends: timedelta = timedelta(hours=1)) -> dict[str, str]:
     """Settings with a self-signed certificate for localhost, trusted by the process itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     made = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
         .serial_number(x509.random_serial_number()).not_valid_before(datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+        .not_valid_after(datetime.now(UTC) + ends)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )  # fmt: skip
@@ -125,6 +125,9 @@ async def test_with_a_certificate_it_serves_https(place: Place, tmp_path: Path) 
     assert code == 1
     assert "SPEAN_CERTIFICATE" in said
     assert "Traceback" not in said
+    code, said = await place.run("up", **certificate(tmp_path, timedelta(minutes=-1)))
+    assert code == 1
+    assert "SPEAN_CERTIFICATE has expired, at " in said
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import trusted
 from spean.web.static import assets
 from spean.web.visitor import COOKIE

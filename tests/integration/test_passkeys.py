@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from webauthn.helpers import bytes_to_base64url
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR, Person, Status
 from services.referral.sessions import factors, passkeys, store

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import handlers, store
 from services.referral.people.domain import OPERATOR, By, Person, Status
 from services.referral.sessions import handlers as sessions

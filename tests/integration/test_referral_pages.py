@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from tests.browser.desk import at_desk, plain
 from tests.browser.visiting import Screen, signed_in
 from tests.builders import Organisation, World, eventually

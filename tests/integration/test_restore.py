@@ -126,6 +126,13 @@ async def test_the_holder(it: Forgetful, workspace: Path) -> None:
     sender, known = it.world.sender.partner, it.known
     fences = "select sharing_shut from fence where entry = $1"
     assert await it.rows("intake", fences, UUID(known["stopped"])) == [{"sharing_shut": True}]
+    runs = "select id from agreement where valid_until is null and id = any($1)"
+    rules, bases = (
+        [UUID(known[name]) for name in names] for names in (("rule", "other rule"), ("basis", "other basis"))
+    )
+    assert await it.rows("intake", runs, rules) == [{"id": rules[1]}]
+    in_force = "select id from basis where state = 'in_force' and id = any($1)"
+    assert await it.rows("intake", in_force, bases) == [{"id": bases[1]}]
     packets = await it.rows("intake", "select erasure from packet where offer = $1", UUID(known["stopped offer"]))
     assert packets == [{"erasure": "requested"}]
     await it.house.partner.answer_for_copy(known["stopped offer"], "erased")

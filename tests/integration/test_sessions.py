@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from schemas.vocabulary import OrganisationStatus, StaffRole
+from schemas.rights import StaffRole
+from schemas.vocabulary import OrganisationStatus
 from services.cli.client import trusted
 from services.referral.partners import store as partners
 from services.referral.sessions import factors, handlers, store

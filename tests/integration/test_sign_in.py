@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from argon2 import PasswordHasher
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people import store as people_store
 from services.referral.people.domain import OPERATOR

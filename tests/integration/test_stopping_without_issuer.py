@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.intake import vouched
 from spean.crypto import opener_digest
 from spean.problem import Refusal

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from services.cli.installation import Installation, listen
 from services.cli.watching import watched
 from spean import outbox
 from spean import watched as measures
-from spean.service import ROLES
+from spean.service import ROLES, UPKEEP
 from spean.settings import Settings
 from spean.telemetry import span
 from spean.telemetry.export import Telemetry
@@ -173,6 +174,12 @@ async def test_a_collector_that_does_not_answer_holds_nobody_up(world: World, wo
 
             await eventually(held)
         assert collector.spans == []
+
+
+def test_whoever_is_called_for_what_is_overdue_finds_what_it_is(installed: tuple[Installation, Settings]) -> None:
+    page = (Path(__file__).parents[2] / "docs/runbooks/overdue.md").read_text(encoding="utf-8")
+    kinds = {kind for service in installed[0].services.values() for kind in service.due} | {UPKEEP}
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
 
 
 async def test_a_trace_stays_within_its_organisation(world: World, collector: Collector) -> None:

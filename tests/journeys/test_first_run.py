@@ -119,6 +119,21 @@ async def add_rules(officer: Walker) -> Screen:
     return page
 
 
+async def have_rules(place: Place, running: Up, administrator: Walker) -> None:
+    """The operator's officer adds them, as soon as a second administrator has agreed to that officer."""
+    page = await administrator.get(f"{ADMIN}/organisations")
+    operator = re.findall(r'/organisations/([0-9a-f-]{36})">Operator of', page.html)[0]
+    async with somebody(running) as officer:
+        link = await invited(administrator, operator, "rithy", "officer")
+        app = app_in(await officer.get(link))
+        page = await set_up(officer, link)
+        assert page.path == "/referral/pages/account", "nobody else has agreed yet"
+        await agree_as_a_second(place, running)
+        page = await sign_in(officer, "rithy", app)
+        assert page.path == "/intake/pages/rules"
+        await add_rules(officer)
+
+
 async def hand_over(sender: Walker, border_post: str) -> None:
     """Somebody is met, agrees, and a bed is asked for."""
     page = await at_check(sender)
@@ -177,23 +192,7 @@ async def test_from_nothing_to_an_accepted_referral(place: Place) -> None:
             assert done(page) == STEPS[:9]
             assert (await administrator.get(USUAL)).status == 403, "rules are not an administrator's to add"
 
-            operator = next(
-                iter(
-                    re.findall(
-                        r'/organisations/([0-9a-f-]{36})">Operator of',
-                        (await administrator.get(f"{ADMIN}/organisations")).html,
-                    )
-                )
-            )
-            async with somebody(running) as officer:
-                link = await invited(administrator, operator, "rithy", "officer")
-                app = app_in(await officer.get(link))
-                page = await set_up(officer, link)
-                assert page.path == "/referral/pages/account", "nobody else has agreed yet"
-                await agree_as_a_second(place, running)
-                page = await sign_in(officer, "rithy", app)
-                assert page.path == "/intake/pages/rules"
-                await add_rules(officer)
+            await have_rules(place, running, administrator)
             assert done(await administrator.get(f"{ADMIN}/first")) == STEPS[:10]
             assert STEPS[10] in (await administrator.get(ADMIN)).text, "the overview names the step after them"
 

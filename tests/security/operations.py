@@ -262,6 +262,12 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "POST /intake/retention": Recipe(**_RULES, body=_always({"applies": "met", "days": 900})),
     "GET /intake/retention": Recipe(**_RULES),
+    "POST /intake/retention/{rule}/cancel": Recipe(**_RULES, path={"rule": "retention"}),
+    "GET /intake/limits": Recipe(**_RULES),
+    "POST /intake/limits/crowd": Recipe(**_RULES, body=_always({"people": 5, "valid_from": "2100-01-01T00:00:00Z"})),
+    "POST /intake/limits/bases": Recipe(
+        **_RULES, body=_always({"kind": "court_order", "people": 2, "decide_within_s": 86_400, "lasts_s": 31_536_000})
+    ),
     "POST /intake/handoffs": Recipe(**_SEND, body=_handoff),
     "GET /intake/handoffs": Recipe(**_SEND),
     "GET /intake/handoffs/{handoff}": Recipe(**_HANDOFF),
@@ -419,6 +425,8 @@ async def staged(world: World) -> Stage:
     nobody = await world.handoff(await world.ready_person(), service_type="representation")
     await world.state(nobody, "unroutable")
     rule = await world.admin.post("/intake/rules/corridors", RECIPES["POST /intake/rules/corridors"].body(None))
+    kept = {"applies": "met", "days": 36_000, "valid_from": "2100-01-01T00:00:00Z"}
+    retention = await world.admin.post("/intake/retention", kept)
     await world.admin.post("/notify/addresses", {"organisation": house.id, "email": "inbox@sample.example"})
     screening = await world.sender.partner.post("/intake/screenings", {"digest": "ab" * 32, "area": "KH-1"})
     order = {
@@ -448,6 +456,7 @@ async def staged(world: World) -> Stage:
         "basis": basis["id"], "erased": erased, "hold": hold["id"],
         "entry": entry, "handoff": handoff, "accepted": accepted, "open": opened, "second": second, "escalated": nobody,
         "place": world.places[house.id], "network": world.network, "kind": "corridors", "rule": rule["id"],
+        "retention": retention["id"],
         "screening": screening["id"], "organisation": stranger.id, "client": stranger.partner.client_id,
         "thumbprint": stranger.partner._key.thumbprint(), "case": entry,
     }  # fmt: skip

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.intake.disclosure.pages import COOKIE as PACKET
 from services.referral.people import handlers as people
 from services.referral.people import store as people_store

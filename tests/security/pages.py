@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from fastapi.routing import iter_route_contexts
 
-from schemas.vocabulary import SCOPES_OF, StaffRole
+from schemas.rights import SCOPES_OF, StaffRole
 from services.cli.installation import Installation
 from services.referral.approvals.domain import OPENING
 
@@ -99,7 +99,12 @@ DOORS = (
     _door("/intake/pages/entries/{}/erased", *_SEND, objects={"entry": "erased"}),
     _door("/intake/pages/holds", "own officer", "intake:rules"),
     _door("/intake/pages/rules", "administrator", "intake:rules", "referral:admin", whose="installation"),
-    _door("/intake/pages/rules/usual", "officer", "intake:rules", whose="installation"),
+    *(
+        _door(f"/intake/pages/rules/{one}", "officer", "intake:rules", "referral:admin", **_ADMIN)
+        for one in ("retention", "limits")
+    ),
+    _door("/intake/pages/rules/retention/{}", "officer", "intake:rules", objects={"rule": "retention"}, **_ADMIN),
+    *(_door(f"/intake/pages/rules/{one}", "officer", "intake:rules", **_ADMIN) for one in ("usual", "limits/{}", "{}/{}/end")),
     _door(f"{_P}/directory", "sender", guarded="session", kind="script"),
     *(_door(f"{_P}/{one}", *_RECEIVE) for one in ("inbox", "arrivals", "offers", "places", "shift")),
     _door(f"{_P}/offers/{{}}/accept", *_RECEIVE, objects={"offer": "open"}),
@@ -135,7 +140,7 @@ VALUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "/intake/pages/entries": {
         "what": ("sharing", "service"), "kind": ("court_order", "emergency_profile", "best_interests_determination"),
     },
-    "/intake/pages/rules": {"kind": ("need-to-know",)},
+    "/intake/pages/rules/limits": {"what": ("crowd", "court_order")},
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.cli.client import trusted
 from services.intake.disclosure.pages import COOKIE as PACKET
 from spean.settings import Settings

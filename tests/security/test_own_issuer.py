@@ -14,20 +14,24 @@ import pytest
 from joserfc.jwk import OKPKey
 
 from schemas.questions import OrganisationFacts
-from schemas.vocabulary import SCOPES, OrganisationStatus, OrganisationType, StaffRole
+from schemas.rights import SCOPES, StaffRole
+from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli import installation
 from services.cli.client import ApiProblem, Partner
 from services.cli.installation import Installation
 from services.intake import main as intake
-from services.intake.issuing import handlers
+from services.intake.issuing import handlers, store
 from services.intake.issuing.store import System
+from services.intake.keystore import store as keystore
 from spean.auth import ACCESS_TOKEN_S, Kind
 from spean.problem import Refusal
 from spean.provision import Roles
 from spean.service import Parts, Service
 from spean.settings import Settings
 from spean.web.visitor import COOKIE
+from tests.builders import eventually
 from tests.integration import staff
+from tests.integration.holder import database
 from tests.security.operations import RECIPES, Stage, operations, send
 
 
@@ -163,6 +167,27 @@ async def test_only_what_was_admitted_and_only_once(own: Own) -> None:
     async with own.service.db.transaction("test.dismiss") as tx:
         await handlers.dismiss(tx, system.client_id)
     assert await _refusal(own, system.client_id, key) == "bad-client"
+
+
+async def test_who_was_dismissed_stays_so_in_a_database_from_before(
+    own: Own, installed: tuple[Installation, Settings]
+) -> None:
+    system, other = [await own.admit(own.stage.stranger.id, "intake:send") for _ in range(2)]
+    async with own.service.db.transaction("test.dismiss") as tx:
+        await handlers.dismiss(tx, system.client_id)
+
+    async def kept() -> bool:
+        async with database(own.stage.world, keystore.DATABASE) as conn:
+            ending = handlers.ending_of(system.client_id)
+            return bool(await conn.fetchval("select exists (select from ended where id = $1)", ending))
+
+    await eventually(kept)
+    async with database(own.stage.world) as conn:
+        await conn.execute("update system set ended_at = null where id = $1", system.client_id)
+    assert await system.token(), "the backup alone would let it in"
+    async with _standing(*installed) as service, service.db.transaction("test.active") as tx:
+        assert await store.active(tx, system.client_id) is None
+        assert await store.active(tx, other.client_id) is not None
 
 
 async def test_a_holder_gives_only_what_is_done_at_a_holder(own: Own) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.web.pages import local
 from spean.web.visitor import COOKIE
 from tests.browser.visiting import signed_in
@@ -27,6 +27,7 @@ NOT_SHOWN = frozenset(
         "POST /intake/pages/consent/{draft}/check",  # when every step is answered
         "POST /intake/pages/handoffs/{handoff}/ask-again",  # when it was handed back
         "POST /intake/pages/packets/{offer}",  # after the ticket was asked for
+        "POST /intake/pages/rules/retention/add",  # when what it would do was read
         "POST /referral/pages/account/authenticator",  # after a new one was asked for
         "POST /referral/pages/escalations/{referral}/close",  # when the house of somebody who arrived is silent
         "POST /referral/pages/escalations/{referral}/ask",  # when a place has room

@@ -7,7 +7,7 @@ import json
 import pytest
 from playwright.async_api import Browser, Page, Route
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.sessions.pages import ELSEWHERE
 from spean.web.visitor import COOKIE
 from tests.browser.conftest import browser as browser  # noqa: PLC0414 (a fixture)

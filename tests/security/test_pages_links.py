@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import httpx
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import handlers as people
 from services.referral.people.domain import OPERATOR
 from services.referral.sessions.pages import ELSEWHERE, STEP

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.vocabulary import SCOPES, SCOPES_OF, StaffRole
+from schemas.rights import SCOPES, SCOPES_OF, StaffRole
 from services.referral.approvals.domain import (
     EVERYWHERE,
     OPENING,

@@ -73,6 +73,8 @@ def test_the_environment_does_not_mix_two_holders(network: Settings, monkeypatch
         (replace(WANTED, url="http://127.0.0.1:8420"), "answers at that address"),
         (replace(WANTED, issuer="http://issuer.example.net"), "--issuer"),
         (replace(WANTED, network="spean.example.org"), "--network"),
+        (replace(WANTED, url="https://sister.example.net/intake"), "--url is the address without /intake"),
+        (replace(WANTED, network="https://spean.example.org/referral"), "--network is the address without /referral"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_made(network: Settings, wrong: Wanted, said: str) -> None:
@@ -94,6 +96,21 @@ def test_a_holder_is_added_once_and_never_over_something_else(network: Settings)
     (taken / "something").touch()
     with pytest.raises(NotAdded, match="not empty"):
         holder_files.planned(again, Wanted("other", "LA", "http://127.0.0.1:8441", folder=taken))
+
+
+@pytest.mark.parametrize("taken", ["postgresql://10.0.0.5", "postgresql://a:b@10.0.0.5:5432/postgres"])
+def test_no_holder_takes_over_the_databases_of_another(tmp_path: Path, taken: str) -> None:
+    """Its databases are called the same: on one server one of them would shut the other out and write in its tables."""
+    network = Settings(data=tmp_path / "data", keys=tmp_path / "keys", postgres="postgresql://10.0.0.5:5432")
+    Roles.load(network.keys)
+    with pytest.raises(NotAdded, match="--postgres"):
+        holder_files.planned(network, replace(WANTED, postgres=taken))
+    holder_files.write(network, holder_files.planned(network, replace(WANTED, postgres="postgresql://10.0.0.6")))
+    again = Settings(data=network.data, keys=network.keys, postgres="postgresql://10.0.0.5:5432")
+    third = Wanted("third", "LA", "http://127.0.0.1:8441", postgres="postgresql://10.0.0.6:5432")
+    with pytest.raises(NotAdded, match="--postgres"):
+        holder_files.planned(again, third)
+    assert holder_files.planned(again, replace(third, postgres="postgresql://10.0.0.6:5433"))
 
 
 def test_beside_a_network_elsewhere_the_bus_has_to_be_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from services.intake.cases.domain import PersonFields
 from services.intake.cases.fields import OFFER_FIELDS
 from services.intake.disclosure.domain import Rule, allowed
 from services.intake.disclosure.rarity import LEFT_OUT, STEPS, hidden, look, looks, spared
+from services.intake.disclosure.rarity import shown as offer_of
 
 ENOUGH = 3
 PEOPLE = st.builds(
@@ -87,6 +88,18 @@ def test_who_looks_the_same_has_the_same_digest_and_nobody_else(party: list[Pers
         assert look(party, "KH-1", steps) != look(party, "TH-27", steps)
         other = [PersonFields(age_band=AgeBand.OLDER, sex=Sex.OTHER, languages=("zha",)), *party[1:]]
         assert (look(party, "KH-1", steps) == look(other, "KH-1", steps)) == (same(party, steps) == same(other, steps))
+
+
+@given(PARTIES, PARTIES)
+@settings(max_examples=150, deadline=None)
+def test_who_looks_the_same_is_shown_the_same(one: list[PersonFields], other: list[PersonFields]) -> None:
+    for steps in range(STEPS + 1):
+        told = [
+            offer_of(party, [allowed(spared(YES, person, steps)) for person in party])
+            for party in (one, list(reversed(one)), other)
+        ]
+        assert told[0] == told[1]
+        assert (told[0] == told[2]) == (look(one, "KH-1", steps) == look(other, "KH-1", steps))
 
 
 def test_needs_and_that_somebody_is_an_infant_are_never_left_out() -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people import domain as people
 from services.referral.people.domain import By, Person, Recovery, Status
 from services.referral.sessions import domain

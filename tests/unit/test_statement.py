@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -53,6 +55,10 @@ def _signed(claims: dict[str, Any], **header: Any) -> str:
     return jwt.encode({**usual, **header}, claims, OWN, ALGORITHMS)
 
 
+def _part(header: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+
+
 CLAIMS = said().model_dump(mode="json", exclude_none=True)
 TEXT = sign(said(), STATEMENT, OWN)
 HEAD, BODY, SIGNATURE = TEXT.split(".")
@@ -64,6 +70,7 @@ HEAD, BODY, SIGNATURE = TEXT.split(".")
     ("é.é.é", Why.NO_STATEMENT),
     ("x" * 5_000, Why.NO_STATEMENT),
     (f"bnVsbA.{BODY}.{SIGNATURE}", Why.NO_STATEMENT),
+    *((f"{_part({'alg': 'Ed25519', 'typ': STATEMENT, 'kid': kid})}.{BODY}.{SIGNATURE}", Why.NO_STATEMENT) for kid in ([], {}, 7)),
     (_signed(CLAIMS, typ=RECEIPT), Why.NO_STATEMENT),
     (_signed(CLAIMS, typ="at+jwt"), Why.NO_STATEMENT),
     (_signed({**CLAIMS, "answer": "eaten"}), Why.NO_STATEMENT),

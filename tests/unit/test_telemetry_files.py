@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from deploy.telemetry import dashboard
+from services.intake.disclosure.domain import Rule
 from spean.telemetry.metrics import NUMBERS, Number, Shape
 from spean.telemetry.words import NAMES
 
@@ -59,3 +60,10 @@ def test_every_alert_has_a_page_that_says_how_it_was_tried() -> None:
         assert f"`{alert}`" in index
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_every_rule_that_is_counted_is_in_its_runbook() -> None:
+    page = (ROOT / "docs/runbooks/gate.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z-]+)`", page))
+    not_named = {rule for rule in Rule if rule not in named and not rule.startswith("consent-")}
+    assert not_named == {Rule.ALLOWED}

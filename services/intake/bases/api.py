@@ -14,7 +14,7 @@ from services.intake.bases import handlers, store
 from services.intake.bases.domain import USUAL_CATEGORIES, USUAL_PURPOSES, Kind, Proposal, State, somebody
 from services.intake.bases.store import Row
 from services.intake.cases import store as cases
-from services.intake.consent.api import RecipientsBody
+from services.intake.consent.api import RecipientsBody, expect_known
 from services.intake.disclosure.handlers import Holder
 from spean.auth import Caller
 from spean.db import Tx
@@ -146,7 +146,9 @@ async def propose(request: Request, entry: UUID, body: BasisBody, command: Sende
 
     async def work(tx: Tx) -> Reply:
         by = somebody(command.caller.client, body.acting_for)
-        return made(await handlers.propose(tx, holder, entry, body.proposal(), by), 201)
+        proposed = await handlers.propose(tx, holder, entry, body.proposal(), by)
+        await expect_known(tx, body.recipients)
+        return made(proposed, 201)
 
     return await command.run("basis.propose", work)
 

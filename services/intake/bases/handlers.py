@@ -3,6 +3,7 @@ every other stop (`consent.handlers.look_again`)."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -25,6 +26,7 @@ from services.intake.cases.domain import adult_from, is_minor
 from services.intake.consent import handlers as consent
 from services.intake.consent import store as consents
 from services.intake.disclosure.handlers import Holder
+from services.intake.keystore import endings
 from spean.clock import clear_due, set_due
 from spean.crypto import Unopenable, seal, unseal
 from spean.db import Database, Tx
@@ -56,14 +58,16 @@ async def propose(tx: Tx, holder: Holder, entry_id: UUID, made: Proposal, by: st
     limit = await store.limit(tx, made.kind)
     stopped = fence.sharing_shut or fence.service_shut
     ends = checked(made, minor=is_minor(adult, tx.now), stopped=stopped, limit=limit, now=tx.now)
-    at_once = made.at_once or made.kind in WITHOUT_THEIR_WORD
+    decide_by = tx.now + limit.decide_within
+    alone_until = await _alone_until(tx, entry_id, made, fence.generation, decide_by)
+    at_once = alone_until is not None
     b = Row(
         id=opaque_id(), entry=entry_id, org=found.org, kind=made.kind,
         state=State.IN_FORCE if at_once else State.PROPOSED, categories=tuple(sorted(made.categories)),
         purposes=tuple(sorted(made.purposes)),
         recipients={name: list(value) for name, value in made.recipients.items()},
         services=tuple(sorted(made.services)), generation=fence.generation, people=1 if made.spoken else limit.people,
-        proposed_by=by, proposed_at=tx.now, decide_by=tx.now + limit.decide_within,
+        proposed_by=by, proposed_at=tx.now, decide_by=alone_until or decide_by,
         decided_at=tx.now if made.spoken else None, began_at=tx.now if at_once else None, valid_until=ends,
         ask_again_at=tx.now + REST if made.kind in WITHOUT_THEIR_WORD else None, told_at=None, over_at=None,
     )  # fmt: skip
@@ -71,6 +75,18 @@ async def propose(tx: Tx, holder: Holder, entry_id: UUID, made: Proposal, by: st
     await _step(tx, holder, b, "proposed", by, made.justification)
     await _set_due(tx, b)
     return b
+
+
+async def _alone_until(tx: Tx, entry_id: UUID, made: Proposal, generation: int, latest: datetime) -> datetime | None:
+    """Until when it counts before others have agreed; None where it waits for them. Marked again it has no more time than the
+    first of its kind had, and none after a no: one person alone does not keep it in force."""
+    if made.spoken:
+        return latest
+    if not (made.at_once or made.kind in WITHOUT_THEIR_WORD):
+        return None
+    refused, first = await store.unconfirmed(tx, entry_id, made.kind, generation)
+    alone_until = latest if first is None else min(latest, first)
+    return None if refused or alone_until <= tx.now else alone_until
 
 
 async def decide(tx: Tx, holder: Holder, entry_id: UUID, id_: UUID, by: str, *, agrees: bool, reasons: str) -> Row:
@@ -135,9 +151,27 @@ async def due(db: Database, holder: Holder, id_: UUID) -> None:
         await _set_due(tx, await store.find(tx, id_))
 
 
+async def apply_kept_endings(db: Database, ended: Collection[UUID]) -> None:
+    """At every start: what the key store knows to be ended or refused is over, whatever the holder's database (perhaps a
+    restored backup) says, and nobody is asked about it any more; the clock tells the network once it runs. One person at a
+    time, as everybody who stops."""
+    async with db.transaction("bases.kept") as tx:
+        found = await store.open_among(tx, ended)
+    for id_, entry in found:
+        async with db.transaction("basis.kept") as tx:
+            await consents.lock_fence(tx, entry)
+            b = await store.lock(tx, entry, id_)
+            if b.state not in FINAL:
+                await store.insert_step(tx, b, "ended", _CLOCK, None)
+                # Which of the two it was is forgotten: a refusal has more to say about those to come.
+                await store.set_over(tx, id_, State.REFUSED if b.decided_at is None else State.ENDED)
+                await _set_due(tx, await store.find(tx, id_))
+                await set_due(tx, consent.LOOK, entry, tx.now)
+
+
 async def said(tx: Tx, holder: Holder, b: Row) -> list[Said]:
     """Every step of a basis with what was written, in order. Raises Refusal `erased`."""
-    key = await holder.keys.key(b.entry)
+    key = await cases.own_key(tx, holder.keys, b.entry)
     return [
         Said(row["step"], row["by"], row["at"], _words(key, b.id, row["step"], row["by"], row["sealed"]))
         for row in (await store.steps(tx, [b.id]))[b.id]
@@ -154,12 +188,15 @@ def _words(key: bytes, id_: UUID, step: str, by: str, sealed: bytes | None) -> s
 
 
 async def _step(tx: Tx, holder: Holder, b: Row, step: Step, by: str, words: str) -> None:
-    sealed = seal(await holder.keys.key(b.entry), words.encode(), _context(b.id, step, by))
+    sealed = seal(await cases.own_key(tx, holder.keys, b.entry), words.encode(), _context(b.id, step, by))
     await store.insert_step(tx, b, step, by, sealed)
 
 
 async def _over(tx: Tx, holder: Holder, b: Row, state: State) -> None:
+    """What somebody ended or refused is so also where this database is restored from before; what lapses has its time."""
     await store.set_over(tx, b.id, state)
+    if state is not State.LAPSED:
+        await endings.remember(tx, holder.keys, b.id)
     if b.began_at is not None:
         await consent.look_again(tx, holder, b.entry)
 

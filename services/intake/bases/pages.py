@@ -24,9 +24,11 @@ from spean.problem import Refusal
 from spean.web import forms, lists
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
+from spean.web.words import N_
 
 ENTRIES = "/intake/pages/entries"
 _NEW = "intake/bases/new.html"
+_MORE = N_("Write your reasons in a sentence: at least ten characters.")
 _SEVERAL = ("categories", "organisations", "services")
 # Who may be meant as a group: those who give services, in the holder's country. Anybody else is named.
 _HELPERS = (
@@ -50,6 +52,13 @@ async def waiting(at: Sender) -> Response:
 
 @router.get("/entries/{entry}/bases")
 async def bases(request: Request, entry: UUID, at: Sender) -> Response:
+    return await _listed(request, entry, at)
+
+
+async def _listed(
+    request: Request, entry: UUID, at: At, *, about: UUID | None = None, said: str = "", form: Form | None = None
+) -> Response:
+    """`said`: what is the matter with the reasons about one of them, which are shown again as they were typed."""
     holder: Holder = request.app.state.holder
     directory = await network.directory(request)
 
@@ -61,7 +70,11 @@ async def bases(request: Request, entry: UUID, at: Sender) -> Response:
         offered = tuple(one for one in Kind if minor or one not in MINORS_ONLY)
         return Reply(_Page(bases=tuple(reversed(shown)), offered=offered))
 
-    return at.gated("page.bases", work, "intake/bases/list.html", entry=entry, me=at.caller.client, directory=directory)
+    errors = {f"reasons-{about}": said} if about else {}
+    return at.gated(
+        "page.bases", work, "intake/bases/list.html", entry=entry, me=at.caller.client, directory=directory, about=str(about),
+        form=form or Form(), errors=errors, status=422 if errors else 200,
+    )  # fmt: skip
 
 
 class _Page(BasesView):
@@ -86,7 +99,7 @@ async def propose(request: Request, entry: UUID, kind: Kind, sent: SenderSent) -
             raise Incomplete({})
         await api.propose(request, entry, _body(kind, sent.form), sent.command())
     except (Incomplete, Refusal) as error:
-        wrong = error if isinstance(error, Incomplete) else _at_fields(error)
+        wrong = _with_unanswered(error, kind, sent.form) if isinstance(error, Incomplete) else _at_fields(error)
         async with sent.door.db.transaction("basis.ask", org=sent.who.org) as tx:
             await cases.find_entry(tx, entry)
             limit = await store.limit(tx, kind)
@@ -108,11 +121,24 @@ def _body(kind: Kind, form: Form) -> BasisBody:
     })  # fmt: skip
 
 
+def _with_unanswered(error: Incomplete, kind: Kind, form: Form) -> Incomplete:
+    """Everything that is missing at once, not one thing after the other. Nothing more where a choice was only narrowed."""
+    if not error.errors or kind is Kind.FAMILY_CHECK:
+        return error
+    asked = {"recipients": form.all("organisations") or form.all("classes")}
+    if kind not in USUAL_CATEGORIES:
+        asked["categories"] = form.all("categories")
+    if kind is Kind.DETERMINATION:
+        asked["services"] = form.all("services")
+    return Incomplete({**error.errors, **{name: forms.SAID["missing"] for name, given in asked.items() if not given}})
+
+
 def _at_fields(refusal: Refusal) -> Incomplete:
     """What a kind does not allow, at the field that it is about. Raises the refusal where it is about none."""
     found = {one["at"].split(".")[1]: forms.SAID["missing"] for one in refusal.errors if one["at"].count(".")}
+    found |= {"recipients": forms.SAID["too_short"]} if "recipients" in found else {}
     if refusal.code != "invalid" or not found:
-        raise refusal
+        return forms.at_field(refusal, {"recipient-unknown": "recipients"})
     return Incomplete(found)
 
 
@@ -136,11 +162,12 @@ async def _asked(request: Request, at: At, entry: UUID, kind: Kind, form: Form) 
 
 @router.post("/entries/{entry}/bases/{basis}/decide")
 async def decide(request: Request, entry: UUID, basis: UUID, sent: SenderSent) -> Response:
+    """Where it does not count, what was typed is shown again."""
     try:
-        given = {"agrees": sent.form.one("agrees") == "yes", "reasons": sent.form.one("reasons")}
+        given = {"agrees": {"yes": True, "no": False}.get(sent.form.one("agrees")), "reasons": sent.form.one("reasons")}
         await api.decide(request, entry, basis, forms.read(DecideBody, given), sent.command())
     except Incomplete:
-        raise Refusal("invalid") from None  # the form says how much is to be written
+        return await _listed(request, entry, sent, about=basis, said=_MORE, form=sent.form)
     return sent.see(f"{ENTRIES}/{entry}/bases", done="decided")
 
 

@@ -120,6 +120,27 @@ async def lock(tx: Tx, entry: UUID, id_: UUID) -> Row:
     return _row(await tx.one("select * from basis where id = $1 and entry = $2 for no key update", id_, entry))
 
 
+async def unconfirmed(tx: Tx, entry: UUID, kind: Kind, generation: int) -> tuple[bool, datetime | None]:
+    """Of those of a kind that nobody has confirmed since the person's latest word (`generation`): was one refused, and when
+    does the first one's time to decide end, where there is any?"""
+    row = await tx.one(
+        """
+        select coalesce(bool_or(state = 'refused'), false) as refused, min(decide_by) filter (where began_at is not null) as first
+        from basis where entry = $1 and kind = $2 and generation >= $3 and decided_at is null
+        """,
+        entry, kind, generation,
+    )  # fmt: skip
+    return row["refused"], row["first"]
+
+
+async def open_among(tx: Tx, ids: Collection[UUID]) -> list[tuple[UUID, UUID]]:
+    """Of these, those that are not over yet, each with whom it is about."""
+    rows = await tx.conn.fetch(
+        "select id, entry from basis where id = any($1) and state in ('proposed', 'in_force')", list(ids)
+    )
+    return [(row["id"], row["entry"]) for row in rows]
+
+
 async def of_entry(tx: Tx, entry: UUID) -> list[Row]:
     """All of a person's, in the order in which they were proposed."""
     rows = await tx.conn.fetch("select * from basis where entry = $1 order by proposed_at, id", entry)
@@ -190,6 +211,7 @@ async def undecided(tx: Tx, most: int) -> list[Row]:
     rows = await tx.conn.fetch(
         """
         select * from basis where org = $1 and state in ('proposed', 'in_force') and decided_at is null and decide_by > $2
+          and not exists (select 1 from erasure x where x.entry = basis.entry)
         order by decide_by, id limit $3
         """,
         tx.org, tx.now, most,

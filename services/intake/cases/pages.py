@@ -26,6 +26,7 @@ from services.intake.consent.shown import Consents, consents_of
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts.domain import Kind
+from services.intake.erasure import store as erasures
 from services.intake.handoffs import api as handoffs_api
 from services.intake.handoffs import handlers as handoffs
 from services.intake.handoffs.api import HandoffView
@@ -91,7 +92,7 @@ async def met(request: Request, at: Sender, after: UUID | None = None) -> Respon
     async def work(tx: Tx) -> Reply:
         found = await store.latest(tx, lists.MOST + 1, after)
         rows = found[: lists.MOST]
-        opened = await store.open_all(tx, holder.keys, [row.id for row in rows])
+        opened = await store.open_own(tx, holder.keys, [row.id for row in rows])
         people = ((row, opened.get(row.id)) for row in rows)
         entries = tuple(_met(row, one.fields if one else None) for row, one in people)
         return Reply(MetList(entries=entries, after=rows[-1].id if len(found) > len(rows) else None))
@@ -105,6 +106,10 @@ def _met(entry: Entry, person: PersonFields | None) -> Met:
 
 @router.get("/entries/{entry}")
 async def person(request: Request, entry: UUID, at: Sender) -> Response:
+    """Of somebody who was erased: how far that is."""
+    async with at.door.db.transaction("page.erased", org=at.who.org) as tx:
+        if await erasures.find(tx, entry) is not None:
+            return at.see(f"{ENTRIES}/{entry}/erased")
     holder: Holder = request.app.state.holder
     directory = await network.directory(request)
 
@@ -124,7 +129,8 @@ async def person(request: Request, entry: UUID, at: Sender) -> Response:
         )  # fmt: skip
         return Reply(shown, found.version)
 
-    return at.gated("page.entry", work, "intake/cases/person.html", directory=directory)
+    phone = request.app.state.duty_phone
+    return at.gated("page.entry", work, "intake/cases/person.html", directory=directory, phone=phone)
 
 
 async def standing_of(
@@ -142,7 +148,7 @@ def _next(decided: Consents, *, has_case: bool) -> Next:
         return Next.ASK if has_case else Next.OPEN
     if service in {"refused", "withdrawn"}:
         return Next.REST
-    if service in {"open", "asked", "invalid", "ended"}:
+    if service in {"open", "asked", "invalid", "ended", "of_age"}:
         return Next.TALK
     if "guardian" in {service, sharing}:
         return Next.GUARDIAN

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
 from services.intake.cases.domain import PersonFields, adult_from
-from services.intake.keystore.store import KeyStore
+from services.intake.keystore.store import Destroyed, KeyStore
 from spean.crypto import Unopenable, seal, unseal
 from spean.db import Tx
 from spean.problem import Refusal
@@ -50,7 +50,9 @@ def sealed_under(key: bytes, entry: UUID, written: bytes) -> bytes:
 
 
 async def opened_fields(keys: KeyStore, entry: Entry) -> PersonFields:
-    """Raises Destroyed, Unopenable."""
+    """Raises Destroyed, also from the moment at which they are to be erased; Unopenable."""
+    if not entry.sealed:
+        raise Destroyed
     return _opened(await keys.key(entry.id), entry)
 
 
@@ -86,6 +88,29 @@ async def open_all(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, 
     return found
 
 
+async def open_own(tx: Tx, keys: KeyStore, ids: Collection[UUID]) -> dict[UUID, Opened]:
+    """As `open_all`, to show or to use at their own organisation: without those who are to be erased."""
+    rows = await tx.conn.fetch("select entry from erasure where entry = any($1)", list(ids))
+    return await open_all(tx, keys, set(ids) - {row["entry"] for row in rows})
+
+
+async def own_key(tx: Tx, keys: KeyStore, id_: UUID) -> bytes:
+    """What opens, and seals, what else is known of somebody at their own organisation. Raises Destroyed, also from the moment at
+    which they are to be erased; Silent."""
+    if await tx.conn.fetchval("select exists (select from erasure where entry = $1)", id_):
+        raise Destroyed
+    return await keys.key(id_)
+
+
+# At their own organisation somebody is erased from the moment at which it was asked for, whenever it is carried out.
+_OWN = "select e.*, exists (select from erasure x where x.entry = e.id) as erasing from entry e where e.id = $1"
+
+
+def _own(row: asyncpg.Record) -> Entry:
+    entry = _entry(row)
+    return replace(entry, sealed=b"") if row["erasing"] else entry
+
+
 def _entry(row: asyncpg.Record) -> Entry:
     return Entry(
         id=row["id"], org=row["org"], channel=row["channel"], happened_at=row["happened_at"], area=row["area"],
@@ -107,12 +132,12 @@ async def insert_entry(tx: Tx, e: Entry) -> None:
 
 async def find_entry(tx: Tx, id_: UUID) -> Entry:
     """Raises Refusal `not-found` (also where row-level security hides it)."""
-    return _entry(await tx.one("select * from entry where id = $1", id_))
+    return _own(await tx.one(_OWN, id_))
 
 
 async def lock_entry(tx: Tx, id_: UUID) -> Entry:
     """Raises Refusal `not-found`. The lock does not hinder rows that refer to the entry."""
-    return _entry(await tx.one("select * from entry where id = $1 for no key update", id_))
+    return _own(await tx.one(f"{_OWN} for no key update of e", id_))
 
 
 async def save_sealed(tx: Tx, id_: UUID, sealed: bytes) -> None:

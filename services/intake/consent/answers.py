@@ -21,7 +21,7 @@ from spean.http import Body
 from spean.problem import Refusal
 from spean.web import forms
 from spean.web.forms import Form, Incomplete
-from spean.web.labels import PROBLEMS
+from spean.web.refusals import PROBLEMS
 from spean.web.words import N_
 
 Step = Literal[
@@ -41,6 +41,8 @@ UNTIL: Mapping[str, timedelta | None] = {
     "72-hours": timedelta(hours=72),
 }
 NOBODY = "nobody"
+# Kinds of organisations that may be kept out as a whole, as a form has them.
+NEVER_KINDS = ("law_enforcement", "organisation_type:embassy", "organisation_type:ministry")
 BOTH = N_("This organisation is among those who may be told. Take it from one of the two.")
 
 
@@ -170,14 +172,20 @@ def read(step: Step, answers: Answers) -> Any:
 
 def _expect_meant(found: _Never, answers: Answers) -> None:
     """Raises Incomplete, also where somebody is both to be told and never to be told."""
-    if (found.official_at is None) != (found.official_name is None):
-        raise Incomplete({"official_name" if found.official_name is None else "official_at": forms.SAID["missing"]})
+    _expect_whole_official(Form(answers))
     told = set(Form(answers).all("organisations"))
     for one in found.never:
         if exclusion_of(one).value in told:
             raise Incomplete({"never": BOTH})
     if str(found.official_at) in told:
         raise Incomplete({"official_at": BOTH})
+
+
+def _expect_whole_official(form: Form) -> None:
+    """Raises Incomplete."""
+    for one, other in (("official_at", "official_name"), ("official_name", "official_at")):
+        if form.one(other) and not form.one(one):
+            raise Incomplete({one: forms.SAID["missing"]})
 
 
 def class_value(one: Class) -> str:
@@ -209,9 +217,12 @@ def exclusion_of(value: str) -> ExclusionBody:
 
 def exclusions(answers: Answers) -> list[ExclusionBody]:
     """With whom nothing is to be shared, where there is something to share. Raises Incomplete."""
-    if "never" not in path(answers, minor=False):
-        return []
-    form = Form(answers)
+    return never_in(Form(answers)) if "never" in path(answers, minor=False) else []
+
+
+def never_in(form: Form) -> list[ExclusionBody]:
+    """Who must never be told, as a form says it. Raises Incomplete."""
+    _expect_whole_official(form)
     found = [exclusion_of(one) for one in form.all("never")]
     if form.one("official_at"):
         at, name = form.one("official_at"), form.one("official_name")

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import asyncpg
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -190,17 +189,17 @@ async def record(request: Request, entry: UUID, body: ConsentBody, command: Send
     async def work(tx: Tx) -> Reply:
         fence = await handlers.lock(tx, entry)
         expect_version(command, await store.version(tx, entry))
-        await _expect_known(tx, body)
+        await expect_known(tx, body.recipients)
         version = await handlers.record(tx, holder, entry, fence, decided(body, command.caller.client, tx.now))
         return Reply(RecordedView(entry=entry, version=version), version, 201)
 
     return await command.run("consent.record", work)
 
 
-async def _expect_known(tx: Tx, body: ConsentBody) -> None:
+async def expect_known(tx: Tx, recipients: RecipientsBody) -> None:
     """Nothing could ever go to an organisation that no agreement names; its id is probably wrong. Raises Refusal
     `recipient-unknown`."""
-    named = set(body.recipients.organisations)
+    named = set(recipients.organisations)
     if named and not named <= await store.known_organisations(tx, named):
         raise Refusal("recipient-unknown")
 
@@ -251,7 +250,7 @@ def _never(one: Exclusion, officials: Mapping[str, list[str]]) -> dict[str, Any]
     return {**plain, "names": officials.get(one.value, [])} if one.kind == "official" else plain
 
 
-def _parts_of(row: asyncpg.Record) -> dict[str, Any]:
+def _parts_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """To whom, what was taken back of the record before, and whether somebody who speaks the language has confirmed the
     notice (None: none was read)."""
     written = store.record_of(row)
@@ -274,13 +273,14 @@ async def exclude(request: Request, entry: UUID, body: ExclusionBody, command: S
 
 
 @router.post("/entries/{entry}/exclusions/lift", response_model=StoppedView)
-async def lift(entry: UUID, body: ExclusionBody, command: SenderCommand) -> Response:
+async def lift(request: Request, entry: UUID, body: ExclusionBody, command: SenderCommand) -> Response:
     """The person takes a never back (of an official: every one at that organisation, without a name). Nothing is shared by it
     that they did not agree to."""
+    holder: Holder = request.app.state.holder
     exclusion = body.named()
 
     async def work(tx: Tx) -> Reply:
-        await handlers.lift(tx, entry, exclusion, command.caller.client)
+        await handlers.lift(tx, holder, entry, exclusion, command.caller.client)
         return Reply(StoppedView(entry=entry, what=exclusion.kind))
 
     return await command.run("exclusion.lift", work)

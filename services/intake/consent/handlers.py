@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
 from services.intake.handoffs import store as handoffs
 from services.intake.handoffs.store import Handoff
-from services.intake.keystore.store import Destroyed, Fence, Silent
+from services.intake.keystore.store import AGAIN, Destroyed, Fence, Silent
 from spean.clock import clear_due, set_due
 from spean.crypto import Unopenable, seal, unseal
 from spean.db import Database, Tx
@@ -39,8 +39,6 @@ _SERVICE, _SHARING = ConsentDecision.SERVICE, ConsentDecision.SHARE_REFERRAL
 LOOK = "consent-look"
 # Kind of due row: a fence that the key store has not been told of. Its subject is the entry.
 KEEP = "fence-keep"
-# How long until a key store that was silent is asked again: soon, for a backup restored meanwhile would not know of it.
-AGAIN = timedelta(seconds=5)
 
 
 async def record(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence, decided: Record) -> int:
@@ -118,15 +116,14 @@ async def officials(tx: Tx, holder: Holder, entry_id: UUID) -> dict[str, list[st
     """The names of the officials to whom never, by their organisation's id; none while the key store is silent."""
     rows = await store.officials(tx, entry_id)
     try:
-        keys = await holder.keys.keys([entry_id]) if rows else {}
-    except Silent:
-        keys = {}
+        key = await cases.own_key(tx, holder.keys, entry_id) if rows else None
+    except (Silent, Destroyed):
+        key = None
     found: dict[str, list[str]] = {}
     for value, sealed in rows:
-        if entry_id in keys:
+        if key is not None:
             with contextlib.suppress(Unopenable):
-                name = unseal(keys[entry_id], sealed, _name_context(entry_id)).decode()
-                found.setdefault(value, []).append(name)
+                found.setdefault(value, []).append(unseal(key, sealed, _name_context(entry_id)).decode())
     return found
 
 
@@ -134,14 +131,15 @@ def _name_context(entry_id: UUID) -> str:
     return f"exclusion/{entry_id}/official/1"
 
 
-async def lift(tx: Tx, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
-    """The person takes a never back: from now on it is what they agree to that counts. Raises Refusal `not-found`, `state`
-    where it is not in force."""
+async def lift(tx: Tx, holder: Holder, entry_id: UUID, exclusion: Exclusion, by: str) -> None:
+    """The person takes a never back: from now on it is what they agree to that counts, and what spoke for them until this
+    word of theirs is over. Raises Refusal `not-found`, `state` where it is not in force."""
     fence = await lock(tx, entry_id)
     if exclusion not in (await store.exclusions(tx, [entry_id]))[entry_id]:
         raise Refusal("state")
     await store.insert_exclusion(tx, entry_id, exclusion, by, lifted=True)
     await store.save_fence(tx, entry_id, replace(fence, generation=fence.generation + 1))
+    await look_again(tx, holder, entry_id)
 
 
 async def _narrow(tx: Tx, holder: Holder, entry_id: UUID, fence: Fence) -> None:

@@ -213,13 +213,14 @@ async def _shown(request: Request, at: At, talk: Talk, step: Step, typed: Form) 
         pairs |= {(one, holder.country) for one in _HELPERS}
         shown |= {
             "directory": listed,
+            "home": holder.country,
             "classes": [(steps.class_value(one), one) for one in _classes(pairs, holder.country)],
         }
         field, before_id = ("organisations", "") if step == "whom" else ("never", "organisation:")
         others = {f"{before_id}{id_}": one for id_, one in listed.organisations.items() if id_ != at.who.org}
         names = [(value, one.name) for value, one in others.items()]
         asked = Form({**typed.values, **form.values})
-        shown |= {"others": others, "choices": lists.choices(names, asked, field)}
+        shown |= {"others": others, "choices": lists.choices(names, asked, field), "kinds": steps.NEVER_KINDS}
     return shown
 
 

@@ -14,7 +14,7 @@ from services.intake.consent.notices import is_reviewed
 from services.intake.disclosure.domain import Exclusion, Person, Rule, standing
 from spean.http import View
 
-State = Literal["open", "asked", "given", "guardian", "ended", "refused", "withdrawn", "invalid"]
+State = Literal["open", "asked", "given", "guardian", "ended", "of_age", "refused", "withdrawn", "invalid"]
 
 
 class Class(View):
@@ -49,7 +49,7 @@ def _never_of(one: Exclusion, officials: Sequence[str]) -> Never:
 
 
 class Decided(View):
-    """One decision as it stands now. `open`: not talked through yet. `guardian`: the person has agreed, and is under 18
+    """One decision as it stands now. `open`: not talked through yet. `of_age`: it ended because they are 18 now. `guardian`: the person has agreed, and is under 18
     without a guardian's consent. `notice_reviewed`: somebody who speaks its language has confirmed the notice that was read; None
     where none was."""
 
@@ -124,6 +124,8 @@ def _state(recorded: str, rule: Rule, *, shut: bool) -> State:
         return plain[recorded]
     if recorded == ConsentState.WITHDRAWN or shut:
         return "withdrawn"
-    if rule in {Rule.CONSENT_EXPIRED, Rule.OF_AGE}:
+    if rule is Rule.OF_AGE:
+        return "of_age"
+    if rule is Rule.CONSENT_EXPIRED:
         return "ended"
     return "guardian" if rule is Rule.GUARDIAN else "given"

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -52,7 +53,7 @@ def _consent(row: asyncpg.Record) -> Consent:
     )
 
 
-def record_of(row: asyncpg.Record) -> Record:
+def record_of(row: asyncpg.Record | Mapping[str, Any]) -> Record:
     """A row as it was written down."""
     return Record(
         decision=ConsentDecision(row["decision"]), state=ConsentState(row["state"]),
@@ -84,8 +85,13 @@ async def insert(tx: Tx, entry: UUID, r: Record) -> int:
     return version
 
 
-async def history(tx: Tx, entry: UUID) -> list[asyncpg.Record]:
-    return await tx.conn.fetch("select * from consent where entry = $1 order by version", entry)
+async def history(tx: Tx, entry: UUID) -> list[dict[str, Any]]:
+    """Every record, in order; without what is taken out of them (`erasure.store.reduce`) where the person is to be erased."""
+    rows = await tx.conn.fetch("select * from consent where entry = $1 order by version", entry)
+    if not await tx.conn.fetchval("select exists (select from erasure where entry = $1)", entry):
+        return [dict(row) for row in rows]
+    less = {"guardian": None, "language": "und", "interpreter": False}
+    return [{**row, **less, "notice": row["notice"].partition("-")[0]} for row in rows]
 
 
 async def current(tx: Tx, entry: UUID) -> dict[ConsentDecision, asyncpg.Record]:

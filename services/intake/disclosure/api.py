@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -224,7 +224,8 @@ async def read_packet(request: Request, offer: UUID, found: Ticket) -> Response:
     signing: SigningKeys = request.app.state.signing_key
     render = sealed.renderer(found, signing.key)
     await release(request, found)
-    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found), render=render)
+    written = await write_down(db, holder, found)
+    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found, written), render=render)
 
 
 @router.get("/.well-known/jwks.json", tags=["packets"], response_model=sealed.KeysView)
@@ -244,14 +245,25 @@ async def release(request: Request, found: q.PacketTicket) -> None:
             raise Refusal("no-longer-available")
 
 
-async def packet_now(tx: Tx, holder: Holder, found: q.PacketTicket) -> Reply:
-    """The packet as it may be read at this moment; whoever is answered holds a copy from now on. Raises Refusal
+async def write_down(db: Database, holder: Holder, found: q.PacketTicket) -> set[str]:
+    """Keep that the packet is about to be told as it stands, and that a copy may be out: whatever dies while the answer
+    leaves, no copy is out that nobody knows of. Returns what was written. Raises Refusal `no-longer-available`."""
+    async with db.transaction("packet.write") as tx:
+        return (await _composed(tx, holder, found, ()))[1]
+
+
+async def packet_now(tx: Tx, holder: Holder, found: q.PacketTicket, written: Collection[str]) -> Reply:
+    """The packet as it may be read at this moment, where what is told of it was `written` down before. Raises Refusal
     `no-longer-available`."""
+    return (await _composed(tx, holder, found, written))[0]
+
+
+async def _composed(tx: Tx, holder: Holder, found: q.PacketTicket, written: Collection[str]) -> tuple[Reply, set[str]]:
     party = await handlers.held(tx, holder, found.referral)
     packet = await handoffs.open_packet(tx, found.offer, found.facts.organisation)
-    if party is None:
+    if party is None or packet.handoff != party.handoff.id:
         raise Refusal("no-longer-available")
-    members = await handlers.content(tx, holder, party, packet, found.facts)
+    members, words = await handlers.content(tx, holder, party, packet, found.facts, written)
     # Where everybody has stopped, not even the kind of service is told again.
     handoff = party.handoff if any(members) else None
     if handoff is not None:
@@ -260,7 +272,7 @@ async def packet_now(tx: Tx, holder: Holder, found: q.PacketTicket) -> Reply:
         offer=found.offer, service_type=handoff and handoff.service_type, need_by=handoff and handoff.need_by,
         members=tuple(members), erasure=packet.erasure, erasure_by=packet.erasure_by, version=packet.version,
     )  # fmt: skip
-    return Reply(shown, packet.version)
+    return Reply(shown, packet.version), words
 
 
 @router.put("/packets/{offer}/whereabouts", tags=["packets"], response_model=DoneView)

@@ -247,26 +247,27 @@ def _content(offer: UUID, party: Party, verdicts: Sequence[Verdicts]) -> q.Offer
     if not offerable(verdicts):
         return q.OfferContent(offer=offer, readable=False)
     h = party.handoff
-    members = tuple(
-        q.MemberContent.model_validate(member.fields.shown(allowed(told)))
-        for member, told in zip(party.members, verdicts, strict=True)
-    )
+    shown = rarity.shown(party.fields, [allowed(told) for told in verdicts])
+    members = tuple(map(q.MemberContent.model_validate, shown))
     return q.OfferContent(
         offer=offer, readable=True, service_type=h.service_type, urgency=h.urgency, area=h.area, need_by=h.need_by,
         members=members,
     )  # fmt: skip
 
 
-async def content(tx: Tx, holder: Holder, party: Party, packet: Packet,
-                  facts: q.OrganisationFacts) -> list[dict[str, object]]:  # fmt: skip
-    """What the accepting organisation may read now, person by person: one who stopped empties their own section only.
-    The party's fences are held."""
+async def content(
+    tx: Tx, holder: Holder, party: Party, packet: Packet, facts: q.OrganisationFacts, written: Collection[str]
+) -> tuple[list[dict[str, object]], set[str]]:
+    """What the accepting organisation may read now, person by person: one who stopped empties their own section only;
+    and the words of what is written down of it, but for what was `written` already. The party's fences are held."""
     organisation = (await current_facts(tx, [facts]))[0]
     ask = party.ask(tx, holder, organisation, "packet", Purpose.SERVICE_PROVISION)
     standing = await in_force(tx, [party], [organisation.organisation])
     verdicts = party.judge(ask, PACKET_FIELDS, standing)
-    await store.write(tx, party.answers(ask, verdicts, standing, packet))
-    return [member.fields.shown(allowed(told)) for member, told in zip(party.members, verdicts, strict=True)]
+    answers = party.answers(ask, verdicts, standing, packet)
+    await store.write(tx, [one for one in answers if store.words(one) not in written])
+    members = [member.fields.shown(allowed(told)) for member, told in zip(party.members, verdicts, strict=True)]
+    return members, set(map(store.words, answers))
 
 
 async def placement(tx: Tx, holder: Holder, packets: Mapping[UUID, Packet], parties: Sequence[Party],

@@ -49,6 +49,16 @@ def spared(verdicts: Mapping[str, Rule], person: PersonFields, steps: int) -> di
     }  # fmt: skip
 
 
+def shown(party: Sequence[PersonFields], told: Sequence[set[str]]) -> list[dict[str, object]]:
+    """What an offer shows of these people, of each the fields that may be told: everything in one order and once. How
+    somebody happened to write it down would tell apart those who look the same, and be the same at two houses."""
+    people = [
+        {name: sorted(set(value)) if isinstance(value, list) else value for name, value in one.shown(fields).items()}
+        for one, fields in zip(party, told, strict=True)
+    ]
+    return sorted(people, key=lambda one: json.dumps(one, sort_keys=True))
+
+
 def _shown(person: PersonFields, steps: int) -> dict[str, object]:
     bands = {
         "age_band": person.band, "sex": person.sex, "needs": sorted(set(person.needs)),

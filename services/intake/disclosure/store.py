@@ -44,7 +44,7 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
         # What few people share is left out day after day, and is nothing to look into.
         if rule not in {Rule.ALLOWED, Rule.RARE}:
             telemetry.add("spean.gate.refusals", count, rule=rule, stage=stage)
-    times = Counter(json.dumps(_written(one), sort_keys=True) for one in answers)
+    times = Counter(map(words, answers))
     await tx.conn.execute(
         """
         with given as (
@@ -77,6 +77,11 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
         """,
         json.dumps([{**json.loads(one), "times": count} for one, count in times.items()]), tx.now,
     )  # fmt: skip
+
+
+def words(one: Answer) -> str:
+    """All that is written down of it: two answers with the same words are the same."""
+    return json.dumps(_written(one), sort_keys=True)
 
 
 def _written(one: Answer) -> dict[str, Any]:

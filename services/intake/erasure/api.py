@@ -26,6 +26,7 @@ SCOPE, OFFICERS_SCOPE = "intake:send", "intake:rules"
 _LIST_MOST = 1_000
 # A rule of retention does not begin at once: who is erased by it does not come back.
 NOTICE = timedelta(days=1)
+COUNTED_MOST = 1_000
 router = APIRouter(tags=["erasure"])
 Sender = Annotated[Caller, Depends(caller_with(SCOPE))]
 SenderCommand = Annotated[Command, Depends(command_with(SCOPE))]
@@ -45,7 +46,9 @@ class ErasureAsked(View):
 
 
 class ErasureView(View):
-    """`done_at`: since then nothing can be read any more; absent: that is under way."""
+    """`done_at`: since then nothing can be read any more; absent: that is under way, or was asked for after you had ended a
+    hand-off that somebody had accepted. Then it waits for as long as somebody has the person, and nothing tells you whether
+    anybody has."""
 
     entry: UUID
     why: Why
@@ -93,8 +96,23 @@ class RetentionBody(Body):
     days: Annotated[int, Field(ge=1, le=36_500)]
     valid_from: AwareDatetime | None = Field(default=None, description="default, and soonest: a day from now")
 
+    def rule(self) -> Rule:
+        """Raises Refusal `invalid` for a group or an end where nothing has ended."""
+        if self.applies is not Applies.ENDED and (self.group is not None or self.end is not None):
+            raise Refusal("invalid", errors=[{"at": "body.applies", "why": "no_group_and_no_end"}])
+        return Rule(self.applies, self.group, self.end, self.days)
+
 
 class RetentionMade(View):
+    """`would_erase`: how many of the people now with the holder are erased as soon as it begins, if nothing more happens to them
+    (1,000: so many or more). Until then it can be cancelled."""
+
+    id: UUID
+    valid_from: datetime
+    would_erase: int
+
+
+class RetentionCancelled(View):
     id: UUID
 
 
@@ -106,6 +124,7 @@ class RetentionRule(View):
     days: int
     valid_from: datetime
     created_by: str
+    cancelled_at: datetime | None
 
 
 class RetentionView(View):
@@ -117,7 +136,8 @@ class RetentionView(View):
 @router.post("/entries/{entry}/erase", response_model=ErasureAsked)
 async def erase(request: Request, entry: UUID, body: EraseBody, command: SenderCommand) -> Response:
     """Erase somebody of my organisation: nobody can read anything of them any more, also in backups, and whoever holds a copy
-    is asked to erase it. Not while a hand-off of theirs is under way or a legal hold stands. It cannot be undone."""
+    is asked to erase it. Not while a hand-off of theirs is under way or a legal hold stands; where you have ended it and somebody
+    has the person, it is carried out when that is over, and your organisation reads nothing meanwhile. It cannot be undone."""
     holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
@@ -144,7 +164,7 @@ async def read_erasure(request: Request, entry: UUID, caller: Sender) -> Respons
         found = await store.find(tx, entry)
         if found is None:
             raise Refusal("not-found")
-        return Reply(ErasureView.model_validate(found, from_attributes=True))
+        return Reply(ErasureView.model_validate(await handlers.as_told(tx, found), from_attributes=True))
 
     return GatedResponse(request.app.state.door.db, "erasure.read", work, caller.org)
 
@@ -187,20 +207,30 @@ async def list_holds(request: Request, entry: UUID, caller: OfficerView) -> Resp
 @router.post("/retention", status_code=201, response_model=RetentionMade)
 async def add_retention(body: RetentionBody, command: Officer) -> Response:
     """A rule of retention, in place of that of the same scope once it begins. Who is erased by it does not come back: it begins
-    a day from now at the soonest."""
-    id_ = opaque_id()
+    a day from now at the soonest, and can be cancelled until then."""
+    id_, rule = opaque_id(), body.rule()
 
     async def work(tx: Tx) -> Reply:
         begins = body.valid_from or tx.now + NOTICE
         if begins < tx.now + NOTICE:
             raise Refusal("invalid", errors=[{"at": "body.valid_from", "why": "too_soon"}])
-        if body.applies is not Applies.ENDED and (body.group is not None or body.end is not None):
-            raise Refusal("invalid", errors=[{"at": "body.applies", "why": "no_group_and_no_end"}])
-        rule = Rule(body.applies, body.group, body.end, body.days)
+        would = await handlers.would_erase(tx, rule, begins, COUNTED_MOST)
         await store.insert_rule(tx, id_, rule, begins, command.caller.client)
-        return Reply(RetentionMade(id=id_), status=201)
+        return Reply(RetentionMade(id=id_, valid_from=begins, would_erase=would), status=201)
 
     return await command.run_as_service("retention.add", work)
+
+
+@router.post("/retention/{rule}/cancel", response_model=RetentionCancelled)
+async def cancel_retention(rule: UUID, command: Officer) -> Response:
+    """A rule of retention that has not begun yet never does; the one before it goes on counting."""
+
+    async def work(tx: Tx) -> Reply:
+        if not await store.cancel_rule(tx, rule, command.caller.client):
+            raise Refusal("not-found")
+        return Reply(RetentionCancelled(id=rule))
+
+    return await command.run_as_service("retention.cancel", work)
 
 
 @router.get("/retention")
@@ -213,7 +243,7 @@ async def list_retention(request: Request, _: OfficerView) -> RetentionView:
         rules=tuple(
             RetentionRule(
                 id=row["id"], applies=row["applies"], group=row["service_group"], end=row["ended"], days=row["days"],
-                valid_from=row["valid_from"], created_by=row["created_by"],
+                valid_from=row["valid_from"], created_by=row["created_by"], cancelled_at=row["cancelled_at"],
             )
             for row in rows
         )

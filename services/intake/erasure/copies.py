@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # How the network names somebody of an organisation's staff; everybody else who comes with a ticket is a system.
 PERSON = "person:"
 NOBODY = "unknown"
+# To one request: whoever corrects themselves more often than this has to telephone, and fills nobody's disk.
+STATEMENTS_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,22 @@ async def _asked(tx: Tx, ticket: PacketTicket) -> tuple[Packet, UUID]:
 
 
 async def _is_new(tx: Tx, said: Statement, text: str) -> bool:
-    """False for one that counts already. Raises Untaken where it was said before and another has come since, or where it is
-    older than what was said last."""
+    """False for one that counts already. Raises Untaken where it was said before and another has come since, where it is
+    older than what was said last, and where too much was said already."""
     last = await store.latest(tx, said.offer, said.request)
     if last is not None and (last["id"], last["statement"]) == (said.jti, text):
         return False
     older = last is not None and said.iat < last["said_at"].timestamp()
     if older or await store.find(tx, said.offer, said.jti) is not None:
         raise Untaken(Why.REPLAYED)
+    await _expect_room(tx, said.offer, said.request)
     return True
+
+
+async def _expect_room(tx: Tx, offer: UUID, request: UUID) -> None:
+    """Raises Untaken."""
+    if await store.count(tx, offer, request) >= STATEMENTS_MOST:
+        raise Untaken(Why.TOO_MANY)
 
 
 async def receive(tx: Tx, ticket: PacketTicket, told: Told, key: OKPKey, holder: str) -> None:
@@ -104,6 +113,10 @@ async def receive(tx: Tx, ticket: PacketTicket, told: Told, key: OKPKey, holder:
     before = None if last is None else (last["answer"], last["reason"], last["law"])
     if packet.erasure == told.answer and before == (told.answer, told.reason, told.law):
         return
+    try:
+        await _expect_room(tx, packet.offer, request)
+    except Untaken as untaken:
+        raise refused(untaken.why) from None
     by = ticket.by or NOBODY
     said = Statement(
         iss=holder, organisation=packet.organisation, offer=packet.offer, request=request, answer=told.answer,

@@ -158,13 +158,13 @@ def _copy(row: asyncpg.Record, now: datetime, *, named: bool) -> AskedCopy:
     return AskedCopy(
         organisation=shown["organisation"], answer=None if waits else row["erasure"], asked_at=_minute(row["erasure_asked_at"]),
         answer_by=_minute(row["erasure_by"]), late=waits and row["erasure_by"] is not None and row["erasure_by"] < now,
-        answered_at=None if waits else row["erasure_answered_at"], signed_by=row["signed_by"], by=shown["by"],
+        answered_at=None if waits else _minute(row["erasure_answered_at"]), signed_by=row["signed_by"], by=shown["by"],
         reason=row["reason"], law=shown["law"], statement=shown["statement"],
         public_key=json.loads(shown["public_key"]) if shown["public_key"] else None,
     )  # fmt: skip
 
 
 def _minute(moment: datetime | None) -> datetime | None:
-    """The other side has the same moment, and in full it would be as good as a number of their own: a sender who may not know
-    who it is sees the minute."""
+    """The other side has the same moment (it was asked then, or has answered then), and in full it would be as good as a number
+    of their own: a sender who may not know who it is sees the minute."""
     return moment and moment.replace(second=0, microsecond=0)

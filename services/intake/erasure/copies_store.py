@@ -46,6 +46,14 @@ async def find(tx: Tx, offer: UUID, id_: UUID) -> asyncpg.Record | None:
     return await tx.conn.fetchrow("select * from copy_answer where offer = $1 and id = $2", offer, id_)
 
 
+async def count(tx: Tx, offer: UUID, request: UUID) -> int:
+    """How many answers to this request are kept."""
+    found: int = await tx.conn.fetchval(
+        "select count(*) from copy_answer where offer = $1 and request = $2", offer, request
+    )
+    return found
+
+
 async def latest(tx: Tx, offer: UUID, request: UUID) -> asyncpg.Record | None:
     """What was said last to this request."""
     return await tx.conn.fetchrow(

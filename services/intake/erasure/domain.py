@@ -60,8 +60,8 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What is known of somebody who may be erased. `last`: when they were met or last decided something; `screened`: met in
-    a group, and has agreed to nothing."""
+    """What is known of somebody who may be erased. `last`: when they were met or last decided something, or something was
+    decided about them (their identification, what stood in for consent); `screened`: met in a group, and has agreed to nothing."""
 
     entry: UUID
     last: datetime

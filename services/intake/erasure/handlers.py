@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from services.intake.drafts import handlers as drafts
 from services.intake.erasure import store
 from services.intake.erasure.domain import Life, Rule, Why, kept_until
 from services.intake.erasure.store import Erasure
+from services.intake.keystore.store import Destroyed
 from spean import telemetry
 from spean.clock import clear_due, set_due
 from spean.crypto import Unopenable, seal, unseal
@@ -28,6 +29,8 @@ from spean.problem import Refusal
 # Kind of due row: somebody is to be erased, because it was asked for or because of a rule. Its subject is the entry.
 DUE = "erase"
 _CLOCK = "clock"
+# Whether somebody still has the person.
+_LOOK_AGAIN = timedelta(hours=1)
 _FIRST = UUID(int=0)
 # People looked at in one statement, and erased in one hour at most: the clock has other things to do.
 _PAGE, _AN_HOUR = 1_000, 500
@@ -48,39 +51,62 @@ class Hold:
 
 async def begin(tx: Tx, holder: Holder, entry: UUID, why: Why, by: str) -> Erasure:
     """Somebody is to be erased: their fence is shut for all, drafts about them are over, whoever holds a copy is asked to erase
-    it, and the clock does the rest (`carry_out`). Said again it changes nothing more. Raises Refusal `not-found`,
-    `legal-hold`, `handoff-live`."""
+    it, and the clock does the rest (`carry_out`). Where the sender's side has ended a hand-off and somebody has the person, who
+    has them reads on until it is over; nobody else reads anything. Said again it changes nothing more. Raises Refusal
+    `not-found`, `legal-hold`, `handoff-live`."""
     fence = await consent.lock(tx, entry)
     before = await store.find(tx, entry)
     if before is not None:
         return before
     if await store.held(tx, entry):
         raise Refusal("legal-hold")
-    if await store.under_way(tx, entry):
+    if await store.live(tx, entry):
         raise Refusal("handoff-live")
     await store.insert(tx, entry, why, by)
     await drafts.forget(tx, entry)
-    await consent.shut(tx, holder, entry, fence)
+    if not await store.with_somebody(tx, entry):
+        await consent.shut(tx, holder, entry, fence)
     await set_due(tx, DUE, entry, tx.now)
     return Erasure(entry, why, by, tx.now, None)
 
 
 async def carry_out(db: Database, holder: Holder, entry: UUID) -> bool:
     """Destroy the key of somebody whose erasure was asked for, and reduce what is in the clear. False where nothing was to be
-    done. Stopped anywhere it is done again, from the start. Raises Refusal `not-found`, Silent, DatabaseProblem."""
+    done, or somebody has the person: then the clock looks again. Stopped anywhere it is done again, from the start. Raises
+    Refusal `not-found`, Silent, DatabaseProblem."""
     async with db.transaction("erasure.carry_out") as tx:
         fence = await consents.lock_fence(tx, entry)
         found = await store.find(tx, entry)
         if found is None or found.done_at is not None:
+            await clear_due(tx, DUE, entry)
+            return False
+        if found.why is not Why.KEY_DESTROYED and await store.with_somebody(tx, entry):
+            await store.put_away(tx, entry)
+            await set_due(tx, DUE, entry, tx.now + _LOOK_AGAIN)
             return False
         await holder.keys.destroy(entry)
         if not (fence.sharing_shut and fence.service_shut):  # recorded between the two transactions
             await consent.shut(tx, holder, entry, fence)
+        await drafts.forget(tx, entry)  # also one that was being begun as this was asked for
         await store.reduce(tx, entry)
+        # What the clock waits for says when they come of age: it looks once more, and finds no such day.
+        await set_due(tx, consent.LOOK, entry, tx.now)
         await store.set_done(tx, entry)
         await clear_due(tx, DUE, entry)
     telemetry.add("spean.erased", reason=found.why)
     return True
+
+
+async def expect_done(tx: Tx, entry: UUID) -> None:
+    """Raises Refusal `handoff-live` where it is asked for, and somebody still has the person."""
+    found = await store.find(tx, entry)
+    if found is not None and found.done_at is None:
+        raise Refusal("handoff-live")
+
+
+async def as_told(tx: Tx, found: Erasure) -> Erasure:
+    """An erasure as the person's own organisation may see it."""
+    return replace(found, done_at=None) if await store.is_quiet(tx, found.entry) else found
 
 
 async def due(db: Database, holder: Holder, entry: UUID) -> None:
@@ -92,9 +118,7 @@ async def due(db: Database, holder: Holder, entry: UUID) -> None:
                 await clear_due(tx, DUE, entry)
                 return
             await begin(tx, holder, entry, Why.RETENTION, _CLOCK)
-    if not await carry_out(db, holder, entry):
-        async with db.transaction("erasure.done") as tx:
-            await clear_due(tx, DUE, entry)
+    await carry_out(db, holder, entry)
 
 
 async def overdue(tx: Tx, most: int) -> list[UUID]:
@@ -109,6 +133,18 @@ async def overdue(tx: Tx, most: int) -> list[UUID]:
         found += [life.entry for life in page if _is_over(life, rules, tx.now)]
         after = page[-1].entry
     return found[:most]
+
+
+async def would_erase(tx: Tx, rule: Rule, begins: datetime, most: int) -> int:
+    """How many of the people now with the holder would be erased as soon as this rule begins, and not without it, if nothing
+    more happens to them; at most `most`."""
+    before, same = await store.in_force(tx), (rule.applies, rule.group, rule.end)
+    rules = [*(one for one in before if (one.applies, one.group, one.end) != same), rule]
+    since, after, found = begins - timedelta(days=rule.days), _FIRST, 0
+    while found < most and (page := await store.lives(tx, after, since, _PAGE)):
+        found += sum(_is_over(one, rules, begins) and not _is_over(one, before, begins) for one in page)
+        after = page[-1].entry
+    return min(found, most)
 
 
 def _is_over(life: Life | None, rules: Collection[Rule], now: datetime) -> bool:
@@ -161,7 +197,10 @@ async def lift_hold(tx: Tx, entry: UUID, id_: UUID, by: str) -> None:
 async def holds(tx: Tx, holder: Holder, entry: UUID) -> list[Hold]:
     """All that there were, with their reasons. Raises Refusal `not-found`, Silent."""
     await cases.find_entry(tx, entry)
-    key = (await holder.keys.keys([entry])).get(entry)
+    try:
+        key = await cases.own_key(tx, holder.keys, entry)
+    except Destroyed:
+        key = None
     return [
         Hold(
             row["id"], _reason(key, row["id"], row["sealed"]), row["by"], row["at"], row["until"], row["lifted_by"],

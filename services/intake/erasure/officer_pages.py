@@ -1,16 +1,13 @@
-"""The officer's pages: legal holds, and how long this holder keeps whom."""
+"""The officer's pages: legal holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime, time
 from typing import Annotated, Any
 from uuid import UUID
 
-import asyncpg
 from fastapi import Depends, Request, Response
 
-from schemas.vocabulary import ServiceGroup, StaffRole
 from services.intake.disclosure.handlers import Holder
 from services.intake.erasure import api, handlers, store
 from services.intake.erasure.api import OFFICERS_SCOPE, HoldBody, HoldsView, HoldView
@@ -103,28 +100,3 @@ def _body_in(sent: Sent) -> HoldBody:
 async def lift(entry: UUID, hold: UUID, sent: OfficerSent) -> Response:
     await api.lift(entry, hold, sent.command())
     return sent.see(f"{HOLDS}/{entry}", done="hold-lifted")
-
-
-@router.get("/rules/retention")
-async def retention(at: Annotated[At, Depends(at_with())]) -> Response:
-    """How long this holder keeps whom, with the history: only to look at."""
-    if OFFICERS_SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
-        raise Refusal("scope")
-    async with at.door.db.transaction("page.retention") as tx:
-        rows = await store.rules(tx, lists.MOST)
-        now = tx.now
-    return at.page("intake/erasure/retention.html", rows=_shown(rows, now))
-
-
-def _shown(rows: Sequence[asyncpg.Record], now: datetime) -> list[dict[str, Any]]:
-    """Of the same scope that counts which began last: the first of them in this order that has begun."""
-    counted: set[tuple[str, str | None, str | None]] = set()
-    shown: list[dict[str, Any]] = []
-    for row in rows:
-        scope = (row["applies"], row["service_group"], row["ended"])
-        stands = "later" if row["valid_from"] > now else "ended" if scope in counted else "now"
-        if stands == "now":
-            counted.add(scope)
-        group = None if row["service_group"] is None else ServiceGroup(row["service_group"])
-        shown.append({**row, "stands": stands, "group": group})
-    return shown

@@ -11,7 +11,7 @@ from fastapi import Depends, Request, Response
 from services.intake import network
 from services.intake.cases import store as cases
 from services.intake.disclosure.handlers import Holder
-from services.intake.erasure import api, copies_api, store
+from services.intake.erasure import api, copies_api, handlers, store
 from services.intake.erasure.api import SCOPE, EraseBody
 from services.intake.erasure.copies_api import AskedCopy
 from services.intake.erasure.domain import Why
@@ -36,11 +36,12 @@ class AskPage(View):
 
 
 class ErasedPage(View):
-    """`done_at` None: it is under way."""
+    """`done_at` None: it is under way. `quiet`: when it is done is not told."""
 
     why: Why
     asked_at: datetime
     done_at: datetime | None
+    quiet: bool
     copies: tuple[AskedCopy, ...]
 
 
@@ -86,6 +87,9 @@ async def erased(request: Request, entry: UUID, at: Sender) -> Response:
         copies: list[AskedCopy] = []
         for handoff in await cases.handoffs_with(tx, entry):
             copies += await copies_api.copies_now(tx, holder, handoff, at.caller)
-        return Reply(ErasedPage(why=found.why, asked_at=found.asked_at, done_at=found.done_at, copies=tuple(copies)))
+        told, quiet = await handlers.as_told(tx, found), await store.is_quiet(tx, entry)
+        return Reply(
+            ErasedPage(why=told.why, asked_at=told.asked_at, done_at=told.done_at, quiet=quiet, copies=tuple(copies))
+        )
 
     return at.gated("page.erased", work, "intake/erasure/erased.html", entry=entry, directory=directory)

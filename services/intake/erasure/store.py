@@ -43,8 +43,8 @@ async def set_done(tx: Tx, entry: UUID) -> None:
     await tx.conn.execute("update erasure set done_at = greatest(asked_at, $2) where entry = $1", entry, tx.now)
 
 
-async def under_way(tx: Tx, entry: UUID) -> bool:
-    """Is a hand-off of this person not ended?"""
+async def with_somebody(tx: Tx, entry: UUID) -> bool:
+    """Is a hand-off of this person not ended? Where the sender's side has ended it, somebody has them."""
     found: bool = await tx.conn.fetchval(
         """
         select exists (select 1 from handoff h join handoff_member m on m.handoff = h.id
@@ -55,12 +55,25 @@ async def under_way(tx: Tx, entry: UUID) -> bool:
     return found
 
 
+async def is_quiet(tx: Tx, entry: UUID) -> bool:
+    """Has the sender's side ended a hand-off of this person's that somebody had accepted? Then nothing may tell them whether the
+    person is there, and so not when what they asked for is done."""
+    found: bool = await tx.conn.fetchval(
+        """
+        select exists (select 1 from handoff h join handoff_member m on m.handoff = h.id join packet p on p.handoff = h.id
+                       where m.entry = $1 and (h.ending or h.state = 'cancelled'))
+        """,
+        entry,
+    )
+    return found
+
+
 async def live(tx: Tx, entry: UUID) -> list[UUID]:
-    """Hand-offs of this person that are not ended, the latest first."""
+    """Hand-offs of this person that neither have ended nor were ended by the sender's side, the latest first."""
     rows = await tx.conn.fetch(
         """
         select h.id from handoff h join handoff_member m on m.handoff = h.id
-        where m.entry = $1 and h.state <> all($2::text[]) order by h.requested_at desc, h.id
+        where m.entry = $1 and h.state <> all($2::text[]) and not h.ending order by h.requested_at desc, h.id
         """,
         entry, list(ENDED),
     )  # fmt: skip
@@ -79,6 +92,29 @@ async def find_unreduced(tx: Tx, entries: Collection[UUID]) -> list[UUID]:
     """Of these people, those of whom something sealed is still here, ids ascending."""
     rows = await tx.conn.fetch("select id from entry where id = any($1) and sealed <> '' order by id", list(entries))
     return [row["id"] for row in rows]
+
+
+# What the gate never asks for; their own organisation sees the same as when all of it is done.
+_PUT_AWAY = (
+    """
+    update entry set happened_at = date_trunc('month', happened_at at time zone 'UTC') at time zone 'UTC' where id = $1
+    """,
+    "delete from ask_again where entry = $1",
+)
+
+
+async def put_away(tx: Tx, entry: UUID) -> None:
+    """Of somebody who is to be erased when nobody has them any more: what goes at once."""
+    for statement in _PUT_AWAY:
+        await tx.conn.execute(statement, entry)
+    await _close_case(tx, entry)
+
+
+async def _close_case(tx: Tx, entry: UUID) -> None:
+    await tx.conn.execute(
+        """update "case" set state = 'closed', closed_at = $2, version = version + 1 where entry = $1 and state = 'open'""",
+        entry, tx.now,
+    )  # fmt: skip
 
 
 # What is sealed is emptied, though nobody can read it; of what is in the clear stays what shows that all was lawful: who was told
@@ -100,7 +136,11 @@ _OWN = (
     "delete from identification_step where entry = $1",
     "update handoff_member set sealed_key = null where entry = $1",
 )
-# What belongs to a party as one is emptied with the last of them.
+# What belongs to a party as one is emptied with the last of them. Whoever else of it is being erased at the same time is waited
+# for, and then seen: of two at once the second is the last.
+_LOCKED = """
+    select h.id from handoff h where h.id in (select handoff from handoff_member where entry = $1) order by h.id for update
+"""
 _PARTY = """
     select m.handoff from handoff_member m where m.entry = $1 and not exists (
         select 1 from handoff_member o join entry e on e.id = o.entry where o.handoff = m.handoff and e.sealed <> '')
@@ -113,7 +153,8 @@ _SHARED = (
 
 
 async def reduce(tx: Tx, entry: UUID) -> None:
-    """Keep of somebody whose key is destroyed only what has to stay."""
+    """Keep of somebody whose key is destroyed, and whose fence is locked, only what has to stay."""
+    await tx.conn.execute(_LOCKED, entry)
     for statement in _OWN:
         await tx.conn.execute(statement, entry)
     alone = [row["handoff"] for row in await tx.conn.fetch(_PARTY, entry)]
@@ -123,10 +164,7 @@ async def reduce(tx: Tx, entry: UUID) -> None:
         "update basis set state = 'ended', over_at = $2 where entry = $1 and state in ('proposed', 'in_force')",
         entry, tx.now,
     )  # fmt: skip
-    await tx.conn.execute(
-        """update "case" set state = 'closed', closed_at = $2, version = version + 1 where entry = $1 and state = 'open'""",
-        entry, tx.now,
-    )  # fmt: skip
+    await _close_case(tx, entry)
 
 
 # --- legal holds ----------------------------------------------------------------------------------------------------
@@ -200,12 +238,25 @@ async def rules(tx: Tx, limit: int) -> list[asyncpg.Record]:
     return await tx.conn.fetch("select * from retention order by valid_from desc, created_at desc, id limit $1", limit)
 
 
+async def cancel_rule(tx: Tx, id_: UUID, by: str) -> bool:
+    """False where there is none that has not begun yet."""
+    status = await tx.conn.execute(
+        """
+        update retention set cancelled_at = $2, cancelled_by = $3
+        where id = $1 and valid_from > $2 and cancelled_at is null
+        """,
+        id_, tx.now, by,
+    )  # fmt: skip
+    return status == "UPDATE 1"
+
+
 async def in_force(tx: Tx) -> list[Rule]:
-    """One of each scope: that which began last."""
+    """One of each scope: that which began last, without those that were taken back."""
     rows = await tx.conn.fetch(
         """
         select distinct on (applies, service_group, ended) applies, service_group, ended, days from retention
-        where valid_from <= $1 order by applies, service_group, ended, valid_from desc, created_at desc
+        where valid_from <= $1 and cancelled_at is null
+        order by applies, service_group, ended, valid_from desc, created_at desc
         """,
         tx.now,
     )
@@ -223,7 +274,9 @@ async def in_force(tx: Tx) -> list[Rule]:
 _LIFE = """
     select e.id, greatest(e.created_at,
                (select max(recorded_at) from consent where entry = e.id),
-               (select max(coalesce(closed_at, opened_at)) from "case" where entry = e.id)) as last,
+               (select max(coalesce(closed_at, opened_at)) from "case" where entry = e.id),
+               (select max(at) from identification_step where entry = e.id),
+               (select max(greatest(proposed_at, decided_at, over_at, told_at)) from basis where entry = e.id)) as last,
            e.screening is not null and not exists (select 1 from "case" where entry = e.id)
                and not exists (select 1 from consent where entry = e.id and state in ('given', 're-confirmed')) as screened,
            (select json_agg(json_build_array(h.service_type, h.state, h.changed_at))

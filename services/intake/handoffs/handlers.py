@@ -69,7 +69,7 @@ async def _may_be_asked_for(
     `guardian`, `erased`."""
     open_cases = await cases.open_cases(tx, members)
     await consents.hold(tx, members)
-    opened = await cases.open_all(tx, holder.keys, members)
+    opened = await cases.open_own(tx, holder.keys, members)
     people = await consents.people(tx, {entry: one.adult_from for entry, one in opened.items()})
     # Why somebody has no case yet (no guardian, no consent) says more than that there is none.
     for person in people.values():

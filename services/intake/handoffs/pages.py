@@ -19,6 +19,7 @@ from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
 from services.intake.drafts.domain import Draft
+from services.intake.erasure import copies_store
 from services.intake.erasure.copies_api import AskedCopy, copies_now
 from services.intake.handoffs import api, domain, handlers, listing, search, store
 from services.intake.handoffs.api import SCOPE, DisclosureView, HandoffView
@@ -71,13 +72,16 @@ class Step(View):
 
 
 class OnePage(View):
-    """`may_cancel`: not ended yet. `mark`: what it says, for a page that looks again by itself."""
+    """`may_cancel`: not ended yet. `mark`: what it says, for a page that looks again by itself. `copies`: how many are to be
+    erased and were not answered for; `late`: one of them not in time."""
 
     handoff: HandoffView
     members: tuple[UUID, ...]
     steps: tuple[Step, ...]
     may_cancel: bool
     mark: str
+    copies: int
+    late: bool
 
 
 class ToldPage(View):
@@ -217,12 +221,14 @@ async def _one(request: Request, tx: Tx, at: At, handoff: UUID) -> tuple[Seen, O
     found = await api.seen(tx, holder, handoff, at.caller)
     steps = tuple(await _steps(tx, holder, found, at))
     shown = api.view(found, tx.now)
+    open_copies = [row for row in await copies_store.asked_of(tx, handoff) if row["erasure"] == "requested"]
     # Not the version, which rises also by what the sender may not know.
     said = _digest(at, found) + repr((steps, shown.not_yet_with_network)).encode()
     return found, OnePage(
         handoff=shown, members=tuple((await store.members(tx, [handoff]))[handoff]), steps=steps,
         may_cancel=found.state not in {"completed", "cancelled", domain.CLOSED} and not found.handoff.ending,
-        mark=hmac.digest(at.door.secret, said, hashlib.sha256).hex(),
+        mark=hmac.digest(at.door.secret, said, hashlib.sha256).hex(), copies=len(open_copies),
+        late=any(row["erasure_by"] is not None and row["erasure_by"] < tx.now for row in open_copies),
     )  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def _need_by(sent: Sent) -> datetime | None:
 
 async def _known(tx: Tx, holder: Holder, entries: Sequence[UUID]) -> list[Known]:
     """These people of the organisation's own; who was erased is not among them."""
-    opened = await cases.open_all(tx, holder.keys, entries)
+    opened = await cases.open_own(tx, holder.keys, entries)
     people = await consents.people(tx, {entry: one.adult_from for entry, one in opened.items()})
     open_cases = await cases.open_cases(tx, list(opened))
     found: list[Known] = []

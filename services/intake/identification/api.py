@@ -38,10 +38,9 @@ class StepBody(Body):
 
 
 class StepRecorded(View):
-    """`number`: from 1, of this person's steps."""
+    """`number`: from 1, of this person's steps. Answers to commands are kept in the clear, so it says nothing of the step."""
 
     number: int
-    status: IdentificationStatus
 
 
 class IdentificationStepView(View):
@@ -74,7 +73,7 @@ async def record(request: Request, entry: UUID, body: StepBody, command: SenderC
 
     async def work(tx: Tx) -> Reply:
         number = await handlers.record(tx, holder, entry, body.step(), command.caller.client)
-        return Reply(StepRecorded(number=number, status=body.status), status=201)
+        return Reply(StepRecorded(number=number), status=201)
 
     return await command.run("identification.record", work)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from schemas.vocabulary import DecidingBody, IdentificationStatus, ServiceType
+from schemas.vocabulary import ConsentDecision, DecidingBody, IdentificationStatus, ServiceType
 from services.intake.cases import store as cases
 from services.intake.cases.domain import adult_from
 from services.intake.cases.store import Entry
@@ -35,7 +35,7 @@ async def record(tx: Tx, holder: Holder, entry_id: UUID, step: Step, by: str) ->
     yes is needed, and as `domain.expect_follows`."""
     await consent.lock(tx, entry_id)
     found = await cases.find_entry(tx, entry_id)
-    key = await holder.keys.key(entry_id)
+    key = await cases.own_key(tx, holder.keys, entry_id)
     before = await path(tx, holder, entry_id)
     expect_follows(step, [one.step for one in before], found.happened_at, tx.now)
     if step.status in WITH_THEIR_YES:
@@ -50,7 +50,7 @@ async def record(tx: Tx, holder: Holder, entry_id: UUID, step: Step, by: str) ->
 async def path(tx: Tx, holder: Holder, entry_id: UUID) -> list[Recorded]:
     """Every step of a person whom the caller may see, in order. Raises Refusal `not-found`, `erased`."""
     await cases.find_entry(tx, entry_id)
-    key = await holder.keys.key(entry_id)
+    key = await cases.own_key(tx, holder.keys, entry_id)
     return [
         Recorded(_read(unseal(key, row["sealed"], _context(entry_id, row["number"]))), row["by"], row["at"])
         for row in await store.of_entry(tx, entry_id)
@@ -71,6 +71,8 @@ async def _missing(tx: Tx, holder: Holder, found: Entry) -> str | None:
     """The decision that is missing: as for a hand-off to formal identification."""
     adult = adult_from(await cases.opened_fields(holder.keys, found), found.age_at)
     person = (await consents.people(tx, {found.id: adult}))[found.id]
+    if person.service_shut:  # as the key store says, whatever a database from before the stop has written down
+        return ConsentDecision.IDENTIFICATION
     undecided = person.undecided(ServiceType.FORMAL_IDENTIFICATION, tx.now)
     return None if undecided is None else undecided[1]
 

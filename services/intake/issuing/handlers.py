@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
+from uuid import UUID, uuid5
 
 from services.intake.issuing import store
 from services.intake.issuing.store import System
+from services.intake.keystore import endings
 from spean import grants
 from spean.auth import Signer, unverified_subject
-from spean.db import Tx
+from spean.clock import set_due
+from spean.db import Database, Tx
 from spean.problem import Refusal
 
 # What is done at a holder; nothing else is its to give.
 SCOPES = frozenset({"intake:send", "intake:rules"})
+_SYSTEMS = UUID("6b0d8f0a-5c0e-4d0b-9d3c-2f1f6c6a7e11")
 
 
 async def admit(tx: Tx, one: System) -> None:
@@ -24,10 +29,25 @@ async def admit(tx: Tx, one: System) -> None:
 
 
 async def dismiss(tx: Tx, id_: str) -> None:
-    """Nothing is signed for this system any more (tokens that it has got live five minutes at most). Raises Refusal
-    `not-found`."""
+    """Nothing is signed for this system any more (tokens that it has got live five minutes at most). The clock tells the key
+    store, which this command does not open. Raises Refusal `not-found`."""
     if not await store.end(tx, id_):
         raise Refusal("not-found")
+    await set_due(tx, endings.KEEP, ending_of(id_), tx.now)
+
+
+def ending_of(id_: str) -> UUID:
+    """Under which id the key store knows that a system was dismissed: a name is good once."""
+    return uuid5(_SYSTEMS, id_)
+
+
+async def apply_kept_endings(db: Database, ended: Collection[UUID]) -> None:
+    """At every start: who was dismissed stays so, whatever the holder's database (perhaps a restored backup) says."""
+    kept = set(ended)
+    async with db.transaction("systems.kept") as tx:
+        for one in await store.listed(tx):
+            if one.ended_at is None and ending_of(one.id) in kept:
+                await store.end(tx, one.id)
 
 
 async def sign_in(

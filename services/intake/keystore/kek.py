@@ -5,6 +5,7 @@ In the key store a row says which one wrapped it (`file-1` for `kek-1`), and the
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -35,8 +36,12 @@ class KeyFiles:
 
     def newest_first(self) -> list[tuple[str, bytes]]:
         """Each as the key store names it, with its key, as they lie there now. Raises OSError, ValueError."""
-        self._known = {name_of(number): _read(self.file(number)) for number in self.numbers()}
-        return list(self._known.items())
+        known: dict[str, bytes] = {}
+        for number in self.numbers():
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile, as the last act of a change
+                known[name_of(number)] = _read(self.file(number))
+        self._known = known
+        return list(known.items())
 
     def get(self, name: str) -> bytes | None:
         """The key of that name; None where no file holds it. Looks again for one that was not there before."""

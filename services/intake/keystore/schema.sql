@@ -16,6 +16,11 @@ create table if not exists fence (
     service_shut boolean not null,
     at timestamptz not null default now()
 );
+-- Rules, and what stood in for consent, that somebody has ended or refused: nothing but their random ids.
+create table if not exists ended (
+    id uuid primary key,
+    at timestamptz not null default now()
+);
 -- The key-encryption keys that may wrap: a row is never wrapped with another, and one of them never goes while a row is.
 create table if not exists kek (
     name text primary key check (name ~ '^file-[1-9][0-9]{0,8}$'),

@@ -1,4 +1,5 @@
-"""One key per person, wrapped by a key-encryption key that lies in a file of its own; and the fences, kept twice.
+"""One key per person, wrapped by a key-encryption key that lies in a file of its own; and the fences and endings, kept
+twice.
 
 Destroying a person's key makes every copy of their fields unreadable, in tables and in backups alike.
 """
@@ -10,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -27,6 +29,9 @@ DATABASE = "keys"
 # One row by its key: a store that needs longer than this, its connection included, is in trouble, and neither a reader's
 # lock nor an open transaction (`IDLE_IN_TRANSACTION_MS`) is kept for it.
 _ANSWER_S = 2.0
+# How long until a key store that was silent is asked again: soon, for a backup restored meanwhile would not know of what it
+# is to keep.
+AGAIN = timedelta(seconds=5)
 
 
 class Destroyed(Refusal):
@@ -241,6 +246,18 @@ class KeyStore:
             rows = await self._pool.fetch("select * from fence where sharing_shut or service_shut")
         return {row["person"]: Fence(row["generation"], row["sharing_shut"], row["service_shut"]) for row in rows}
 
+    async def write_ended(self, id_: UUID) -> None:
+        """Keep apart from the holder's database that a rule, or what stood in for consent, was ended or refused; for ever, for
+        neither begins again. Raises Silent."""
+        async with _asked("keystore.end"):
+            await self._pool.execute("insert into ended (id) values ($1) on conflict do nothing", id_)
+
+    async def ended(self) -> list[UUID]:
+        """Every rule and basis that was ended or refused. Raises Silent."""
+        async with _asked("keystore.ended"):
+            rows = await self._pool.fetch("select id from ended")
+        return [row["id"] for row in rows]
+
 
 @asynccontextmanager
 async def _asked(name: str) -> AsyncIterator[None]:
@@ -261,7 +278,7 @@ async def prepare(dsn: str, owner: str) -> None:
         try:
             await conn.execute(_SCHEMA.read_text(encoding="utf-8"))
             await conn.execute(f'grant select, insert, update on data_key, fence to "{owner}"')
-            await conn.execute(f'grant select, insert on kek to "{owner}"')
+            await conn.execute(f'grant select, insert on kek, ended to "{owner}"')
         finally:
             await conn.close()
 

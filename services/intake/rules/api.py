@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.vocabulary import Country, DataCategory, Purpose, ServiceGroup
 from services.intake.cases.fields import CATEGORY_OF
+from services.intake.disclosure.handlers import Holder
 from services.intake.rules import handlers, store
 from spean.auth import Caller
 from spean.db import Database, Tx
@@ -151,11 +152,12 @@ async def add_corridor(body: CorridorBody, command: Officer) -> Response:
 
 
 @router.post("/rules/{kind}/{rule}/end", response_model=RuleView)
-async def end_rule(kind: Kind, rule: UUID, command: Officer) -> Response:
+async def end_rule(request: Request, kind: Kind, rule: UUID, command: Officer) -> Response:
     """A rule ends now, and nothing more is told by it; whoever was asked or told because of it is looked at again."""
+    holder: Holder = request.app.state.holder
 
     async def work(tx: Tx) -> Reply:
-        await handlers.end(tx, TABLES[kind], rule)
+        await handlers.end(tx, holder, TABLES[kind], rule)
         return Reply(RuleView(id=rule))
 
     return await command.run_as_service("rule.end", work)

@@ -4,6 +4,7 @@ at that moment; what is left is to tell the network, and to ask for copies back,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from services.intake.consent import store as consents
 from services.intake.disclosure.handlers import Holder
 from services.intake.handoffs import stopping
 from services.intake.handoffs import store as handoffs
+from services.intake.keystore import endings
 from services.intake.rules import store
 from spean.clock import clear_due, set_due
 from spean.db import Database, Tx
@@ -28,12 +30,26 @@ async def watch_end(tx: Tx, rule: UUID, valid_until: datetime | None) -> None:
         await set_due(tx, ENDS, rule, valid_until)
 
 
-async def end(tx: Tx, table: str, rule: UUID) -> None:
-    """A rule of a table ends now; who still reads by it is waited for. Raises Refusal `not-found`."""
+async def end(tx: Tx, holder: Holder, table: str, rule: UUID) -> None:
+    """A rule of a table ends now, also where this database is restored from before; who still reads by it is waited for.
+    Raises Refusal `not-found`."""
     await consents.lock_rules(tx)
     if not await store.end(tx, table, rule):
         raise Refusal("not-found")
+    await endings.remember(tx, holder.keys, rule)
     await set_due(tx, ENDS, rule, tx.now)
+
+
+async def apply_kept_endings(db: Database, ended: Collection[UUID]) -> None:
+    """At every start: a rule that the key store knows to be ended is, whatever the holder's database (perhaps a restored
+    backup) says; the clock tells the network once it runs."""
+    async with db.transaction("rules.kept") as tx:
+        running = await store.running(tx, ended)
+        if running:
+            await consents.lock_rules(tx)
+        for table, rule in running:
+            await store.end(tx, table, rule)
+            await set_due(tx, ENDS, rule, tx.now)
 
 
 async def stand(tx: Tx, holder: Holder, question: q.RulesStandQuestion) -> q.RulesStandAnswer:

@@ -1,5 +1,5 @@
 """The holder's rules to look at, with their dates and history: what a kind of service needs to know, who has an agreement
-with whom, what may cross a border. They are changed by the API only."""
+with whom, what may cross a border. The officer ends one here; single ones are added by the API."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
 
-from schemas.vocabulary import DataCategory, Purpose, ServiceGroup, StaffRole
+from schemas.rights import StaffRole
+from schemas.vocabulary import DataCategory, Purpose, ServiceGroup
 from services.intake import network
-from services.intake.rules import store
+from services.intake.rules import api, store
 from services.intake.rules.api import SCOPE, TABLES, Kind
 from spean.names import fits
 from spean.problem import Refusal
 from spean.web import lists
 from spean.web.lists import Typed
-from spean.web.pages import At, at_with, page_router
+from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 _CODES: Mapping[str, type[StrEnum]] = {"service_group": ServiceGroup, "categories": DataCategory, "purposes": Purpose}
 router = page_router("rules' pages")
@@ -34,7 +36,7 @@ async def rules(
     q: Typed = "",
 ) -> Response:
     """The newest first. `q`: agreements of organisations with such a name."""
-    # Nothing can be changed here. Whoever administers the network may look as well.
+    # Whoever administers the network may look as well.
     if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
         raise Refusal("scope")
     directory = await network.directory(request)
@@ -49,6 +51,20 @@ async def rules(
         "intake/rules/list.html", kind=kind, kinds=list(Kind), rows=[_shown(row, now) for row in rows[: lists.MOST]],
         directory=directory, after=before + lists.MOST if len(rows) > lists.MOST else None, q=q,
     )  # fmt: skip
+
+
+@router.get("/rules/{kind}/{rule}/end")
+async def ask_end(request: Request, kind: Kind, rule: UUID, at: Annotated[At, Depends(at_with(SCOPE))]) -> Response:
+    directory = await network.directory(request)
+    async with at.door.db.transaction("page.rule") as tx:
+        row, now = await store.find(tx, TABLES[kind], rule), tx.now
+    return at.page("intake/rules/end.html", kind=kind, row=_shown(row, now), directory=directory)
+
+
+@router.post("/rules/{kind}/{rule}/end")
+async def end(request: Request, kind: Kind, rule: UUID, sent: Annotated[Sent, Depends(sent_with(SCOPE))]) -> Response:
+    await api.end_rule(request, kind, rule, sent.command())
+    return sent.see("/intake/pages/rules", kind=kind.value, done="rule-ended")
 
 
 def _shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -61,12 +61,32 @@ async def end(tx: Tx, table: str, id_: UUID) -> bool:
     return status == "UPDATE 1"
 
 
+async def running(tx: Tx, ids: Collection[UUID]) -> list[tuple[str, UUID]]:
+    """Of these, the rules that have not ended yet, each with its table."""
+    rows = await tx.conn.fetch(
+        """
+        select name, id from (
+            select 'need_to_know' as name, id, valid_until from need_to_know
+            union all select 'agreement', id, valid_until from agreement
+            union all select 'corridor', id, valid_until from corridor) rules
+        where id = any($1) and (valid_until is null or valid_until > $2) order by name, id
+        """,
+        list(ids), tx.now,
+    )  # fmt: skip
+    return [(row["name"], row["id"]) for row in rows]
+
+
 async def listed(tx: Tx, table: str, limit: int, before: int = 0) -> list[dict[str, Any]]:
     """Rules with their history, the newest first, without those `before`."""
     rows = await tx.conn.fetch(
         f'select * from "{table}" order by created_at desc, id limit $1 offset $2', limit, before
     )
     return [dict(row) for row in rows]
+
+
+async def find(tx: Tx, table: str, id_: UUID) -> dict[str, Any]:
+    """Raises Refusal `not-found`."""
+    return dict(await tx.one(f'select * from "{table}" where id = $1', id_))
 
 
 async def agreements_about(

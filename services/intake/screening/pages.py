@@ -107,7 +107,7 @@ async def session(
     async def work(tx: Tx) -> Reply:
         found = await store.find_screening(tx, screening)
         rows = await store.standing(tx, screening, from_row, _PEOPLE_MOST + 1)
-        opened = await cases.open_all(tx, holder.keys, [row["entry"] for row in rows])
+        opened = await cases.open_own(tx, holder.keys, [row["entry"] for row in rows])
         people = tuple(_person(row, opened.get(row["entry"])) for row in rows[:_PEOPLE_MOST])
         more = rows[_PEOPLE_MOST]["row"] if len(rows) > _PEOPLE_MOST else None
         shown = SessionPage(screening=api.view(found), by_hand=found.by_hand, people=people, next=more)

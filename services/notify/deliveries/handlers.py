@@ -78,7 +78,8 @@ async def deliver(db: Database, mail: Mail, id_: UUID) -> None:
         if address is None:
             await store.set_delivery(tx, id_, "parked", row["tries"])
             await clear_due(tx, SEND, id_)
-            _count(tx, row, "parked")
+            # The coordinator sees it; whoever runs the mail server has nothing to mend.
+            _count(tx, row, "no-address")
             return
         if not mail.server:
             await set_due(tx, SEND, id_, tx.now + timedelta(seconds=NO_SERVER_LOOK_AGAIN_S))

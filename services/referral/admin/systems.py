@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field
 
-from schemas.vocabulary import SCOPES
+from schemas.rights import SCOPES
 from services.referral.admin.desk import ROOM, Administrator, AdministratorSent
 from services.referral.partners import api, handlers
 from services.referral.partners import store as partners

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.approvals import handlers, store
 from services.referral.approvals.domain import Approval, Kind, State, Who, may_agree, two_people
 from spean.auth import Caller

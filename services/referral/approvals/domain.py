@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from schemas.vocabulary import SCOPES_OF, StaffRole
+from schemas.rights import SCOPES_OF, StaffRole
 from spean.auth import Caller
 from spean.problem import Refusal
 

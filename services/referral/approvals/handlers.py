@@ -12,7 +12,7 @@ from uuid import UUID
 
 from schemas import events as e
 from schemas.registry import ORGANISATIONS
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.approvals import domain, store
 from services.referral.approvals.domain import WITHIN, Approval, Kind, State, Who
 from services.referral.partners import changes

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Depends, Response
 
-from schemas.vocabulary import SCOPES
+from schemas.rights import SCOPES
 from services.referral.approvals import api, store
 from services.referral.approvals.api import LIST_MOST, is_mine
 from services.referral.approvals.domain import OPENING, State, Who

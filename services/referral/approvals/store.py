@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.approvals.domain import Approval, Kind, State
 from spean.db import Tx
 from spean.problem import Refusal

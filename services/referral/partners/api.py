@@ -11,9 +11,9 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from schemas.questions import Eligibility
+from schemas.rights import SCOPES
 from schemas.vocabulary import (
     GROUP_OF,
-    SCOPES,
     Area,
     Country,
     OrganisationStatus,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from spean.comparable import comparable
 from spean.problem import Refusal
 

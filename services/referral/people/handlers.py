@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pyotp
 
-from schemas.vocabulary import OrganisationStatus, StaffRole
+from schemas.rights import StaffRole
+from schemas.vocabulary import OrganisationStatus
 from services.referral.partners import store as partners
 from services.referral.people import store
 from services.referral.people.domain import (

@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from pydantic import Field
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.approvals import handlers as approvals
 from services.referral.approvals import store as approvals_store
 from services.referral.approvals.domain import Who

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from schemas.vocabulary import StaffRole
+from schemas.rights import StaffRole
 from services.referral.people.domain import By, Person, Recovery, Status, What
 from spean.db import Tx
 from spean.problem import Refusal

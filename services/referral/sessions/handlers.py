@@ -14,7 +14,8 @@ from uuid import UUID
 import pyotp
 
 from schemas.questions import OrganisationFacts
-from schemas.vocabulary import OrganisationStatus, OrganisationType, StaffRole
+from schemas.rights import StaffRole
+from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.referral.people import handlers as staff
 from services.referral.people import store as people
 from services.referral.people.domain import Person, What, usable
