@@ -33,8 +33,8 @@ _METHOD = """\
 - *a change at all watchers* ends when the last of them has it; both sides look every half second, which is most of it.
 - *withdrawn → …*: people take sharing back, {stops} at {stops_per_s} a second, each with an open offer and with a packet that
   another house has read, while hand-offs come in at {load_per_s} a second and are offered, told and accepted; beside {idle} who do
-  so while nothing else is done, at the same pace. From the moment of the request: until its answer (the gate is shut by then), until the offer
-  is withdrawn at the network, and until the house that has a copy is told to erase it, both by PostgreSQL's commit times.
+  so while nothing else is done, at the same pace. From the moment of the request: until its answer (the gate is shut by then), until
+  the offer is withdrawn at the network, and until the house that has a copy is told to erase it, both by PostgreSQL's commit times.
 - *requests/s* are over eight lines that stay open, to the doors alone: a process with the role `api`."""
 _WHY = """\
 - *consumer*: a handler of one event needs at least a statement for it, and waits for each; the floor writes five hundred rows
@@ -58,6 +58,21 @@ _WHY = """\
 - *import*: every row is checked as JSON, judged, gets a key of its own, is sealed under it, and the key is durable in the key store
   before the row is written: two ids, two keys, two seals, three rows in two databases and a line of the report for one row of COPY, in
   one process. Five hundred rows at a time, so that nobody else at that door waits longer than a blink."""
+
+_BREAKS = """\
+Reasoned from the figures above, not tried. A hand-off is some ten events from the request to its outcome, so 200 events a second
+are twenty hand-offs a second.
+
+- **Ten times that**, 2,000 events a second: *accepting* and *inboxes* first. One pair of doors accepts about as many as would then be
+  accepted, with nothing to spare; and a house that looks at fifty requests every ten seconds is a tenth of a page a second, so that
+  some four hundred such houses fill this machine. More processes with the role `api`, on more cores, carry that: they share nothing but
+  PostgreSQL, whose sessions are counted in [postgresql.md](postgresql.md). Relay and consumer have reserves.
+- **A hundred times**, 20,000 events a second: *PostgreSQL of the network*, where each hand-off is some hundred statements and a dozen
+  commits; one relay at a time for each service, of which half is used; consumers need a member for nearly every partition. Before all of
+  that is full, two tables without an archive are: `said` with a row an event, `disclosure` with one for each new answer. And a
+  holder with more than some tens of thousands of people under way at once no longer counts them within the clock's 12 s: its
+  offers then show the least, which is safe and of little use. Networks and holders divide the load: each holder has databases of its
+  own, and nothing but the bus and the network's questions is shared."""
 
 
 def write(figures: Sequence[Figure], seconds: float, docs: Path = DOCS) -> None:
@@ -119,6 +134,10 @@ def _page(figures: Sequence[Figure], machine: dict[str, str | int], seconds: flo
             "## Why not nearer",
             "",
             _WHY,
+            "",
+            "## What breaks first",
+            "",
+            _BREAKS,
             "",
         ]
     )

@@ -59,13 +59,6 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def certificate_refused(error: BaseException | None) -> bool:
-    """Did a request fail because the other side's certificate is not trusted here?"""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
 class Partner:
     """One system of one organisation. `scope`: names apart by spaces; empty: all that the system may have. `resource`: the
     address of a holder that its tokens are for, and nobody else. `issuer`: who gives it tokens; empty: the network.

@@ -30,6 +30,7 @@ from rich.markup import escape
 from schemas import versions
 from schemas.registry import PREFIX
 from services.cli import bootstrap
+from services.cli.holder import ANSWERS, asked
 from services.cli.holder_files import SETTINGS_FILE
 from services.cli.installation import BUILD
 from spean import embedded
@@ -220,7 +221,20 @@ async def _moving(settings: Settings) -> list[Finding]:
         findings.append(await _startable(settings))
     if settings.bus:
         findings.append(await _bus(settings))
-    return findings
+    return [*findings, *await _others(settings)]
+
+
+async def _others(settings: Settings) -> list[Finding]:
+    """Other holders of this network, as they answer from this machine."""
+    others = {name: address for name, address in sorted(settings.holders.items()) if name != settings.holder}
+    answers = await asked(others.values())
+    return [
+        Finding("holder", "ok", f"{name} answers at {address}") if answers[address] == ANSWERS else Finding(
+            "holder", "warn", f"{name}: {address} {answers[address]}",
+            "whoever runs it starts it, or mends its address or certificate (docs/many-machines.md); until then nobody is handed over from there",
+        )
+        for name, address in others.items()
+    ]  # fmt: skip
 
 
 async def _answers(url: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +22,7 @@ from rich.console import Console
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli import bootstrap, holder_files
-from services.cli.client import certificate_refused, kept_key, trusted
+from services.cli.client import kept_key, trusted
 from services.cli.connected import NotRunning, cluster_of
 from services.cli.holder_files import NotAdded, Plan, Wanted
 from services.cli.serve import Name, migrated, served
@@ -30,6 +30,7 @@ from services.cli.up import until_told
 from services.intake import main as intake
 from services.intake.issuing import handlers, store
 from services.intake.issuing.store import System
+from spean.ask import certificate_refused
 from spean.db import Database, DatabaseProblem
 from spean.problem import Refusal
 from spean.provision import Roles, service_dsns
@@ -39,6 +40,7 @@ from spean.telemetry import set_up_logs
 
 # For one answer, where `list` asks.
 _PATIENCE_S = 5.0
+ANSWERS = "answers"
 _UNTRUSTED = "shows a certificate that this machine does not trust (docs/many-machines.md)"
 _SYSTEM = re.compile(r"[a-z0-9-]{1,80}")
 app = typer.Typer(no_args_is_help=True, help="A second holder: its own database, keys and issuer.")
@@ -108,17 +110,18 @@ def list_() -> None:
     """Every holder that this machine's settings know of: name, address, and whether it answers."""
     settings = Settings()
     holders = settings.holders or {settings.holder: f"{bootstrap.address(settings)}/{intake.NAME}"}
-    answers = asyncio.run(_asked(list(holders.values())))
+    answers = asyncio.run(asked(list(holders.values())))
     for name, address in sorted(holders.items()):
         made = (holder_files.folder_of(settings, name) / "keys" / holder_files.SETTINGS_FILE).exists()
         typer.echo(f"{name}  {address}  {answers[address]}" + ("  (its folder is on this machine)" if made else ""))
 
 
-async def _asked(addresses: list[str]) -> dict[str, str]:
-    """Address → how it answers from this machine."""
+async def asked(addresses: Iterable[str]) -> dict[str, str]:
+    """Address → how it answers from this machine; `ANSWERS`, where it does."""
+    known = list(addresses)
     async with httpx.AsyncClient(timeout=_PATIENCE_S, verify=trusted()) as client:
-        said = await asyncio.gather(*(_answer(client, address) for address in addresses))
-    return dict(zip(addresses, said, strict=True))
+        said = await asyncio.gather(*(_answer(client, address) for address in known))
+    return dict(zip(known, said, strict=True))
 
 
 async def _answer(client: httpx.AsyncClient, address: str) -> str:
@@ -126,7 +129,7 @@ async def _answer(client: httpx.AsyncClient, address: str) -> str:
         reply = await client.get(f"{address}/.well-known/jwks.json")
     except httpx.TransportError as error:
         return _UNTRUSTED if certificate_refused(error) else "does not answer"
-    return "answers" if reply.status_code == HTTPStatus.OK else f"is no holder's: {reply.status_code}"
+    return ANSWERS if reply.status_code == HTTPStatus.OK else f"is no holder's: {reply.status_code}"
 
 
 @app.command()

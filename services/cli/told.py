@@ -8,7 +8,7 @@ from schemas.versions import BrokenChain
 from services.cli.asyncapi import Untold
 from services.cli.backup import NoBackup
 from services.cli.bootstrap import OtherKeys
-from services.cli.client import ApiProblem, certificate_refused
+from services.cli.client import ApiProblem
 from services.cli.connected import NotRunning
 from services.cli.dead_letters import NotDiscarded
 from services.cli.holder_files import NotAdded
@@ -20,6 +20,7 @@ from services.cli.sample import NeverFinished
 from services.cli.screen import CannotRead
 from services.cli.trace import NoSuchReferral
 from services.intake.keystore.rewrap import KeysInUse, NotChanged
+from spean.ask import certificate_refused
 from spean.bus import BusError
 from spean.db import DatabaseProblem
 from spean.embedded import EmbeddedError

@@ -26,7 +26,7 @@ from services.intake.consent import decision_pages, never_pages, stopping_pages
 from services.intake.consent import handlers as consent
 from services.intake.consent import pages as consent_pages
 from services.intake.disclosure import api as disclosure_api
-from services.intake.disclosure import audit, crowd, visits
+from services.intake.disclosure import audit, audit_pages, crowd, visits
 from services.intake.disclosure import pages as disclosure_pages
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
@@ -47,7 +47,6 @@ from services.intake.issuing import handlers as admitted
 from services.intake.keystore import endings
 from services.intake.keystore import store as keystore
 from services.intake.keystore.store import KeyStore, Silent, WrongKey
-from services.intake.network import listed_at
 from services.intake.rules import api as rules_api
 from services.intake.rules import handlers as rules
 from services.intake.rules import limits, limits_pages, usual_pages
@@ -62,6 +61,7 @@ from spean.provision import service_dsns
 from spean.rejoin import passing
 from spean.service import Parts, Service
 from spean.turning import SigningKeys
+from spean.web.network import listed_at
 from spean.web.pages import with_pages
 from spean.web.visitor import exchanged_at
 
@@ -82,7 +82,7 @@ def api() -> FastAPI:
     with_pages(
         app, drafts_pages.router, steps.router, cases_pages.router, preview.router, consent_pages.router,
         stopping_pages.router, decision_pages.router, never_pages.router, handoffs_pages.router, request_pages.router, disclosure_pages.router,
-        screening_pages.router, officer_pages.router, retention_pages.router, limits_pages.router, rules_pages.router, usual_pages.router, bases_pages.router, erasure_pages.router,
+        screening_pages.router, officer_pages.router, audit_pages.router, retention_pages.router, limits_pages.router, rules_pages.router, usual_pages.router, bases_pages.router, erasure_pages.router,
         identification_pages.router,
     )  # fmt: skip
     return app

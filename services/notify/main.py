@@ -20,6 +20,7 @@ from services.notify.dashboards import store as dashboards_store
 from services.notify.dashboards.figures import Board
 from services.notify.deliveries import api as deliveries_api
 from services.notify.deliveries import handlers as deliveries
+from services.notify.deliveries import pages as deliveries_pages
 from services.notify.deliveries.handlers import Mail
 from services.notify.partners import store as partners
 from spean.auth import KEYS_LIMIT_S, Kind, Verifier, fetch_keys
@@ -29,6 +30,7 @@ from spean.provision import service_dsns
 from spean.rejoin import passing
 from spean.service import Parts, Service
 from spean.web.live import Hub
+from spean.web.network import listed_at
 from spean.web.pages import with_pages
 from spean.web.visitor import exchanged_at
 
@@ -41,7 +43,7 @@ def api() -> FastAPI:
     app = make_app(NAME, "Telling: dashboards, deliveries.")
     for router in (dashboards_api.router, deliveries_api.router):
         app.include_router(router)
-    with_pages(app, dashboards_pages.router)
+    with_pages(app, dashboards_pages.router, deliveries_pages.router)
     return app
 
 
@@ -64,6 +66,7 @@ async def build(parts: Parts) -> Service:
     sessions = Verifier(issuer, NAME, network_keys, Kind.SESSION)
     app.state.visitors = exchanged_at(client, issuer, sessions, NAME)
     app.state.watchers = exchanged_at(client, issuer, sessions, NAME, watching=True)
+    app.state.directory = listed_at(client, issuer)  # with the visitor's own session
     only = next(iter(parts.holders)) if len(parts.holders) == 1 else None
     mail = Mail(parts.settings.smtp, parts.settings.mail_from, f"{parts.url}/referral/")
     service = Service(

@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from fastapi import FastAPI
 
 from schemas import questions as q
 from schemas import versions
 from schemas.registry import HANDOFF
 from services.referral import consumers, restored
+from services.referral.admin import mail
 from services.referral.admin import pages as admin_pages
 from services.referral.approvals import api as approvals_api
 from services.referral.approvals import handlers as approvals
@@ -86,6 +88,8 @@ async def build(parts: Parts) -> Service:
     app.state.door = Door(db, Verifier(issuer, NAME, own_keys), suspended, partial(parts.roles.keys, "fingerprints"))
     app.state.holders, app.state.signer, app.state.token_url = holders, signer, f"{issuer}/oauth/token"
     app.state.token_limits = Limits()
+    client = httpx.AsyncClient()
+    app.state.missing_mail = mail.missing_at(client, f"{parts.url}/notify")
     app.state.audiences = {address: parts.audience_of(holder) for holder, address in parts.holders.items()}
     app.state.desk = Desk.opened(db, parts.roles, parts.url, local=parts.settings.local)
     # An inbox that moves by itself counts as use: one that signs itself out at night would miss the request.
@@ -108,7 +112,7 @@ async def build(parts: Parts) -> Service:
             store.DEADLINE: partial(handlers.pass_deadline, db),
             approvals.DUE: partial(approvals.lapse, db),
         },
-        close_with=[holders.close],
+        close_with=[holders.close, client.aclose],
     )
 
     async def marks(organisations: frozenset[UUID]) -> tuple[datetime, Mapping[UUID, str]]:

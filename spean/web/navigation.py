@@ -49,6 +49,7 @@ ITEMS: Mapping[StaffRole, Sequence[Item]] = {
     StaffRole.OFFICER: (
         Item("/intake/pages/rules", N_("Rules")),
         Item("/intake/pages/holds", N_("Legal holds")),
+        Item("/intake/pages/audit", N_("Who knew what")),
         ACCESS,
     ),
 }

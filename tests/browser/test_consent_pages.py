@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 
 from schemas.rights import StaffRole
 from services.intake.consent.notices import FOLDER, english, notice_in, written_languages
-from services.intake.network import listed_at
+from spean.web.network import listed_at
 from tests.browser.meeting import (
     ENTRIES,
     TALK,

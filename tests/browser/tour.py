@@ -204,6 +204,9 @@ async def _erasure_stops(found: Tour, house: Organisation) -> None:
     found.stop("erased", "sender", f"{entries}/{gone}/erased")
     found.stop("handoff-copies", "sender", f"/intake/pages/handoffs/{handoff}/told")
     found.stop("holds", "own officer", holds)
+    found.stop("audit", "own officer", "/intake/pages/audit")
+    found.stop("audit-unanswered", "own officer", "/intake/pages/audit", pressed("/audit"))
+    found.stop("audit-told", "own officer", "/intake/pages/audit", _asks_about(gone))
     found.stop("hold", "own officer", f"{holds}/{held}")
     found.stop("retention", "own officer", "/intake/pages/rules/retention")
     async with world.made.services["referral"].db.transaction("tour.silent") as tx:
@@ -322,6 +325,14 @@ async def _without_a_number(page: Page) -> None:
     await pressed("/crowd")(page)
 
 
+def _asks_about(record: str) -> Then:
+    async def then(page: Page) -> None:
+        await page.locator('input[name="case"]').fill(record)
+        await pressed("/audit")(page)
+
+    return then
+
+
 async def _keeps_short(page: Page) -> None:
     await page.locator('input[name="applies"][value="met"]').check()
     await page.locator('input[name="days"]').fill("90")
@@ -397,7 +408,8 @@ async def _admin_stops(found: Tour, house: Organisation) -> None:
         "organisation-suspend": f"{at}/suspend", "organisation-gone": f"{admin}/organisations/{gone.id}",
         "organisation-reinstate": f"{admin}/organisations/{gone.id}/reinstate", "admin-places": f"{admin}/places",
         "place-new": f"{at}/places/new", "systems": f"{admin}/systems", "system-new": f"{at}/systems/new",
-        "approvals": "/referral/pages/approvals", "system": system, "system-key-revoke": keys[0], "system-revoke": f"{system}/revoke",
+        "approvals": "/referral/pages/approvals", "mail-addresses": "/notify/pages/addresses",
+        "mail-address": f"/notify/pages/addresses/{house.id}", "system": system, "system-key-revoke": keys[0], "system-revoke": f"{system}/revoke",
     }  # fmt: skip
     for name, path in stops.items():
         found.stop(name, "administrator", path)

@@ -19,6 +19,8 @@ from tests.integration.leaving import House, Person, Side
 from tests.integration.played import Played
 from tests.integration.two_lands import THERE
 
+# A holder that was started again, a machine that has much else to do, an event that is on its way: for how long at most.
+SOON_S = 120.0
 # What the judge says where more was told than may be, first word.
 FINDINGS = frozenset({
     "a packet", "a text", "an inbox", "a placement", "an address", "who was asked", "who has a copy",
@@ -49,11 +51,6 @@ class Walk:
     def handoff(self) -> str:
         return self.played.offers[self.offer]
 
-    async def copies_are_asked_for(self) -> bool:
-        before = self.played.told["copies"]
-        await self.played.read_copies(self.handoff)
-        return self.played.told["copies"] > before
-
     async def agrees(self, hours: int | None = None, **parts: Any) -> None:
         """To sharing with the sender and this house, but for `parts`."""
         usual = {
@@ -64,10 +61,21 @@ class Walk:
         }
         await self.played.agree(self.person, "share_referral", hours, {**usual, **parts}, guardian=False)
 
+    async def until_met(self, what: str, act: Callable[[], Awaitable[object]]) -> None:
+        """Do this until it has come to what is counted as `what`: refused or not answered, it has shown nothing. What the judge
+        finds meanwhile is raised."""
+        before = self.played.told[what]
+
+        async def is_met() -> bool:
+            await act()
+            return self.played.told[what] > before
+
+        await eventually(is_met, within_s=SOON_S)
+
     async def read(self) -> int:
-        """Returns how many fields were told; the judge has looked at them."""
+        """Until the packet arrives. Returns how many fields were told; the judge has looked at them."""
         before = self.played.told["packet"]
-        await self.played.read_now(self.house, self.offer)
+        await self.until_met("packets", lambda: self.played.read_now(self.house, self.offer))
         return self.played.told["packet"] - before
 
     @asynccontextmanager
@@ -95,10 +103,16 @@ async def taken_in(played: Played, number: int) -> Walk:
     await walk.agrees()
     handoff = await played.request([walk.person])
     assert handoff is not None
-    await eventually(lambda: played.is_looked_for(handoff), within_s=120)
-    for offer in await played.read_inbox(house):
-        await played.accept(house, offer)
-    walk.offer = next(offer for _, offer in played.accepted if played.offers[offer] == handoff)
+    await eventually(lambda: played.is_looked_for(handoff), within_s=SOON_S)
+
+    async def is_accepted() -> bool:
+        """Where the holder is silent just now, nobody may accept."""
+        for offer in await played.read_inbox(house):
+            await played.accept(house, offer)
+        walk.offer = next((offer for _, offer in played.accepted if played.offers[offer] == handoff), "")
+        return walk.offer != ""
+
+    await eventually(is_accepted, within_s=SOON_S)
     assert await walk.read(), "of who has said yes to everything something is told"
     return walk
 
@@ -180,16 +194,11 @@ async def nobody_confirmed_it(walk: Walk) -> AsyncIterator[Look]:
 
 @asynccontextmanager
 async def stops_while_it_is_composed(walk: Walk) -> AsyncIterator[Look]:
-    async def look() -> None:
-        before = walk.played.told["stopped while it was composed"]
-        for _ in range(
-            8
-        ):  # somebody else of the holder may wait for the reader just then: that looks like a stop that waits
-            await walk.agrees()
-            await walk.played.stop_while_it_is_composed(walk.person, walk.house, walk.offer)
-        assert walk.played.told["stopped while it was composed"] > before
+    async def stops() -> None:
+        await walk.agrees()
+        await walk.played.stop_while_it_is_composed(walk.person, walk.house, walk.offer)
 
-    yield look
+    yield lambda: walk.until_met("stopped while it was composed", stops)
 
 
 # --- what shows it ----------------------------------------------------------------------------------------------------
@@ -198,13 +207,7 @@ async def stops_while_it_is_composed(walk: Walk) -> AsyncIterator[Look]:
 @asynccontextmanager
 async def on_the_page(walk: Walk) -> AsyncIterator[Look]:
     await walk.agrees(categories=UNNAMED)
-
-    async def look() -> None:
-        before = walk.played.told["page"]
-        await walk.played.read_page(walk.house, walk.offer)
-        assert walk.played.told["page"] > before
-
-    yield look
+    yield lambda: walk.until_met("page", lambda: walk.played.read_page(walk.house, walk.offer))
 
 
 @asynccontextmanager
@@ -222,12 +225,12 @@ async def in_the_inbox(walk: Walk) -> AsyncIterator[Look]:
         await walk.played.read_inbox(walk.house)
         return walk.offer not in walk.played.silent
 
-    yield lambda: eventually(answered, within_s=60)
+    yield lambda: eventually(answered, within_s=SOON_S)
 
 
 @asynccontextmanager
 async def to_the_sender(walk: Walk) -> AsyncIterator[Look]:
-    await walk.played.whereabouts(walk.house, walk.offer)
+    await walk.until_met("whereabouts", lambda: walk.played.whereabouts(walk.house, walk.offer))
     await walk.agrees(categories=UNPLACED)
     yield lambda: walk.played.read_placement(walk.handoff)
 
@@ -241,8 +244,7 @@ async def in_the_list_of_who_was_asked(walk: Walk) -> AsyncIterator[Look]:
 @asynccontextmanager
 async def in_the_list_of_copies(walk: Walk) -> AsyncIterator[Look]:
     await walk.played.stop(walk.person, "sharing")
-    await eventually(walk.copies_are_asked_for)
-    yield lambda: walk.played.read_copies(walk.handoff)
+    yield lambda: walk.until_met("copies", lambda: walk.played.read_copies(walk.handoff))
 
 
 # Which house takes them in, where it is not the one in the holder's own country, to which packets leave sealed.

@@ -27,17 +27,18 @@ IN_PACKET = {*TEXTS, *CODES, "age_years", "age_band"}
 # Which of them it is of, and the field.
 _MARK = re.compile(r"zq(\d{6})q([a-z_]+)")
 _numbers = count(100_000)
-# What has to have been met in 10,000 steps, and how often at least, or nothing was proved.
+# What has to have been met in 10,000 steps, and how often at least, or nothing was proved: a tenth, at most, of what runs of
+# 2,000 steps come to. What they come to in few of their networks only (an agreement that ended) is left to `tests.faults.walks`.
 MET = {
     "offer at a": 100, "offer at b": 100, "packet at a": 1_000, "packet at b": 1_000, "packet across a border": 500,
-    "packet: a part": 3, "placement": 50, "placement: who was asked": 3, "accepted": 50, "whereabouts": 3,
-    "nothing for: stopped": 20, "nothing for: never": 10, "nothing for: expired": 5, "nothing for: no agreement": 3,
-    "nothing for: no corridor": 1, "nothing for: no rule for it": 1, "nothing for: guardian": 1, "in force: court_order": 5,
-    "in force: vital_interest": 5, "in force: best_interests_assessment": 5, "took a part back": 10, "suspended": 1,
-    "ended: corridors": 3, "ended: agreements": 3, "ended: need-to-know": 3, "stopped while it was read": 10, "replayed": 10,
-    "sessions cut off": 50, "struck there": 5, "restored": 2, "looked at": 5, "mails": 10, "streamed": 20,
-    "packet: sealed": 100, "page": 10, "page: a hand-off": 20, "page: a hand-off, by name": 5, "page: an offer, 200": 20,
-    "copies": 20, "placement: who has a copy": 3, "stopped while it was composed": 10,
+    "packet: a part": 3, "placement": 30, "placement: who was asked": 3, "accepted": 30, "whereabouts": 3,
+    "nothing for: stopped": 15, "nothing for: never": 5, "nothing for: expired": 5, "nothing for: no corridor": 1,
+    "nothing for: no rule for it": 1, "nothing for: guardian": 1, "in force: court_order": 5, "in force: vital_interest": 5,
+    "in force: best_interests_assessment": 2, "took a part back": 10, "suspended": 1, "ended: corridors": 3,
+    "ended: agreements": 3, "ended: need-to-know": 3, "stopped while it was read": 10, "replayed": 10,
+    "sessions cut off": 50, "struck there": 3, "restored": 1, "looked at": 2, "mails": 10, "streamed": 20,
+    "packet: sealed": 100, "page": 10, "page: a hand-off": 10, "page: a hand-off, by name": 3, "page: an offer, 200": 20,
+    "copies": 10, "placement: who has a copy": 2, "stopped while it was composed": 10,
 }  # fmt: skip
 
 
@@ -272,6 +273,7 @@ class Known:
     async def judge_content(self, house: House, offer: str, dataref: str, content: bytes, before: datetime) -> None:
         """A packet as it arrived; where the house has a key it left sealed."""
         whole = await surfaces.opened(house.seals, house.facts.id, offer, dataref, content)
+        self.told["packets"] += 1
         self.told["packet: sealed"] += house.seals is not None
         self.judge(house.facts, whole.decode(), before, dataref)
         self.judge_packet(house, await self.members(offer), json.loads(whole)["members"], before)

@@ -98,6 +98,7 @@ DOORS = (
     _door("/intake/pages/packets", "receiver", guarded="ticket"),
     _door("/intake/pages/entries/{}/erased", *_SEND, objects={"entry": "erased"}),
     _door("/intake/pages/holds", "own officer", "intake:rules"),
+    _door("/intake/pages/audit", "own officer", "intake:rules"),
     _door("/intake/pages/rules", "administrator", "intake:rules", "referral:admin", whose="installation"),
     *(
         _door(f"/intake/pages/rules/{one}", "officer", "intake:rules", "referral:admin", **_ADMIN)
@@ -130,6 +131,8 @@ DOORS = (
     _door("/notify/pages/dashboard/now", "coordinator", "notify:watch", kind="part"),
     _door("/notify/pages/dashboard.csv", "coordinator", "notify:watch", kind="table"),
     _door("/notify/pages/live", "coordinator", "notify:watch", kind="stream"),
+    _door("/notify/pages/addresses", "administrator", "notify:admin", **_ADMIN),
+    _door("/notify/pages/addresses/missing", "administrator", "notify:admin", whose="installation", kind="script"),
 )  # fmt: skip
 # A part of an address that is no object: each of its values is an address of its own.
 VALUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {

@@ -9,7 +9,6 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from schemas.vocabulary import DataCategory, OrganisationType, ServiceType
-from services.intake import network
 from services.intake.bases import api, store
 from services.intake.bases.api import SCOPE, BasesView, BasisBody, DecideBody, waiting_now
 from services.intake.bases.domain import CATEGORIES, MINORS_ONLY, OBLIGATIONS, USUAL_CATEGORIES, Kind, determined
@@ -21,7 +20,7 @@ from services.intake.disclosure.handlers import Holder
 from spean.db import Tx
 from spean.http import Reply
 from spean.problem import Refusal
-from spean.web import forms, lists
+from spean.web import forms, lists, network
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 from spean.web.words import N_

@@ -14,7 +14,6 @@ import pycountry
 from fastapi import Depends, Request, Response
 
 from schemas.vocabulary import IdentificationStatus
-from services.intake import network
 from services.intake.cases import api, store
 from services.intake.cases.api import SCOPE, EntryView
 from services.intake.cases.domain import PersonFields, adult_from
@@ -34,7 +33,7 @@ from services.intake.identification import handlers as identification
 from spean.db import Tx
 from spean.http import Reply, View
 from spean.problem import Refusal
-from spean.web import lists
+from spean.web import lists, network
 from spean.web.forms import Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

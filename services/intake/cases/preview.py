@@ -18,7 +18,6 @@ from fastapi import Depends, Request, Response
 
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import GROUP_OF, ConsentDecision, Purpose, ServiceType
-from services.intake import network
 from services.intake.cases import store
 from services.intake.cases.api import SCOPE
 from services.intake.cases.domain import PersonFields, adult_from
@@ -35,7 +34,7 @@ from spean.db import Tx
 from spean.http import Body, Reply, View
 from spean.names import fits, place_of
 from spean.problem import Refusal
-from spean.web import forms, lists
+from spean.web import forms, lists, network
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
-from services.intake import network
 from services.intake.cases import store as cases
 from services.intake.consent import api, handlers, store
 from services.intake.consent.answers import NEVER_KINDS, never_in
@@ -17,7 +16,7 @@ from services.intake.disclosure.handlers import Holder
 from spean.db import Tx
 from spean.http import Reply, View
 from spean.problem import Refusal
-from spean.web import forms, lists
+from spean.web import forms, lists, network
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

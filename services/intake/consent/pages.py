@@ -10,7 +10,6 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from schemas.vocabulary import ConsentState, DataCategory, OrganisationType, Purpose, Served
-from services.intake import network
 from services.intake.cases import handlers as case_handlers
 from services.intake.cases import store as cases
 from services.intake.cases.domain import adult_from, is_minor
@@ -28,7 +27,7 @@ from services.intake.drafts.pages import Begun, begun, key_of
 from spean.db import Tx
 from spean.http import Reply
 from spean.problem import Refusal
-from spean.web import lists
+from spean.web import lists, network
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

@@ -12,7 +12,6 @@ from uuid import UUID
 from fastapi import Depends, Query, Request, Response
 
 from schemas.vocabulary import YES, ConsentDecision
-from services.intake import network
 from services.intake.cases import store as cases
 from services.intake.consent import api, store
 from services.intake.consent.answers import class_of, class_value
@@ -20,7 +19,7 @@ from services.intake.consent.api import SCOPE, WithdrawBody
 from services.intake.consent.decision_pages import SINGLE
 from services.intake.consent.shown import Class
 from spean.comparable import comparable
-from spean.web import forms, lists
+from spean.web import forms, lists, network
 from spean.web.forms import Form, Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
-from services.intake import network
 from services.intake.cases import store as cases
 from services.intake.disclosure.handlers import Holder
 from services.intake.erasure import api, copies_api, handlers, store
@@ -18,7 +17,7 @@ from services.intake.erasure.domain import Why
 from spean.db import Tx
 from spean.http import Reply, View
 from spean.problem import Refusal
-from spean.web import forms
+from spean.web import forms, network
 from spean.web.forms import Incomplete
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

@@ -14,7 +14,6 @@ from fastapi import Depends, Query, Request, Response
 
 from schemas.questions import OrganisationFacts
 from schemas.vocabulary import DeclineReason, Outcome
-from services.intake import network
 from services.intake.disclosure import handlers as disclosure
 from services.intake.disclosure.handlers import Holder
 from services.intake.drafts import handlers as drafts
@@ -30,6 +29,7 @@ from spean.db import Tx
 from spean.gated import GatedResponse
 from spean.http import Reply, View
 from spean.problem import Refusal
+from spean.web import network
 from spean.web.forms import Form
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 from spean.web.words import N_

@@ -13,12 +13,11 @@ from fastapi import Depends, Query, Request, Response
 
 from schemas.rights import StaffRole
 from schemas.vocabulary import DataCategory, Purpose, ServiceGroup
-from services.intake import network
 from services.intake.rules import api, store
 from services.intake.rules.api import SCOPE, TABLES, Kind
 from spean.names import fits
 from spean.problem import Refusal
-from spean.web import lists
+from spean.web import lists, network
 from spean.web.lists import Typed
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 

@@ -11,8 +11,6 @@ from uuid import UUID
 from fastapi import Depends, Query, Request, Response
 
 from schemas.vocabulary import ServiceGroup
-from services.intake import network as networks
-from services.intake.network import Network, Organisation
 from services.intake.rules import store, usual
 from services.intake.rules.api import SCOPE, RuleView
 from services.intake.rules.usual import Lacking
@@ -21,7 +19,9 @@ from spean.http import Command, Reply
 from spean.ids import opaque_id
 from spean.problem import Refusal
 from spean.web import forms, lists
+from spean.web import network as networks
 from spean.web.forms import Form
+from spean.web.network import Network, Organisation
 from spean.web.pages import At, Sent, at_with, page_router, sent_with
 
 PAGE, LIST = "/intake/pages/rules/usual", "/intake/pages/rules"

@@ -26,6 +26,30 @@ async def find_address(tx: Tx, organisation: UUID) -> str | None:
     return email
 
 
+async def organisations(tx: Tx) -> list[asyncpg.Record]:
+    """Every organisation: since when an address of it is kept (`changed_at`, null: none), and is it `suspended`?"""
+    return await tx.conn.fetch(
+        """
+        select o.id, a.changed_at, s.organisation is not null as suspended from organisation o
+        left join address a on a.organisation = o.id left join suspended s on s.organisation = o.id
+        """
+    )
+
+
+async def find_organisation(tx: Tx, organisation: UUID) -> asyncpg.Record:
+    """The same of one; not `known`: no organisation of this id was registered, as far as has been heard here."""
+    found = await tx.conn.fetchrow(
+        """
+        select exists (select 1 from organisation where id = $1) as known,
+               (select changed_at from address where organisation = $1) as changed_at,
+               exists (select 1 from suspended where organisation = $1) as suspended
+        """,
+        organisation,
+    )
+    assert found is not None  # noqa: S101 (a select without a table has one row)
+    return found
+
+
 async def insert_delivery(
     tx: Tx, id_: UUID, event: UUID, organisation: UUID, until: datetime, coordinator: UUID | None
 ) -> bool:

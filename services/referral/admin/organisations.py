@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from schemas.vocabulary import OrganisationStatus, OrganisationType
-from services.referral.admin import store
+from services.referral.admin import mail, store
 from services.referral.admin.desk import ORGANISATIONS_MOST, ROOM, Administrator, AdministratorSent
 from services.referral.partners import api
 from services.referral.partners import store as partners
@@ -56,7 +56,7 @@ async def register(sent: AdministratorSent) -> Response:
 
 
 @router.get("/admin/organisations/{organisation}")
-async def one_organisation(organisation: UUID, at: Administrator) -> Response:
+async def one_organisation(request: Request, organisation: UUID, at: Administrator) -> Response:
     async with at.door.db.transaction("admin.organisation") as tx:
         one = await partners.organisation(tx, organisation)
         staff = lists.part(await people.names(tx, organisation))
@@ -67,7 +67,8 @@ async def one_organisation(organisation: UUID, at: Administrator) -> Response:
             "systems": await partners.systems(tx, lists.MOST, theirs.ids), "theirs": theirs,
         }  # fmt: skip
     suspended = one.status is OrganisationStatus.SUSPENDED
-    return at.page(f"{ROOM}/organisation.html", one=one, suspended=suspended, **found)
+    untold = organisation in (await mail.missing(request) or ())
+    return at.page(f"{ROOM}/organisation.html", one=one, suspended=suspended, untold=untold, **found)
 
 
 async def _facing(at: At, organisation: UUID) -> dict[str, Any]:

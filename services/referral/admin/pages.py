@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 
 from schemas import questions as q
 from schemas.vocabulary import ServiceGroup
-from services.referral.admin import networks, organisations, places, store, systems
+from services.referral.admin import mail, networks, organisations, places, store, systems
 from services.referral.admin.desk import ROOM, Administrator
 from services.referral.admin.steps import Step, next_of, steps
 from services.referral.approvals import store as approvals
@@ -60,9 +60,11 @@ async def overview(request: Request, at: Administrator) -> Response:
     way = await _way(request, at)
     async with at.door.db.transaction("admin.approvals") as tx:
         asked = await approvals.waiting_for(tx)
+    untold = await mail.missing(request)
     return at.page(
-        f"{ROOM}/overview.html", asked=asked, numbers=way.numbers, next=next_of(way.steps), begun=way.facts.accepted > 0
-    )
+        f"{ROOM}/overview.html", asked=asked, numbers=way.numbers, next=next_of(way.steps), begun=way.facts.accepted > 0,
+        untold=len(untold or ()),
+    )  # fmt: skip
 
 
 @router.get("/admin/first")

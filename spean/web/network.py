@@ -1,4 +1,4 @@
-"""The organisations of a visitor's networks, by name, as the network lists them. The holder keeps no names of its own, so
+"""The organisations of a visitor's networks, by name, as the network lists them. No other service keeps names of its own, so
 that there is one place where an organisation is renamed."""
 
 from __future__ import annotations
