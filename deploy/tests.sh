@@ -21,9 +21,9 @@ if [ "$which" = long ]; then
 else
     set -- -m "not long" "$@"
     parts="browser integration-1 integration-2"
-    part browser tests/browser "$@" &
+    part browser tests/browser tests/integration/test_pa*.py "$@" &
     part integration-1 tests/integration/test_[a-o]*.py "$@" &
-    part integration-2 tests/integration/test_[p-z]*.py "$@" &
+    part integration-2 tests/integration/test_p[b-z]*.py tests/integration/test_[q-z]*.py "$@" &
     .venv/bin/python -m pytest tests --ignore=tests/integration --ignore=tests/browser "$@" -rs
 fi
 failed=$?
