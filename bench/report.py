@@ -26,7 +26,8 @@ _METHOD = """\
 - Machines are noisy: read the **ratios**. Beside each figure stands its *floor*, measured in the same run on the same
   server: the least that the same work costs with the same libraries. The same rows, the same bytes, as many durable
   commits, and no sign-in, no rules, no row-level security, no order, no once-only keys.
-- Medians of {repeats}. PostgreSQL waits for the disk; Kafka is one real broker, acknowledged by all of its replicas.
+- Medians of {repeats}. PostgreSQL waits for the disk; Kafka is one real broker,
+  acknowledged by all of its replicas.
 - Floor, load and what is measured share one machine, so a figure of it alone would be better.
 - *commit → effect* is told by PostgreSQL's own commit times. On the bus inside PostgreSQL the writer wakes the relay, as on
   one machine; on Kafka nobody does, as between processes.
