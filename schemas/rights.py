@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -40,3 +40,8 @@ SCOPES_OF: Mapping[StaffRole, frozenset[str]] = MappingProxyType(
         StaffRole.OFFICER: frozenset({"intake:rules"}),
     }
 )
+
+
+def scopes_of(roles: Collection[StaffRole]) -> frozenset[str]:
+    """What all of them together may do."""
+    return frozenset[str]().union(*(SCOPES_OF[role] for role in roles))

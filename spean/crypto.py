@@ -113,3 +113,8 @@ def private_file(path: Path, content: bytes) -> bytes:
 def new_signing_key() -> OKPKey:
     """A random Ed25519 key; its name is its thumbprint (RFC 7638)."""
     return OKPKey.generate_key("Ed25519", auto_kid=True)
+
+
+def public_jwk(key: OKPKey) -> dict[str, str]:
+    """Its public half as JWK (RFC 8037)."""
+    return {name: str(value) for name, value in key.as_dict(private=False).items()}

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from schemas.vocabulary import ErasureAnswer, KeptBecause
 from spean.auth import ALGORITHMS, LEEWAY_S
+from spean.crypto import public_jwk
 
 # `typ`: no token of the issuer is called so, and no client assertion opens as one of these.
 STATEMENT: Final = "spean-erasure-statement+jwt"
@@ -128,7 +129,7 @@ def read(text: str, keys: Sequence[Mapping[str, str]]) -> tuple[Statement, dict[
                 said = Statement.model_validate_json(json.dumps(claims))
             except (ValidationError, ValueError):
                 raise Untaken(Why.NO_STATEMENT) from None
-            return said, {name: str(value) for name, value in key.as_dict(private=False).items()}
+            return said, public_jwk(key)
     own = {key.thumbprint() for key in known}
     raise Untaken(Why.ROTATED_OUT if not own or (named is not None and named not in own) else Why.WRONG_SIGNATURE)
 

@@ -30,7 +30,7 @@ LEAD_S = 90.0
 SIGNED_S = 600.0
 # Keys that are kept as they were read: in use, following, before, and those after the next change.
 _READ_MOST = 8
-_Mark = tuple[int, int, int] | None
+Mark = tuple[int, int, int] | None
 
 
 class StillTurning(Exception):
@@ -102,8 +102,8 @@ class Turning:
             raise NotAKey(f"{self._path} or what lies beside it holds no key: put it back from its backup") from None
         return one
 
-    def _look(self) -> tuple[_Mark, ...]:
-        return tuple(_mark(file) for file in self._files)
+    def _look(self) -> tuple[Mark, ...]:
+        return tuple(map(mark, self._files))
 
 
 def found(path: Path) -> Found:
@@ -199,7 +199,8 @@ def public_part(content: bytes) -> bytes:
         raise ValueError from None
 
 
-def _mark(file: Path) -> _Mark:
+def mark(file: Path) -> Mark:
+    """What is another as soon as the file is; None where there is none."""
     try:
         seen = file.stat()
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from services.cli.installation import Installation
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
 from services.referral.partners import handlers as partners
 from services.referral.people.domain import OPERATOR
+from spean.crypto import public_jwk
 from spean.settings import Settings
 
 CATEGORIES = [
@@ -133,6 +134,15 @@ class World:
         found: dict[str, Any] = await eventually(look, within_s=within_s)
         return found
 
+    async def with_packet(self, house: Organisation, entry: str) -> tuple[str, str]:
+        """A hand-off of this person that the house has accepted, and whose packet it has read; and its offer."""
+        handoff = await self.handoff(entry)
+        offer: str = (await self.offer(house))["id"]
+        await house.partner.post(f"/referral/offers/{offer}/accept")
+        await self.state(handoff, "ready")
+        await house.partner.packet(offer)
+        return handoff, offer
+
     async def state(self, handoff: str, *states: str, within_s: float = 15.0) -> dict[str, Any]:
         """Wait until the sender sees one of these states."""
 
@@ -152,7 +162,7 @@ async def organisation(admin: Partner, stack: AsyncExitStack, url: str, name: st
     made = await admin.post("/referral/organisations", body)
     key = OKPKey.generate_key("Ed25519", auto_kid=True)
     client = f"{name.lower().replace(' ', '-')}-{uuid4().hex[:8]}"
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     waits = await admin.post(
         "/referral/clients", {"id": client, "organisation": made["id"], "public_key": public, "scopes": scopes}
     )
@@ -168,7 +178,7 @@ async def second_administrator(world: World) -> Partner:
         body = {"name": "Second desk", "type": "coordination", "country": "KH", "sample": True}
         made = await world.admin.post("/referral/organisations", body)
         key, client = OKPKey.generate_key("Ed25519", auto_kid=True), f"second-desk-{uuid4().hex[:8]}"
-        public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+        public = public_jwk(key)
         async with world.made.services["referral"].db.transaction("test.administrator") as tx:
             await partners.register_client(tx, OPERATOR.name, client, UUID(made["id"]), public, ["referral:admin"])
         world.other = await world.stack.enter_async_context(Partner(world.made.url, client, key))
@@ -186,7 +196,7 @@ async def second_system(world: World, employer: Organisation, scopes: list[str])
     """Another system of an organisation, with scopes of its own, to which a second administrator has agreed."""
     key = OKPKey.generate_key("Ed25519", auto_kid=True)
     client = f"second-{uuid4().hex[:8]}"
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     body = {"id": client, "organisation": employer.id, "public_key": public, "scopes": scopes}
     await agreed(world, await world.admin.post("/referral/clients", body))
     return await world.stack.enter_async_context(Partner(world.made.url, client, key))

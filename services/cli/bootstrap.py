@@ -13,6 +13,7 @@ from services.cli.client import kept_key
 from services.referral.partners import handlers, store
 from services.referral.partners.store import Organisation
 from services.referral.people.domain import OPERATOR
+from spean.crypto import public_jwk
 from spean.db import Database
 from spean.ids import opaque_id
 from spean.settings import Settings
@@ -49,7 +50,7 @@ async def administrator(db: Database, settings: Settings) -> OKPKey:
     Raises OtherKeys where the network knows the administrator by another key.
     """
     key = kept_key(key_file(settings))
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     async with db.transaction("bootstrap") as tx:
         await tx.conn.execute("select pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
         known = await store.active_client(tx, CLIENT)

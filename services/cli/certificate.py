@@ -10,18 +10,20 @@ from pathlib import Path
 
 from cryptography import x509
 
+from spean.turning import mark
+
 log = logging.getLogger(__name__)
 
 
 def renewed(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Let this context show what lies in these files (PEM) from the connection on that follows a change. Files that cannot be
     used, or do not belong together (yet), change nothing."""
-    shown = _mark(certificate, key)
+    shown = mark(certificate), mark(key)
 
     def look(_: ssl.SSLObject, __: str | None, ___: ssl.SSLContext) -> None:
         nonlocal shown
         try:
-            lying = _mark(certificate, key)
+            lying = mark(certificate), mark(key)
             if lying != shown:
                 # Tried apart from what is in use: half of a pair would leave that without any.
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
@@ -41,8 +43,3 @@ def expired(certificate: Path) -> datetime | None:
     except ValueError:  # in a form that OpenSSL takes and this reader does not
         return None
     return ends if ends <= datetime.now(UTC) else None
-
-
-def _mark(*files: Path) -> tuple[tuple[int, int, int], ...]:
-    """Raises OSError."""
-    return tuple((seen.st_ino, seen.st_mtime_ns, seen.st_size) for seen in (file.stat() for file in files))

@@ -18,7 +18,7 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from spean.crypto import private_file
+from spean.crypto import private_file, public_jwk
 
 _ASSERTION_S = 60
 # Ask for a new token this long before the old one ends.
@@ -82,7 +82,7 @@ class Partner:
     @property
     def public_key(self) -> dict[str, str]:
         """The public half of its key, as JWK."""
-        return {name: str(value) for name, value in self._key.as_dict(private=False).items()}
+        return public_jwk(self._key)
 
     def at(self, intake: str, issuer: str = "") -> AtHolder:
         """The same system where its holder has an address of its own. Closed apart from this one."""

@@ -19,6 +19,7 @@ from schemas.vocabulary import DataCategory, Need, Purpose
 from services.cli.bootstrap import CLIENT
 from services.cli.client import Partner
 from services.intake.cases.fields import OFFER_FIELDS, PLACEMENT_FIELDS
+from spean.crypto import public_jwk
 
 # Long enough for an office computer under load; a healthy installation answers within a second.
 PATIENCE_S = 30.0
@@ -172,7 +173,7 @@ async def organisation(stack: AsyncExitStack, admin: Partner, run: str, name: st
     )
     key = OKPKey.generate_key("Ed25519", auto_kid=True)
     client = f"demo-{run}-{name.lower().replace(' ', '-')}"
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     await admin.post(
         "/referral/clients", {"id": client, "organisation": made["id"], "public_key": public, "scopes": scopes}
     )

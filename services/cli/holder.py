@@ -31,6 +31,7 @@ from services.intake import main as intake
 from services.intake.issuing import handlers, store
 from services.intake.issuing.store import System
 from spean.ask import certificate_refused
+from spean.crypto import public_jwk
 from spean.db import Database, DatabaseProblem
 from spean.problem import Refusal
 from spean.provision import Roles, service_dsns
@@ -112,7 +113,7 @@ def list_() -> None:
     holders = settings.holders or {settings.holder: f"{bootstrap.address(settings)}/{intake.NAME}"}
     answers = asyncio.run(asked(list(holders.values())))
     for name, address in sorted(holders.items()):
-        made = (holder_files.folder_of(settings, name) / "keys" / holder_files.SETTINGS_FILE).exists()
+        made = holder_files.is_made(holder_files.folder_of(settings, name))
         typer.echo(f"{name}  {address}  {answers[address]}" + ("  (its folder is on this machine)" if made else ""))
 
 
@@ -260,7 +261,7 @@ def _public(settings: Settings, system: str, key: Path | None) -> tuple[dict[str
         given = OKPKey.import_key(json.loads(key.read_text(encoding="utf-8"))) if key else kept_key(made or Path())
     except (OSError, JoseError, ValueError, KeyError, TypeError):
         raise NotAdded("--key names no file with an Ed25519 public key as JWK") from None
-    public = {name: str(value) for name, value in given.as_dict(private=False).items()}
+    public = public_jwk(given)
     if public.get("crv") != "Ed25519":
         raise NotAdded("--key names no file with an Ed25519 public key as JWK")
     return public, made

@@ -132,7 +132,7 @@ def _address(option: str, given: str) -> str:
 def _expect_own_server(settings: Settings, holders: Mapping[str, str], postgres: str) -> None:
     """Every holder's databases are called the same: two on one server would shut each other out, and write in each other's
     tables. Those that this machine knows of are looked at. Raises NotAdded."""
-    known = [settings, *(settings_in(folder) for name in holders if _made(folder := folder_of(settings, name)))]
+    known = [settings, *(settings_in(folder) for name in holders if is_made(folder := folder_of(settings, name)))]
     try:
         taken = {_server(one.postgres) for one in known if one.postgres}
         if postgres and _server(postgres) in taken:
@@ -147,7 +147,8 @@ def _server(postgres: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or _POSTGRESQL
 
 
-def _made(folder: Path) -> bool:
+def is_made(folder: Path) -> bool:
+    """Is it a holder's?"""
     return (folder / "keys" / SETTINGS_FILE).exists()
 
 

@@ -25,7 +25,7 @@ from services.referral.partners import handlers, store
 from services.referral.people.domain import OPERATOR
 from services.referral.sessions.desk import AUTHENTICATORS
 from services.referral.sessions.resealing import reseal
-from spean.crypto import new_signing_key
+from spean.crypto import new_signing_key, public_jwk
 from spean.db import Database, plain_errors
 from spean.idempotency import KEPT_HOURS
 from spean.provision import Roles, make_roles, new_secret, secret_file, service_dsns
@@ -200,7 +200,7 @@ async def administrator(settings: Settings, change: Change) -> None:
     path, client = _own(bootstrap.key_file(settings)), bootstrap.CLIENT
     prepare(path, private(new_signing_key()), leaked=change.leaked)
     old, new = load_key(path), load_key(following(path))
-    public = {name: str(value) for name, value in new.as_dict(private=False).items()}
+    public = public_jwk(new)
     async with _network(settings) as db:
         async with db.transaction("keys.administrator") as tx:
             known = {key.thumbprint for key in await store.keys_of(tx, client, store.Use.SIGNING)}

@@ -21,7 +21,7 @@ from services.cli.bootstrap import key_file
 from services.cli.client import Partner, kept_key
 from services.cli.sample_network import Known
 from services.intake.cases.fields import OFFER_FIELDS, PLACEMENT_FIELDS
-from spean.crypto import private_file
+from spean.crypto import private_file, public_jwk
 from spean.idempotency import KEPT_HOURS
 from spean.settings import Settings
 
@@ -132,7 +132,7 @@ async def _organisation(admin: Partner, settings: Settings, known: Known) -> str
     }  # fmt: skip
     id_: str = (await _post(admin, "/referral/organisations", body, f"organisation/{known.key}"))["id"]
     key = await asyncio.to_thread(kept_key, key_file(settings, _client(known)))
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     client = {
         "id": _client(known), "organisation": id_, "public_key": public, "scopes": table.SCOPES[known.type],
     }  # fmt: skip

@@ -312,6 +312,14 @@ CLASSES: Mapping[str, str] = {
     "legal_aid": N_("Legal aid in %(country)s"), "ngo": N_("NGOs in %(country)s"),
     "hotline": N_("Hotlines in %(country)s"),
 }  # fmt: skip
+# What stands in for consent.
+BASES: Mapping[str, str] = {
+    "vital_interest": N_("Vital interest"), "emergency_profile": N_("Emergency profile (at night)"),
+    "mandatory_reporting": N_("Duty to report on a person under 18"), "court_order": N_("Order of a court"),
+    "best_interests_assessment": N_("Best interests assessment (emergency, two people)"),
+    "best_interests_determination": N_("Best interests determination (panel)"),
+    "family_risk_check": N_("Risk check of the family"),
+}  # fmt: skip
 # How a person says yes or no, and who may stand by a young person.
 EXPRESSED: Mapping[str, str] = {
     "spoken": N_("In spoken words"), "written": N_("In writing"), "thumbprint": N_("With a thumbprint"),

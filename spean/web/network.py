@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 import httpx
@@ -16,6 +17,7 @@ from spean.web.visitor import COOKIE
 
 # A page waits for it, and says what it can without it.
 _LIMIT_S = 3.0
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class Organisation(BaseModel):
@@ -67,16 +69,23 @@ SILENT = Directory({}, answered=False)
 FindDirectory = Callable[[Request], Awaitable[Directory]]
 
 
+async def asked_for(request: Request, client: httpx.AsyncClient, url: str, answer: type[Answer]) -> Answer | None:
+    """What another service answers this visitor, whose session it is shown; None without an answer. Raises nothing."""
+    shown = {"cookie": f"{COOKIE}={request.cookies.get(COOKIE, '')}"}
+    try:
+        reply = await client.get(url, timeout=_LIMIT_S, headers=shown)
+        reply.raise_for_status()
+        return answer.model_validate_json(reply.content, extra="ignore")
+    except (httpx.HTTPError, ValidationError):
+        return None
+
+
 def listed_at(client: httpx.AsyncClient, issuer: str) -> FindDirectory:
-    """Asks the network, with the visitor's own session. The function raises nothing: without an answer it is `SILENT`."""
+    """The function raises nothing: without an answer it is `SILENT`."""
 
     async def find(request: Request) -> Directory:
-        shown = {"cookie": f"{COOKIE}={request.cookies.get(COOKIE, '')}"}
-        try:
-            reply = await client.get(f"{issuer}/pages/directory", timeout=_LIMIT_S, headers=shown)
-            reply.raise_for_status()
-            found = _Listing.model_validate_json(reply.content, extra="ignore")
-        except (httpx.HTTPError, ValidationError):
+        found = await asked_for(request, client, f"{issuer}/pages/directory", _Listing)
+        if found is None:
             return SILENT
         return Directory({one.id: one for one in found.organisations}, networks=found.networks)
 

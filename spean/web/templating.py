@@ -22,7 +22,7 @@ from spean.web.words import languages
 
 SOURCE = WEB.parents[1]
 # Words for codes that are no vocabulary of their own.
-_LABELS = ("FIELDS", "RULES", "STATES", "OFFER_STATES", "CHANNELS", "CLASSES", "EXPRESSED", "GUARDIANS")
+_LABELS = ("FIELDS", "RULES", "BASES", "STATES", "OFFER_STATES", "CHANNELS", "CLASSES", "EXPRESSED", "GUARDIANS")
 
 
 def path_of(name: str) -> Path:

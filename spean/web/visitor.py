@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 
 from schemas.questions import OrganisationFacts
-from schemas.rights import SCOPES_OF, StaffRole
+from schemas.rights import StaffRole, scopes_of
 from schemas.vocabulary import OrganisationStatus
 from spean.auth import Caller, Verifier
 from spean.problem import Refusal
@@ -53,7 +53,7 @@ class Visitor:
 
     @property
     def scopes(self) -> frozenset[str]:
-        return frozenset[str]().union(*(SCOPES_OF[role] for role in self.roles))
+        return scopes_of(self.roles)
 
     def caller(self) -> Caller:
         """The same as the API knows callers: what a page does is done and recorded as this person's."""

@@ -11,16 +11,13 @@ from joserfc.jwk import OKPKey
 
 from schemas.rights import SCOPES, StaffRole
 from services.cli.client import ApiProblem, Partner
+from spean.crypto import public_jwk
 from spean.db import DatabaseProblem
 from tests.browser.administering import ADMIN, SCRIPT, id_of, register, rows
 from tests.browser.visiting import Screen, Walker, walker
 from tests.builders import FAST, Organisation, World, eventually
 
 PARTNERS = {"intake:send", "referral:send", "referral:receive", "referral:coordinate", "notify:watch"}
-
-
-def public(key: OKPKey) -> dict[str, str]:
-    return {name: str(value) for name, value in key.as_dict(private=False).items()}
 
 
 # --- systems ----------------------------------------------------------------------------------------------------------
@@ -31,7 +28,7 @@ async def registered(
 ) -> tuple[str, Screen]:
     client = f"cases-{uuid4().hex[:8]}"
     page = await administrator.get(f"{ADMIN}/organisations/{at.id}/systems/new")
-    answers = {"id": client, "scopes": ["referral:receive"], "public_key": json.dumps(public(key)), **other}
+    answers = {"id": client, "scopes": ["referral:receive"], "public_key": json.dumps(public_jwk(key)), **other}
     return client, await administrator.send(page.form("/new"), **answers)
 
 
@@ -63,7 +60,7 @@ async def test_a_system_changes_its_key_without_a_pause(world: World, administra
     assert "answer offers, record arrival and outcome" in page.text
     assert (await opens(world, client, first), await opens(world, client, second)) == (True, False)
     before = page
-    page = await administrator.send(page.form("/keys"), public_key=json.dumps(public(second)))
+    page = await administrator.send(page.form("/keys"), public_key=json.dumps(public_jwk(second)))
     assert "It opens nothing before somebody else has agreed." in page.text
     assert second.thumbprint() in page.text, "by this name it is known again where it was made"
     assert not await opens(world, client, second)
@@ -71,7 +68,7 @@ async def test_a_system_changes_its_key_without_a_pause(world: World, administra
     assert (await opens(world, client, first), await opens(world, client, second)) == (True, True)
     assert not [form for form in page.forms if form.action.endswith("/keys")], "two at most"
     before.form("/keys").values[:] = [(n, "z" * 32 if n == "key" else v) for n, v in before.form("/keys").values]
-    refused = await administrator.send(before.form("/keys"), public_key=json.dumps(public(third)))
+    refused = await administrator.send(before.form("/keys"), public_key=json.dumps(public_jwk(third)))
     assert refused.status == 409
     assert not await opens(world, client, third)
     revoke = await administrator.get(f"{ADMIN}/systems/{client}/keys/{first.thumbprint()}/revoke")
@@ -79,7 +76,7 @@ async def test_a_system_changes_its_key_without_a_pause(world: World, administra
     page = await administrator.send(revoke.form("/revoke"))
     assert "It opens nothing more." in page.text
     assert (await opens(world, client, first), await opens(world, client, second)) == (False, True)
-    page = await administrator.send(page.form("/keys"), public_key=json.dumps(public(first)))
+    page = await administrator.send(page.form("/keys"), public_key=json.dumps(public_jwk(first)))
     assert (page.status, "a new pair is needed" in page.text) == (422, True), "what is revoked never comes back"
     assert (await administrator.get(f"{ADMIN}/systems/{client}/keys/{first.thumbprint()}/revoke")).status == 404
     page = await administrator.get(f"{ADMIN}/systems/{client}/revoke")
@@ -104,7 +101,7 @@ async def test_the_only_key_may_go_and_another_come(world: World, administrator:
     page = await administrator.send(page.form("/revoke"))
     assert "has no key: it cannot sign in" in (await administrator.get(f"{ADMIN}/systems?q={client}")).text
     assert not await opens(world, client, first)
-    await administrator.send(page.form("/keys"), public_key=json.dumps(public(second)))
+    await administrator.send(page.form("/keys"), public_key=json.dumps(public_jwk(second)))
     await agreed(administrator, house, client)
     assert await opens(world, client, second)
 
@@ -135,7 +132,7 @@ async def test_a_private_key_is_refused_and_not_shown_again(world: World, admini
 async def test_what_a_system_cannot_be(world: World, administrator: Walker) -> None:
     house = await world.house("Strict house")
     key = OKPKey.generate_key("Ed25519")
-    x25519 = json.dumps(public(OKPKey.generate_key("X25519")))
+    x25519 = json.dumps(public_jwk(OKPKey.generate_key("X25519")))
     for wrong, field in (({"id": "Big Name"}, "id"), ({"id": ""}, "id"), ({"scopes": []}, "scopes"),
                          ({"public_key": ""}, "public_key"), ({"public_key": "no json"}, "public_key"),
                          ({"public_key": "[1, 2]"}, "public_key"), ({"public_key": "[" * 1900}, "public_key"),
@@ -144,7 +141,7 @@ async def test_what_a_system_cannot_be(world: World, administrator: Walker) -> N
         assert (page.status, f"{field}-error" in page.ids) == (422, True), wrong
         assert "<script>alert" not in page.html
         if field != "public_key":
-            assert public(key)["x"] in page.html, "what was pasted is kept"
+            assert public_jwk(key)["x"] in page.html, "what was pasted is kept"
     taken, page = await registered(administrator, house, key)
     assert page.status == 200
     _, page = await registered(administrator, house, OKPKey.generate_key("Ed25519"), id=taken)

@@ -15,11 +15,7 @@ AUDIT = "/intake/pages/audit"
 
 async def _told(world: World, entry: str, name: str) -> None:
     """A house of this name has read the packet, and that is written down."""
-    house, handoff = await world.house(name), await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await world.state(handoff, "ready")
-    await house.partner.packet(offer)
+    handoff, _ = await world.with_packet(await world.house(name), entry)
 
     async def written() -> Any:
         async with world.made.services["intake"].db.transaction("test.told") as tx:

@@ -90,11 +90,7 @@ async def test_a_hand_off_under_way_or_a_hold_is_said_before_and_there_is_no_but
 
 async def test_a_house_answers_from_its_inbox_and_the_holder_signs_what_it_was_told(world: World) -> None:
     house, entry = await world.house("House of copies"), await world.ready_person()
-    handoff = await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await world.state(handoff, "ready")
-    await house.partner.packet(offer)
+    handoff, offer = await world.with_packet(house, entry)
     await world.sender.partner.post(f"/intake/handoffs/{handoff}/cancel")
 
     async def asked() -> Any:
@@ -136,11 +132,7 @@ async def _none(asked: Any) -> bool:
 
 async def test_a_system_signs_itself_also_at_a_page(world: World) -> None:
     house, entry = await world.house("House with a system"), await world.ready_person()
-    handoff = await world.handoff(entry)
-    offer = (await world.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await world.state(handoff, "ready")
-    await house.partner.packet(offer)
+    _, offer = await world.with_packet(house, entry)
     await world.sender.partner.post(f"/intake/entries/{entry}/withdraw", {"what": "sharing"})
     ticket = await house.partner.post(f"/referral/offers/{offer}/ticket")
     async with walker(world, None) as stranger:

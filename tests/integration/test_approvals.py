@@ -14,19 +14,16 @@ from services.cli.client import ApiProblem, Partner
 from services.referral.approvals import handlers
 from services.referral.approvals.domain import Who
 from services.referral.people import store as people
+from spean.crypto import public_jwk
 from spean.problem import Refusal
 from tests.builders import Organisation, World, eventually, second_administrator
 from tests.integration.staff import Member, alive, desk_of, hired, member
 
 
-def public(key: OKPKey) -> dict[str, str]:
-    return {name: str(value) for name, value in key.as_dict(private=False).items()}
-
-
 async def asked(world: World, of: Organisation, *scopes: str) -> tuple[str, str, Partner]:
     """A second system of an organisation, as an administrator alone registers it: its id, what waits, and what it could be."""
     key, client = OKPKey.generate_key("Ed25519", auto_kid=True), f"asked-{uuid4().hex[:8]}"
-    body = {"id": client, "organisation": of.id, "public_key": public(key), "scopes": list(scopes)}
+    body = {"id": client, "organisation": of.id, "public_key": public_jwk(key), "scopes": list(scopes)}
     made = await world.admin.post("/referral/clients", body)
     return client, made["approval"], await world.stack.enter_async_context(Partner(world.made.url, client, key))
 
@@ -112,7 +109,7 @@ async def test_a_second_key_waits_for_whoever_has_the_first(world: World) -> Non
     house = await world.house("House with a key")
     stolen = OKPKey.generate_key("Ed25519", auto_kid=True)
     path = f"/referral/clients/{house.partner.client_id}/keys"
-    added = await world.admin.post(path, {"public_key": public(stolen)})
+    added = await world.admin.post(path, {"public_key": public_jwk(stolen)})
     thief = await world.stack.enter_async_context(Partner(world.made.url, house.partner.client_id, stolen))
     await refused(thief, "/referral/offers")
     with pytest.raises(ApiProblem, match="same-person"):
@@ -121,11 +118,11 @@ async def test_a_second_key_waits_for_whoever_has_the_first(world: World) -> Non
     await house.partner.post(f"/referral/approvals/{added['approval']}/approve")
     assert await thief.get("/referral/offers") == {"offers": []}
     with pytest.raises(ApiProblem, match="two-keys"):
-        await world.admin.post(path, {"public_key": public(OKPKey.generate_key("Ed25519"))})
+        await world.admin.post(path, {"public_key": public_jwk(OKPKey.generate_key("Ed25519"))})
     assert [what for what, _ in await whats(world, house.id)][-3:] == ["access-asked", "key-added", "access-approved"]
     # A system that reads of nobody changes its key without anybody.
     desk = f"/referral/clients/{world.coordinator.partner.client_id}/keys"
-    assert (await world.admin.post(desk, {"public_key": public(stolen)}))["approval"] is None
+    assert (await world.admin.post(desk, {"public_key": public_jwk(stolen)}))["approval"] is None
 
 
 async def test_what_nobody_agreed_to_lapses(world: World) -> None:
@@ -147,7 +144,7 @@ async def test_what_nobody_agreed_to_lapses(world: World) -> None:
             == 0
         )
     assert (await whats(world, world.sender.id))[-1] == ("access-lapsed", "clock")
-    key = public(OKPKey.generate_key("Ed25519"))
+    key = public_jwk(OKPKey.generate_key("Ed25519"))
     again = {"id": client, "organisation": world.sender.id, "public_key": key, "scopes": ["intake:send"]}
     assert (await world.admin.post("/referral/clients", again))["approval"] not in {None, waits}
     with pytest.raises(ApiProblem, match="duplicate"):
@@ -259,7 +256,7 @@ async def test_the_first_of_a_new_organisation_needs_nobody(world: World) -> Non
     body = {
         "id": f"new-{uuid4().hex[:8]}",
         "organisation": made["id"],
-        "public_key": public(OKPKey.generate_key("Ed25519")),
+        "public_key": public_jwk(OKPKey.generate_key("Ed25519")),
     }
     assert (await world.admin.post("/referral/clients", {**body, "scopes": ["referral:receive"]}))[
         "approval"
@@ -272,7 +269,7 @@ async def test_the_first_of_a_new_organisation_needs_nobody(world: World) -> Non
         body = {
             "id": f"new-{uuid4().hex[:8]}",
             "organisation": other["id"],
-            "public_key": public(OKPKey.generate_key("Ed25519")),
+            "public_key": public_jwk(OKPKey.generate_key("Ed25519")),
         }
         assert (await world.admin.post("/referral/clients", {**body, "scopes": [scope]}))["approval"] is not None
     await hired(world.made, other["id"], StaffRole.OFFICER)  # whoever runs the installation, at its command line

@@ -160,11 +160,7 @@ async def test_the_sender_sees_the_answer_and_the_officer_the_statement(world: W
 
 async def test_who_is_late_is_seen_by_the_house_and_the_coordinator_and_told_to_both(own: World) -> None:
     house, entry = await own.house("Late house"), await own.ready_person()
-    handoff = await own.handoff(entry)
-    offer = (await own.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await own.state(handoff, "ready")
-    await house.partner.packet(offer)
+    handoff, offer = await own.with_packet(house, entry)
     await withdraw(own, entry)
 
     async def asked() -> Any:
@@ -216,11 +212,7 @@ async def test_who_is_late_is_seen_by_the_house_and_the_coordinator_and_told_to_
 async def test_who_lost_the_person_again_can_still_answer(own: World) -> None:
     """A coordinator asked others after the house was shut out: its offer is withdrawn, and its copy is asked back."""
     house, entry = await own.house("Suspended house"), await own.ready_person()
-    handoff = await own.handoff(entry)
-    offer = (await own.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await own.state(handoff, "ready")
-    await house.partner.packet(offer)
+    handoff, offer = await own.with_packet(house, entry)
     async with own.made.services["referral"].db.transaction("test.lost") as tx:
         await tx.conn.execute(
             "update referral set state = 'on-hold', step_at = null, escalated = 'organisation-suspended', remind_at = now() + interval '1 day' where id = $1",
@@ -238,11 +230,7 @@ async def test_who_lost_the_person_again_can_still_answer(own: World) -> None:
 
 async def test_a_silent_house_keeps_nobody_from_being_erased(own: World) -> None:
     house, entry = await own.house("Silent house", places=3), await own.ready_person()
-    handoff = await own.handoff(entry)
-    offer = (await own.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await own.state(handoff, "ready")
-    await house.partner.packet(offer)
+    handoff, offer = await own.with_packet(house, entry)
     await house.partner.post(f"/referral/offers/{offer}/arrived", {})
     await own.state(handoff, "in-progress")
     coordinator, sender = own.coordinator.partner, own.sender.partner

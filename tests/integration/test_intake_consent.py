@@ -225,11 +225,7 @@ async def test_a_suspended_senders_people_can_still_stop_while_its_token_lives(w
 
 async def test_a_copy_is_asked_back_after_the_hand_off_has_ended_too(own: World) -> None:
     house, entry = await own.house("Ended stay"), await own.ready_person()
-    handoff = await own.handoff(entry)
-    offer = (await own.offer(house))["id"]
-    await house.partner.post(f"/referral/offers/{offer}/accept")
-    await own.state(handoff, "ready")
-    await house.partner.packet(offer)
+    handoff, offer = await own.with_packet(house, entry)
     await house.partner.post(f"/referral/offers/{offer}/arrived", {})
     await house.partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
     await own.state(handoff, "completed")

@@ -30,7 +30,7 @@ from services.referral.people.domain import authenticator_of
 from services.referral.sessions.desk import AUTHENTICATORS
 from spean import order, sealing, turning
 from spean.auth import ACCESS_TOKEN_S, Kind, Signer
-from spean.crypto import Unopenable, unseal
+from spean.crypto import Unopenable, public_jwk, unseal
 from spean.embedded import Server
 from spean.provision import Roles, secret_file
 from spean.sealing import About, PrivateKey, Suite, Unopened, Why
@@ -202,7 +202,7 @@ async def partners_keys(traffic: Traffic) -> None:
     del traffic.own[FIRST.public.id]
     await traffic.goes_on()
     key = turning.new_signing_key()
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     await agreed(world, await world.admin.post(keys, {"public_key": public}), old)
     house.partner = await world.stack.enter_async_context(Partner(world.made.url, client, key, patience_s=30))
     await traffic.goes_on()

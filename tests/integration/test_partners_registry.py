@@ -9,14 +9,11 @@ import pytest
 from joserfc.jwk import OctKey, OKPKey
 
 from services.cli.client import ApiProblem, Partner
+from spean.crypto import public_jwk
 from tests.builders import eventually
 from tests.integration.town import Town
 
 ORGANISATION = {"name": "Sample shelter", "type": "shelter", "country": "KH", "sample": True}
-
-
-def _public(key: OKPKey) -> dict[str, str]:
-    return {name: str(value) for name, value in key.as_dict(private=False).items()}
 
 
 async def _registered(town: Town) -> dict[str, Any]:
@@ -89,7 +86,7 @@ async def test_joining_twice_is_joining_once(town: Town) -> None:
 async def test_a_system_is_registered_signs_in_and_is_revoked(town: Town) -> None:
     made = await _registered(town)
     key, client = OKPKey.generate_key("Ed25519", auto_kid=True), f"system-{uuid4().hex[:8]}"
-    body = {"id": client, "organisation": made["id"], "public_key": _public(key), "scopes": ["referral:receive"]}
+    body = {"id": client, "organisation": made["id"], "public_key": public_jwk(key), "scopes": ["referral:receive"]}
     assert await town.admin.post("/referral/clients", body) == {
         "id": client,
         "organisation": made["id"],
@@ -114,7 +111,7 @@ async def test_a_key_that_is_none_is_refused(town: Town) -> None:
     private = OKPKey.generate_key("Ed25519").as_dict(private=True)
     wrong: list[dict[str, Any]] = [
         {name: str(value) for name, value in private.items()},
-        _public(OKPKey.generate_key("X25519")),
+        public_jwk(OKPKey.generate_key("X25519")),
         {name: str(value) for name, value in OctKey.generate_key(256).as_dict(private=True).items()},
         {"kty": "OKP", "crv": "Ed25519", "x": "too-short"},
         {"kty": "RSA"},
@@ -128,7 +125,7 @@ async def test_a_key_that_is_none_is_refused(town: Town) -> None:
     body = {
         "id": "ok",
         "organisation": made["id"],
-        "public_key": _public(OKPKey.generate_key("Ed25519")),
+        "public_key": public_jwk(OKPKey.generate_key("Ed25519")),
         "scopes": ["root"],
     }
     with pytest.raises(ApiProblem, match="422 invalid"):

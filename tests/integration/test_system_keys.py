@@ -6,6 +6,7 @@ import asyncpg
 from joserfc.jwk import OKPKey
 
 from services.referral.main import MIGRATIONS
+from spean.crypto import public_jwk
 from tests.builders import World, agreed
 
 
@@ -37,7 +38,7 @@ async def test_keys_from_before_are_carried_over_by_their_names(world: World) ->
 
 async def test_one_key_has_one_name_however_it_is_written(world: World) -> None:
     key = OKPKey.generate_key("Ed25519")
-    plain = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    plain = public_jwk(key)
     path = f"/referral/clients/{world.sender.partner.client_id}/keys"
     added = await world.admin.post(path, {"public_key": {**plain, "kid": "whatever", "use": "sig"}})
     assert added["thumbprint"] == key.thumbprint()

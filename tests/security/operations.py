@@ -21,6 +21,7 @@ from schemas.vocabulary import OrganisationStatus, OrganisationType
 from services.cli.client import trusted
 from services.cli.installation import Installation
 from spean.auth import Kind, Signer
+from spean.crypto import public_jwk
 from tests.builders import CATEGORIES, PURPOSES, Organisation, World, eventually, second_system
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -158,7 +159,7 @@ def _client(stage: Stage) -> Any:
 
 
 def _client_key() -> dict[str, str]:
-    return {name: str(value) for name, value in OKPKey.generate_key("Ed25519").as_dict(private=False).items()}
+    return public_jwk(OKPKey.generate_key("Ed25519"))
 
 
 def _place(stage: Stage) -> Any:

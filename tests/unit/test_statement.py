@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from schemas.vocabulary import ErasureAnswer, KeptBecause
 from spean.auth import ALGORITHMS
+from spean.crypto import public_jwk
 from spean.statement import RECEIPT, STATEMENT, About, Statement, Untaken, Why, expect, read, sign
 
 OWN, OTHER = (OKPKey.generate_key("Ed25519", auto_kid=True) for _ in range(2))
@@ -33,10 +34,6 @@ LAW = {
 }
 
 
-def public(key: OKPKey) -> dict[str, str]:
-    return {name: str(value) for name, value in key.as_dict(private=False).items()}
-
-
 def said(**other: Any) -> Statement:
     return Statement.model_validate({**SAID, **other})
 
@@ -44,9 +41,9 @@ def said(**other: Any) -> Statement:
 @pytest.mark.parametrize("more", [{}, LAW])
 def test_what_was_signed_is_read_with_the_key_that_signed_it(more: dict[str, Any]) -> None:
     whole = said(**more)
-    found, key = read(sign(whole, STATEMENT, OWN), [public(OTHER), public(OWN)])
+    found, key = read(sign(whole, STATEMENT, OWN), [public_jwk(OTHER), public_jwk(OWN)])
     assert found == whole
-    assert key["x"] == public(OWN)["x"]
+    assert key["x"] == public_jwk(OWN)["x"]
     expect(found, ABOUT, NOW)
 
 
@@ -87,7 +84,7 @@ HEAD, BODY, SIGNATURE = TEXT.split(".")
 ])  # fmt: skip
 def test_what_is_not_signed_like_that_is_not_read(text: str, why: Why) -> None:
     with pytest.raises(Untaken) as untaken:
-        read(text, [public(OWN)])
+        read(text, [public_jwk(OWN)])
     assert untaken.value.why is why
     assert str(untaken.value) == why, "and nothing of the statement"
 

@@ -19,6 +19,7 @@ from services.intake.handoffs import store as handoffs
 from services.intake.handoffs.store import Packet
 from spean import statement, telemetry
 from spean.clock import clear_due
+from spean.crypto import public_jwk
 from spean.db import Database, Tx
 from spean.ids import opaque_id
 from spean.outbox import say
@@ -122,7 +123,7 @@ async def receive(tx: Tx, ticket: PacketTicket, told: Told, key: OKPKey, holder:
         iss=holder, organisation=packet.organisation, offer=packet.offer, request=request, answer=told.answer,
         reason=told.reason, law=told.law, by=by, iat=int(tx.now.timestamp()), jti=opaque_id(),
     )  # fmt: skip
-    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    public = public_jwk(key)
     await _keep(tx, packet, Kept(said, statement.sign(said, statement.RECEIPT, key), public, "holder", by))
 
 

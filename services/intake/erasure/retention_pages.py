@@ -11,10 +11,10 @@ from uuid import UUID
 import asyncpg
 from fastapi import Depends, Response
 
-from schemas.rights import StaffRole
 from schemas.vocabulary import ServiceGroup
 from services.intake.erasure import api, handlers, store
 from services.intake.erasure.api import COUNTED_MOST, NOTICE, OFFICERS_SCOPE, RetentionBody
+from services.intake.rules.pages import expect_looks
 from spean.problem import Refusal
 from spean.web import forms, lists
 from spean.web.forms import Form, Incomplete
@@ -30,9 +30,7 @@ OfficerSent = Annotated[Sent, Depends(sent_with(OFFICERS_SCOPE))]
 
 @router.get("/rules/retention")
 async def retention(at: Annotated[At, Depends(at_with())]) -> Response:
-    """Whoever administers the network may look as well."""
-    if OFFICERS_SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
-        raise Refusal("scope")
+    expect_looks(at)
     return at.page(_LIST, **await _listed(at))
 
 

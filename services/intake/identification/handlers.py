@@ -36,7 +36,7 @@ async def record(tx: Tx, holder: Holder, entry_id: UUID, step: Step, by: str) ->
     await consent.lock(tx, entry_id)
     found = await cases.find_entry(tx, entry_id)
     key = await cases.own_key(tx, holder.keys, entry_id)
-    before = await path(tx, holder, entry_id)
+    before = await _steps(tx, key, entry_id)
     expect_follows(step, [one.step for one in before], found.happened_at, tx.now)
     if step.status in WITH_THEIR_YES:
         missing = await _missing(tx, holder, found)
@@ -50,7 +50,10 @@ async def record(tx: Tx, holder: Holder, entry_id: UUID, step: Step, by: str) ->
 async def path(tx: Tx, holder: Holder, entry_id: UUID) -> list[Recorded]:
     """Every step of a person whom the caller may see, in order. Raises Refusal `not-found`, `erased`."""
     await cases.find_entry(tx, entry_id)
-    key = await cases.own_key(tx, holder.keys, entry_id)
+    return await _steps(tx, await cases.own_key(tx, holder.keys, entry_id), entry_id)
+
+
+async def _steps(tx: Tx, key: bytes, entry_id: UUID) -> list[Recorded]:
     return [
         Recorded(_read(unseal(key, row["sealed"], _context(entry_id, row["number"]))), row["by"], row["at"])
         for row in await store.of_entry(tx, entry_id)

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Response
 
-from schemas.rights import StaffRole
 from services.intake.bases.domain import Kind
 from services.intake.rules import limits
 from services.intake.rules.limits import (
@@ -21,6 +20,7 @@ from services.intake.rules.limits import (
     CrowdLimit,
     LimitsView,
 )
+from services.intake.rules.pages import expect_looks
 from spean.problem import Refusal
 from spean.web import forms, lists
 from spean.web.forms import Form, Incomplete
@@ -34,9 +34,7 @@ What = Literal["crowd"] | Kind
 
 @router.get("/rules/limits")
 async def all_limits(at: Annotated[At, Depends(at_with())]) -> Response:
-    """Whoever administers the network may look as well."""
-    if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
-        raise Refusal("scope")
+    expect_looks(at)
     async with at.door.db.transaction("page.limits") as tx:
         found = await limits.listed(tx, lists.MOST * 10)
         now = tx.now

@@ -35,9 +35,7 @@ async def rules(
     q: Typed = "",
 ) -> Response:
     """The newest first. `q`: agreements of organisations with such a name."""
-    # Whoever administers the network may look as well.
-    if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
-        raise Refusal("scope")
+    expect_looks(at)
     directory = await network.directory(request)
     async with at.door.db.transaction("page.rules") as tx:
         if q and kind is Kind.AGREEMENTS:
@@ -64,6 +62,12 @@ async def ask_end(request: Request, kind: Kind, rule: UUID, at: Annotated[At, De
 async def end(request: Request, kind: Kind, rule: UUID, sent: Annotated[Sent, Depends(sent_with(SCOPE))]) -> Response:
     await api.end_rule(request, kind, rule, sent.command())
     return sent.see("/intake/pages/rules", kind=kind.value, done="rule-ended")
+
+
+def expect_looks(at: At) -> None:
+    """The officer, and whoever administers the network, who changes nothing here. Raises Refusal `scope`."""
+    if SCOPE not in at.who.scopes and StaffRole.ADMINISTRATOR not in at.who.roles:
+        raise Refusal("scope")
 
 
 def _shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:

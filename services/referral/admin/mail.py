@@ -8,12 +8,10 @@ from uuid import UUID
 
 import httpx
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from spean.web.visitor import COOKIE
+from spean.web.network import asked_for
 
-# A page waits for it, and says what it can without it.
-_LIMIT_S = 3.0
 # None: not known now.
 FindMissing = Callable[[Request], Awaitable[frozenset[UUID] | None]]
 
@@ -28,13 +26,8 @@ def missing_at(client: httpx.AsyncClient, notify: str) -> FindMissing:
     """`notify`: its address. The function raises nothing."""
 
     async def find(request: Request) -> frozenset[UUID] | None:
-        shown = {"cookie": f"{COOKIE}={request.cookies.get(COOKIE, '')}"}
-        try:
-            reply = await client.get(f"{notify}/pages/addresses/missing", timeout=_LIMIT_S, headers=shown)
-            reply.raise_for_status()
-            return _Missing.model_validate_json(reply.content, extra="ignore").organisations
-        except (httpx.HTTPError, ValidationError):
-            return None
+        found = await asked_for(request, client, f"{notify}/pages/addresses/missing", _Missing)
+        return None if found is None else found.organisations
 
     return find
 

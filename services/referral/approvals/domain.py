@@ -88,10 +88,6 @@ def opening(roles: Collection[StaffRole]) -> frozenset[StaffRole]:
     return frozenset(role for role in roles if opened_by(SCOPES_OF[role]))
 
 
-def scopes_of(roles: Collection[StaffRole]) -> frozenset[str]:
-    return frozenset[str]().union(*(SCOPES_OF[role] for role in roles))
-
-
 def needs_another(scopes: Collection[str], *, first: bool) -> bool:
     """`first`: nobody could ever sign in for the organisation, so there is nothing of it yet that could be read, and it is
     told of nobody before an officer's rule and the person's own word say so. What reaches everywhere always needs another."""

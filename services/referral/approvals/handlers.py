@@ -12,7 +12,7 @@ from uuid import UUID
 
 from schemas import events as e
 from schemas.registry import ORGANISATIONS
-from schemas.rights import StaffRole
+from schemas.rights import StaffRole, scopes_of
 from services.referral.approvals import domain, store
 from services.referral.approvals.domain import WITHIN, Approval, Kind, State, Who
 from services.referral.partners import changes
@@ -81,7 +81,7 @@ async def register_person(tx: Tx, who: Who, organisation: UUID, name: str, sign_
     `people.register`."""
     await partners_store.lock_organisation(tx, organisation)
     first = await store.is_first(tx, organisation)
-    later = domain.opening(roles) if domain.needs_another(domain.scopes_of(roles), first=first) else frozenset()
+    later = domain.opening(roles) if domain.needs_another(scopes_of(roles), first=first) else frozenset()
     by = By(who.person, who.organisation)
     made = await people.register(tx, by, organisation, name, sign_in_name, language, roles - later, later=later)
     if later:
@@ -107,7 +107,7 @@ async def change_person(tx: Tx, who: Who, id_: UUID, expected: int | None, *, na
 
 
 async def _ask_roles(tx: Tx, who: Who, person: Person, roles: frozenset[StaffRole]) -> None:
-    opened = domain.opened_by(domain.scopes_of(roles))
+    opened = domain.opened_by(scopes_of(roles))
     await _ask(tx, who, Kind.ROLES, person.organisation, opened, {"roles": sorted(roles)}, person=person.id)
 
 

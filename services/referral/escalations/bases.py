@@ -19,19 +19,9 @@ from spean.auth import Caller
 from spean.db import Database
 from spean.http import View, caller_with
 from spean.web.pages import At, at_with, page_router
-from spean.web.words import N_
 
 SCOPE = "referral:coordinate"
 _NETWORKS_MOST, _NETWORKS_LOOKED = 100, 10_000
-# As the holder's pages call them.
-KINDS: Mapping[str, str] = {
-    "vital_interest": N_("Vital interest"),
-    "emergency_profile": N_("Emergency profile (at night)"),
-    "mandatory_reporting": N_("Duty to report on a person under 18"),
-    "court_order": N_("Order of a court"),
-    "best_interests_assessment": N_("Best interests assessment (emergency, two people)"),
-    "best_interests_determination": N_("Best interests determination (panel)"),
-}
 router = APIRouter(tags=["coordinator"])
 pages = page_router("coordinator's pages")
 Coordinator = Annotated[Caller, Depends(caller_with(SCOPE))]
@@ -113,6 +103,6 @@ async def _shown(request: Request, at: At) -> dict[str, Any]:
         tables.setdefault((one.network, one.holder), []).append(one)
     several = len({holder for _, holder in tables}) > 1
     return {
-        "tables": tables, "names": found.names, "silent": found.view.silent, "day": found.day, "kinds": KINDS,
+        "tables": tables, "names": found.names, "silent": found.view.silent, "day": found.day,
         "several": several, "least": q.COUNTED_IN,
     }  # fmt: skip

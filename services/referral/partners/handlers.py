@@ -25,6 +25,7 @@ from services.referral.referrals.domain import Windows
 from services.referral.sessions import store as sessions
 from spean import auth, grants, sealing
 from spean.auth import Signer
+from spean.crypto import public_jwk
 from spean.db import Tx
 from spean.outbox import say
 from spean.problem import Refusal
@@ -164,7 +165,7 @@ def signing_key(public_key: Mapping[str, str]) -> Key:
         raise Refusal("invalid", errors=[{"at": "body.public_key", "why": "ed25519_public_jwk_expected"}])
     x = base64.urlsafe_b64encode(given.public_bytes_raw()).rstrip(b"=").decode()
     key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": x})
-    return Key(key.thumbprint(), {name: str(value) for name, value in key.as_dict(private=False).items()})
+    return Key(key.thumbprint(), public_jwk(key))
 
 
 async def add_key(tx: Tx, by: str, client: str, public_key: Mapping[str, str]) -> Key:
