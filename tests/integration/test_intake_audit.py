@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 from services.cli.client import ApiProblem, Partner
 from services.cli.main import app
 from services.intake.disclosure import store
-from tests.builders import CATEGORIES, PURPOSES, World, eventually, second_system
+from tests.builders import CATEGORIES, PURPOSES, World, second_system
 from tests.integration.holder import (
     Case,
     Holder,
     database,
     refused,
+    settled,
     shared_world,  # noqa: F401 (fixtures)
     withdraw,
 )
@@ -42,19 +43,6 @@ async def _audit(officer: Partner, case: str, at: str = "") -> dict[str, Any]:
         f"/intake/cases/{case}/audit{f'?at={at}' if at else ''}".replace("+", "%2B")
     )
     return found
-
-
-async def _written(case: Case, stage: str, number: int) -> None:
-    """An answer leaves before the transaction that gave it has ended: wait until that many answers are written down."""
-
-    async def count() -> bool:
-        async with database(case.holder.world) as db:
-            found = await db.fetchval(
-                "select coalesce(sum(times), 0) from disclosure where handoff = $1 and stage = $2", case.handoff, stage
-            )
-        return bool(found >= number)
-
-    await eventually(count)
 
 
 async def _reviewed_anew(case: Case) -> tuple[str, str]:
@@ -84,16 +72,15 @@ async def test_at_each_time_what_was_known_then(world: World, officer: Partner) 
     moments = [await _now(world)]
     case = await holder.released(house, entry)
     await case.content()
-    await _written(case, "packet", 1)
-    await _written(case, "offer", 1)
+    await settled(world)
     moments.append(await _now(world))
     old, new = await _reviewed_anew(case)
     await case.packet()
-    await _written(case, "packet", 2)
+    await settled(world)
     moments.append(await _now(world))
     await withdraw(world, entry)
     await case.packet()
-    await _written(case, "packet", 3)
+    await settled(world)
     moments.append(await _now(world))
     await case.answer("erased")
     moments.append(await _now(world))
@@ -141,10 +128,10 @@ async def test_at_each_time_what_was_known_then(world: World, officer: Partner) 
 
 async def test_what_was_told_again_later_was_known_since_the_first_time(world: World, officer: Partner) -> None:
     case = await Holder(world).released(await Holder(world).house(), await world.ready_person())
-    await _written(case, "packet", 1)
+    await settled(world)
     between = await _now(world)
     await case.packet()
-    await _written(case, "packet", 2)
+    await settled(world)
     (then,), (now,) = [_of(await _audit(officer, case.entries[0], at)) for at in (between, "")]
     assert (then["times"], now["times"]) == (None, 2)
     assert then["first_at"] == then["last_at"] == now["first_at"] < now["last_at"]
@@ -153,7 +140,7 @@ async def test_what_was_told_again_later_was_known_since_the_first_time(world: W
 async def test_what_was_not_kept_is_said_to_be_unknown(world: World, officer: Partner) -> None:
     """A row and a copy of before the officer's question could be asked."""
     case = await Holder(world).released(await Holder(world).house(), await world.ready_person())
-    await _written(case, "packet", 1)
+    await settled(world)
     await withdraw(world, case.entries[0])
     async with database(world) as db:
         await db.execute(
@@ -174,7 +161,7 @@ async def test_each_house_answers_for_its_own_copy(world: World, officer: Partne
     second = Case(holder, await holder.house(), first.entries, first.handoff)
     assert await holder.next_candidate(first.handoff, second.house) == second.house.id
     await second.packet()
-    await _written(first, "packet", 2)
+    await settled(world)
     await withdraw(world, first.entries[0])
     await first.answer("retained_by_law", reason="court_order", law="Sample order 12/2026")
     answers = _of(await _audit(officer, first.entries[0]))
@@ -212,7 +199,7 @@ async def test_of_another_organisation_nothing_is_said_and_nothing_written(world
 async def test_row_security_alone_keeps_a_case_from_others(world: World) -> None:
     """The same statement, as another organisation and as none that is set."""
     case = await Holder(world).released(await Holder(world).house(), await world.ready_person())
-    await _written(case, "packet", 1)
+    await settled(world)
     db, at = world.made.services["intake"].db, datetime.now(UTC) + timedelta(minutes=1)
     seen = {}
     for org in (world.sender.id, case.house.id, str(uuid4())):
@@ -223,10 +210,10 @@ async def test_row_security_alone_keeps_a_case_from_others(world: World) -> None
 
 async def test_of_too_many_answers_the_latest_are_told(world: World) -> None:
     case = await Holder(world).released(await Holder(world).house(), await world.ready_person())
-    await _written(case, "packet", 1)
+    await settled(world)
     await withdraw(world, case.entries[0])
     await case.packet()
-    await _written(case, "packet", 2)
+    await settled(world)
     async with world.made.services["intake"].db.transaction("test.audit", org=UUID(world.sender.id)) as tx:
         every, last = [await store.known(tx, UUID(case.entries[0]), tx.now, most) for most in (10, 1)]
     assert len(every) > 1
@@ -243,7 +230,7 @@ async def test_a_time_to_come_is_refused(world: World, officer: Partner) -> None
 
 async def test_the_command_line_asks_and_shows(world: World, officer: Partner, tmp_path: Path) -> None:
     case = await Holder(world).released(await Holder(world).house(), await world.ready_person(health_notes="asthma"))
-    await _written(case, "packet", 1)
+    await settled(world)
     key = tmp_path / "officer.jwk"
     key.write_text(json.dumps(officer._key.as_dict(private=True)), encoding="utf-8")
     more = ["--as", officer.client_id, "--key", str(key), "--url", world.made.url]

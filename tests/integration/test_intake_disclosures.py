@@ -15,6 +15,7 @@ from tests.integration.holder import (
     Holder,
     Reader,
     database,
+    settled,
     shared_world,  # noqa: F401 (fixtures)
     withdraw,
 )
@@ -23,10 +24,13 @@ from tests.integration.holder import (
 @pytest.fixture
 async def case(world: World) -> Case:
     holder = Holder(world)
-    return await holder.released(await holder.house(), await world.ready_person(health_notes="asthma"))
+    case = await holder.released(await holder.house(), await world.ready_person(health_notes="asthma"))
+    await settled(world)
+    return case
 
 
 async def _rows(case: Case, stage: str = "packet") -> list[dict[str, Any]]:
+    await settled(case.holder.world)
     found = (await case.sender.get(f"/intake/handoffs/{case.handoff}/disclosures"))["disclosures"]
     return [row for row in found if row["stage"] == stage]
 
@@ -45,6 +49,7 @@ async def test_the_same_answer_is_one_row_however_often_it_is_given(
     before = await _rows(case, stage)
     for _ in range(4):
         await read(case)
+        await settled(case.holder.world)
     after = await _rows(case, stage)
     assert len(after) == len(before)
     row = after[-1]
@@ -57,6 +62,7 @@ async def test_a_refusal_that_is_met_again_and_again_is_one_row_too(case: Case) 
     await withdraw(case.holder.world, case.entries[0])
     for _ in range(3):
         assert not await case.may_accept()
+        await settled(case.holder.world)
     (row,) = await _rows(case, "offer")
     assert (row["times"], row["allowed"], set(row["refused"].values())) == (3, [], {"fenced"})
 
@@ -66,6 +72,7 @@ async def test_what_is_asked_for_twice_in_one_question_is_counted_twice(case: Ca
     question = {"organisation": case.house.facts, "offers": [offer, offer]}
     for _ in range(2):
         await case.holder.ask("readable-offers", question)
+        await settled(case.holder.world)
     assert [row["times"] for row in await _rows(case, "offer")] == [4]
 
 
@@ -106,8 +113,10 @@ CHANGES: dict[str, Callable[[Case], Awaitable[None]]] = {
 @pytest.mark.parametrize("name", CHANGES)
 async def test_whoever_is_told_anything_else_has_a_row_of_its_own(case: Case, name: str) -> None:
     await case.packet()
+    await settled(case.holder.world)
     await CHANGES[name](case)
     await case.packet()
+    await settled(case.holder.world)
     await case.packet()
     before, after = await _rows(case)
     assert (before["times"], after["times"]) == (2, 2)
