@@ -20,7 +20,6 @@ from joserfc.jwk import OKPKey
 
 from services.cli.client import ApiProblem, Partner, trusted
 from services.cli.installation import Installation
-from services.intake.handoffs import store as handoffs
 from services.intake.keystore import store as keystore
 from spean.auth import QUESTION_TOKEN_S, TICKET_S, Kind, Signer
 from spean.settings import Settings
@@ -112,15 +111,7 @@ class Holder:
             for place, house in places.items()
         ]  # fmt: skip
         chosen = (await self.ask("next-candidate", {"referral": handoff, "candidates": candidates}))["place"]
-        if chosen is None:
-            return None
-        await eventually(lambda: self._asked(handoff, places[chosen].id))
-        return places[chosen].id
-
-    async def _asked(self, handoff: str, house: str) -> bool:
-        """An answer leaves before the transaction that gave it has ended: is it written down by now?"""
-        async with self.world.made.services["intake"].db.transaction("test.asked") as tx:
-            return await handoffs.asked_facts(tx, UUID(handoff), UUID(house)) is not None
+        return None if chosen is None else places[chosen].id
 
     async def requested(self, *entries: str, **more: Any) -> str:
         """A hand-off that the network has taken in, and for which it has nobody to ask."""

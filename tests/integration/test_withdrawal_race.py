@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,6 +23,7 @@ from tests.builders import World, eventually
 from tests.integration.holder import (
     Case,
     Holder,
+    House,
     Pausing,
     Reader,
     database,
@@ -62,8 +64,8 @@ async def _may_accept(case: Case) -> Reader:
     return Reader(_app(case), "POST", "/questions/may-accept", case.holder.question_token(), case.acceptance())
 
 
-async def _next_candidate(case: Case) -> Reader:
-    candidate = {"place": case.offer, "organisation": case.house.facts, "area": "KH-1",
+async def _next_candidate(case: Case, house: House | None = None) -> Reader:
+    candidate = {"place": case.offer, "organisation": (house or case.house).facts, "area": "KH-1",
                  "service_types": ["emergency_bed"], "eligibility": {}}  # fmt: skip
     question = {"referral": case.handoff, "candidates": [candidate]}
     return Reader(_app(case), "POST", "/questions/next-candidate", case.holder.question_token(), question)
@@ -307,3 +309,17 @@ async def test_two_members_withdraw_while_both_orders_of_them_are_read(world: Wo
     pages = [page(offers if number % 2 else offers[::-1]) for number in range(8)]
     await asyncio.gather(*pages[:4], withdraw(world, one), withdraw(world, two), *pages[4:])
     assert await page(offers) == [False, False]
+
+
+async def test_whoever_is_asked_next_may_answer_as_soon_as_the_network_knows(case: Case) -> None:
+    """The network asks them at once; the answer's own transaction is still open then, and may fail."""
+    house = await case.holder.house()
+    read = await _next_candidate(case, house)
+    readable: list[Any] = []
+
+    async def sent(piece: bytes) -> None:
+        assert json.loads(piece)["place"] == case.offer
+        readable.append(await replace(case, house=house).content())
+
+    assert await read.run(sent) == 200
+    assert [one["readable"] for one in readable] == [True]

@@ -139,8 +139,16 @@ questions = APIRouter(prefix="/questions", tags=["questions"], dependencies=[Dep
 async def next_candidate(
     request: Request, body: Annotated[q.NextCandidateQuestion, Depends(asked(q.NextCandidateQuestion))]
 ) -> Response:
-    """Which of these may be asked next?"""
-    return _answer(request, "question.next_candidate", lambda tx, holder: handlers.next_candidate(tx, holder, body))
+    """Which of these may be asked next? Who it is has been written down before the network hears of it: they may read the
+    offer, and answer, as soon as it is sent, whatever becomes of this transaction."""
+    db: Database = request.app.state.door.db
+    async with db.transaction("question.candidate") as tx:
+        written = (await handlers.next_candidate(tx, request.app.state.holder, body, ()))[1]
+
+    async def still(tx: Tx, holder: Holder) -> q.NextCandidateAnswer:
+        return (await handlers.next_candidate(tx, holder, body, written))[0]
+
+    return _answer(request, "question.next_candidate", still)
 
 
 @questions.post("/readable-offers", response_model=q.ReadableOffersAnswer, openapi_extra=_body("readable-offers"))

@@ -158,12 +158,15 @@ async def in_force(tx: Tx, parties: Sequence[Party], recipients: Collection[UUID
     return await rules.in_force(tx, networks, {one.group for one in found}, senders, recipients)
 
 
-async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
+async def next_candidate(
+    tx: Tx, holder: Holder, question: q.NextCandidateQuestion, written: Collection[str]
+) -> tuple[q.NextCandidateAnswer, set[str]]:
     """The first candidate that may be asked: everybody's functional needs may be told there, and its own rules fit
-    everybody. A hand-off that has ended, or is not known here, has none. Refusals are written down for the sender."""
+    everybody. A hand-off that has ended, or is not known here, has none. Refusals are written down for the sender, but for
+    those that were `written` already; their words are returned."""
     party = await held(tx, holder, question.referral)
     if party is None:
-        return q.NextCandidateAnswer(place=None)
+        return q.NextCandidateAnswer(place=None), set()
     candidates = [one for one in question.candidates if party.handoff.service_type in one.service_types]
     facts = await current_facts(tx, [one.organisation for one in candidates])
     standing = await in_force(tx, [party], {one.organisation for one in facts})
@@ -178,8 +181,8 @@ async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuesti
             await crowd.decide(tx, party.handoff.id, rarity.looks(party.fields, party.handoff.area))
             chosen = candidate.place
             break
-    await store.write(tx, refused)
-    return q.NextCandidateAnswer(place=chosen)
+    await store.write(tx, [one for one in refused if store.words(one) not in written])
+    return q.NextCandidateAnswer(place=chosen), set(map(store.words, refused))
 
 
 async def may_accept(tx: Tx, holder: Holder, question: q.MayAcceptQuestion) -> q.MayAcceptAnswer:
