@@ -24,7 +24,7 @@ def test_a_count_is_said_in_whole_steps_only() -> None:
 async def somebody(world: World, kind: str) -> str:
     """With a hand-off that nobody can take, and something of this kind in force at once."""
     entry = await world.ready_person()
-    await world.handoff(entry, service_type="representation")
+    await world.state(await world.handoff(entry, service_type="representation"), "unroutable")
     body = {
         "kind": kind, "justification": WHY, "categories": ["functional_needs"], "at_once": kind == "court_order",
         "recipients": {"organisations": [world.sender.id]}, "acting_for": "dara",
