@@ -13,6 +13,7 @@ from schemas.rights import StaffRole
 from services.intake.handoffs import search
 from tests.browser.visiting import Screen, Walker, at_browser, signed_in, walker
 from tests.builders import World, eventually
+from tests.integration.holder import settled
 
 LIST = "/intake/pages/handoffs"
 ASK = {"service_type": "emergency_bed", "urgency": "emergency", "area": "KH-1"}
@@ -224,6 +225,7 @@ async def test_what_changed_since_i_looked_is_said_to_me_alone(world: World) -> 
         late = await sender.send(first.form("/seen"))  # an old page marks what it showed, and no more
         assert "changed since you looked" in late.text
         await sender.get(f"{LIST}/{handoff}")
+        await settled(world)  # what was looked at is written down with the page's own transaction
         assert "changed since you looked" not in (await sender.get(LIST)).text
 
 

@@ -315,10 +315,10 @@ async def settled(world: World) -> None:
     """Returns when all has ended that was being written when it was called: what a reader is told leaves before the
     transaction that counts it is over, and another reader does not wait for that."""
     async with database(world) as db:
-        until = await db.fetchval("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        until = await db.fetchval("select pg_current_xact_id()::text::bigint")
 
         async def over() -> bool:
-            return bool(await db.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1", until))
+            return bool(await db.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint > $1", until))
 
         await eventually(over)
 
