@@ -13,13 +13,18 @@ from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
 
+from schemas.registry import TOPICS
 from services.cli import bootstrap, installation
 from services.cli.client import Partner
+from services.cli.connected import bounds_of
 from services.cli.installation import Installation
 from services.intake.cases.fields import OFFER_FIELDS, PACKET_FIELDS, PLACEMENT_FIELDS
 from services.referral.partners import handlers as partners
 from services.referral.people.domain import OPERATOR
+from spean import order
+from spean.bus import Bus
 from spean.crypto import public_jwk
+from spean.db import Database
 from spean.settings import Settings
 
 CATEGORIES = [
@@ -152,6 +157,23 @@ class World:
 
         found: dict[str, Any] = await eventually(look, within_s=within_s)
         return found
+
+
+async def at_rest(databases: Mapping[str, Database], bus: Bus) -> bool:
+    """All that was said is sent, all that was sent is taken in by these services, and nothing is due."""
+    for name, db in databases.items():
+        async with db.transaction("test.quiet") as tx:
+            if await tx.conn.fetchval(
+                "select (select count(*) from outbox) + (select count(*) from due where at <= $1)", tx.now
+            ):
+                return False
+            places = await order.positions(tx)
+        bounds = await bounds_of(bus, places)
+        # A reader that has only just begun has not found all of its places yet.
+        found = len(places) >= sum(topic.partitions for topic in TOPICS if name in topic.readers)
+        if not found or any(bounds[at].left_after(places[at]) for at in bounds):
+            return False
+    return True
 
 
 async def organisation(admin: Partner, stack: AsyncExitStack, url: str, name: str, kind: str, scopes: list[str],

@@ -10,15 +10,13 @@ from typing import Any
 
 import asyncpg
 
-from schemas.registry import TOPICS
 from services.cli import installation
-from services.cli.connected import Connected, bounds_of, connected
+from services.cli.connected import Connected, connected
 from services.cli.installation import Installation
 from services.notify.dashboards.store import PROJECTIONS
-from spean import order
 from spean.provision import service_dsns
 from spean.settings import Settings
-from tests.builders import Organisation, World, eventually, network_in
+from tests.builders import Organisation, World, at_rest, eventually, network_in
 
 EXTENT = {
     "referral": ("referral", "offer", "hold", "place"),
@@ -52,22 +50,9 @@ class Lived:
             await conn.close()
 
     async def quiet(self) -> bool:
-        """All that was said is sent, all that was sent is taken in, and nothing is due."""
-        for name, db in self.here.databases.items():
-            async with db.transaction("test.quiet") as tx:
-                if await tx.conn.fetchval(
-                    "select (select count(*) from outbox) + (select count(*) from due where at <= now())"
-                ):
-                    return False
-                places = await order.positions(tx)
-            bounds = await bounds_of(self.here.bus, places)
-            # A reader that has only just begun has not found all of its places yet.
-            found = len(places) >= sum(topic.partitions for topic in TOPICS if name in topic.readers)
-            if not found or any(bounds[at].left_after(places[at]) for at in bounds):
-                return False
-            if name == "notify" and await self.rows(name, "select 1 from parked"):
-                return False
-        return True
+        """Nothing moves, and nothing was parked."""
+        rests = await at_rest(self.here.databases, self.here.bus)
+        return rests and not await self.rows("notify", "select 1 from parked")
 
     async def everything(self) -> dict[str, list[str]]:
         """Every row of the tables that matter, as text, in one order."""

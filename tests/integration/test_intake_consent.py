@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.builders import CATEGORIES, World, eventually
-from tests.integration.holder import Case, Holder, database, own_world, refused, said, shared_world, withdraw  # noqa: F401 (fixtures)
+from tests.integration.holder import Case, Holder, database, own_world, refused, said, settled, shared_world, withdraw  # noqa: F401 (fixtures)
 
 GIVEN = {"decision": "service", "state": "given", "expressed": "spoken", "language": "khm", "notice": "1-khm"}
 
@@ -254,6 +254,7 @@ async def test_a_member_of_a_party_who_stops_empties_one_section_but_ends_the_of
     assert [member.get("name") for member in (await case.packet())["members"]] == ["Mother", None]
     assert not (await offer.content())["readable"]
     assert not await offer.may_accept()
+    await settled(world)
     rows = (await world.sender.partner.get(f"/intake/handoffs/{offer.handoff}/disclosures"))["disclosures"]
     last = {row["entry"]: row for row in rows}
     assert set(last[child]["refused"].values()) == {"fenced"}

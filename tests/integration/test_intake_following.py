@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from services.intake.consent import store as consents
 from tests.builders import CATEGORIES, PURPOSES, World, eventually
 from tests.integration.holder import (  # noqa: F401 (fixtures)
     Case,
@@ -18,6 +17,7 @@ from tests.integration.holder import (  # noqa: F401 (fixtures)
     database,
     own_world,
     refused,
+    settled,
     shared_world,
 )
 
@@ -72,24 +72,22 @@ async def test_without_placement_no_number_tells_of_the_arrival_either(own: Worl
         await _known_as(db, handoff, "ready")
         await house.partner.packet(offer)
         before = await own.sender.partner.get(f"/intake/handoffs/{handoff}")
-        rows = await _told_so_far(own, entry, handoff)
+        rows = await _told_so_far(own, handoff)
         await house.partner.post(f"/referral/offers/{offer}/arrived", {})
         await _known_as(db, handoff, "in-progress")
     assert before["state"] == "answered"
     assert await own.sender.partner.get(f"/intake/handoffs/{handoff}") == before
     await house.partner.packet(offer)
-    assert await _told_so_far(own, entry, handoff) == rows, "no row of its own for what was read after the arrival"
+    assert await _told_so_far(own, handoff) == rows, "no row of its own for what was read after the arrival"
     await house.partner.post(f"/referral/offers/{offer}/outcome", {"outcome": "needs_met"})
     await own.state(handoff, "closed")
     details = await own.sender.partner.get(f"/intake/handoffs/{handoff}/details")
     assert details["details"] == []
 
 
-async def _told_so_far(own: World, entry: str, handoff: str) -> list[int]:
-    """The numbers of the rows about what was told. An answer leaves before its row can be read: whoever locks the fence next
-    waits for it."""
-    async with own.made.services["intake"].db.transaction("test.fence") as tx:
-        await consents.lock_fence(tx, UUID(entry))
+async def _told_so_far(own: World, handoff: str) -> list[int]:
+    """The numbers of the rows about what was told."""
+    await settled(own)
     rows = (await own.sender.partner.get(f"/intake/handoffs/{handoff}/disclosures"))["disclosures"]
     assert {row["stage"] for row in rows} == {"offer", "packet", "placement"}
     return [row["number"] for row in rows]
@@ -104,6 +102,7 @@ async def _known_as(db: Any, handoff: str, state: str) -> None:
 async def test_who_read_what_is_shown_by_name_only_where_the_sender_may_know(case: Case) -> None:
     stranger = await case.holder.house(agreed=False)
     assert await case.holder.next_candidate(case.handoff, stranger) is None
+    await settled(case.holder.world)
     path = f"/intake/handoffs/{case.handoff}/disclosures"
     named = (await case.sender.get(path))["disclosures"]
     assert {row["recipient"] for row in named} >= {case.house.id, stranger.id}
@@ -129,6 +128,7 @@ async def test_the_reasons_do_not_say_either_who_has_the_person(world: World) ->
     path = f"/intake/handoffs/{case.handoff}/disclosures"
 
     async def reasons() -> dict[tuple[str, str], str]:
+        await settled(world)
         rows = (await case.sender.get(path))["disclosures"]
         return {(row["stage"], field): rule for row in rows for field, rule in row["refused"].items()}
 
@@ -143,6 +143,7 @@ async def test_the_reasons_do_not_say_either_who_has_the_person(world: World) ->
 
 async def test_reading_where_somebody_is_is_written_down_like_any_other_reading(case: Case) -> None:
     await case.seen()
+    await settled(case.holder.world)
     rows = (await case.sender.get(f"/intake/handoffs/{case.handoff}/disclosures"))["disclosures"]
     assert [(row["stage"], row["recipient"]) for row in rows][-1] == ("placement", case.holder.world.sender.id)
     assert set(rows[-1]["allowed"]) == {"receiver", "arrival", "address"}

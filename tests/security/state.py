@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from tests.builders import eventually
+from tests.builders import at_rest, eventually
 from tests.security.operations import Stage
 
 # Bookkeeping of the machinery: what is due, how far each reader is, which assertions were used, which commands answered,
@@ -23,12 +23,12 @@ async def tables(conn: asyncpg.Connection) -> list[str]:
 async def state_of(stage: Stage) -> dict[str, str]:
     """A digest of every table that holds something (service.table → MD5 of its rows), once nothing is on its way."""
     made = stage.world.made
+    databases = {name: service.db for name, service in made.services.items()}
+    await eventually(lambda: at_rest(databases, made.bus))
     found: dict[str, str] = {}
     for name in (*made.services, "keys"):
         conn = await asyncpg.connect(made.cluster.dsn(name))
         try:
-            if name != "keys":
-                await eventually(lambda conn=conn: _all_said(conn))
             query = " union all ".join(
                 f"""select '{table}', md5(coalesce(string_agg(t::text, e'\\n' order by t::text), '')) from "{table}" t"""
                 for table in await tables(conn)
@@ -40,9 +40,3 @@ async def state_of(stage: Stage) -> dict[str, str]:
         finally:
             await conn.close()
     return found
-
-
-async def _all_said(conn: asyncpg.Connection) -> bool:
-    """Everything is said, and nothing is due: a mail that waits goes on by itself."""
-    waiting = "select (select count(*) from outbox) + (select count(*) from due where at <= now())"
-    return not await conn.fetchval(waiting)
