@@ -282,6 +282,12 @@ class OrganisationAskedV1(EventData):
     answer_by: AwareDatetime
 
 
+class AccessClosedV1(EventData):
+    """Its subject, somebody of an organisation's staff, a system or a system's key, may do less from now on, or nothing; what
+    that was is in no event. Only its writer takes it in, where its database comes from a backup of before. It is in an order
+    of its own: with whoever does not know it yet, nothing waits behind it."""
+
+
 class DeliverySucceededV1(EventData):
     """An organisation was told that something waits."""
 

@@ -39,7 +39,7 @@ class Untold(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One event type as the catalogue tells it. `readers`: services that take it in; `newer`: the version that it is taken
+    """One event type as the catalogue tells it. `readers`: who takes it in; `newer`: the version that it is taken
     in as, where it is not the newest; `schema`: what a writer may say, each field with its meaning."""
 
     name: str
@@ -77,11 +77,16 @@ def _said(type_: str, topic: Topic, handled: Mapping[str, frozenset[str]]) -> Sa
     fields = {field: {**what, "description": FIELDS[field]} for field, what in writer["properties"].items()}
     return Said(
         name=name, topic=topic, meaning=meaning, schema={**writer, "properties": fields},
-        readers=tuple(service for service, types in handled.items() if now in types),
+        readers=tuple(service for service, types in handled.items() if now in types) or restored(type_),
         newer=None if now == type_ else now.removeprefix(PREFIX),
         versions=tuple(one.removeprefix(PREFIX) for one in registry.TYPES if family(one) == family(type_)),
         example=json.loads(file.read_text(encoding="utf-8")),
     )  # fmt: skip
+
+
+def restored(type_: str) -> tuple[str, ...]:
+    """Who reads what nobody else does."""
+    return (f"{registry.TOPIC_OF[type_].writer} after a restore",) if type_ in registry.FOR_RESTORES else ()
 
 
 def document(version: str, handled: Mapping[str, frozenset[str]]) -> str:

@@ -3,6 +3,7 @@ And where the installation answers, kept beside it for the other commands."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from services.referral.partners import handlers, store
 from services.referral.partners.store import Organisation
 from services.referral.people.domain import OPERATOR
 from spean.crypto import public_jwk
-from spean.db import Database
+from spean.db import Database, Tx
 from spean.ids import opaque_id
+from spean.problem import Refusal
 from spean.settings import Settings
 
 CLIENT = handlers.OPERATOR_CLIENT
@@ -47,7 +49,9 @@ def address(settings: Settings) -> str:
 async def administrator(db: Database, settings: Settings) -> OKPKey:
     """The administrator's key; the organisation that runs the installation and its client are registered once.
 
-    Raises OtherKeys where the network knows the administrator by another key.
+    Where the network knows no key of the administrator's any more (the one that it knew was revoked in a time that was
+    forgotten), it takes the one in the keys folder, as it did the first. Raises OtherKeys where it knows another, or knows
+    that this one was revoked.
     """
     key = kept_key(key_file(settings))
     public = public_jwk(key)
@@ -61,11 +65,22 @@ async def administrator(db: Database, settings: Settings) -> OKPKey:
             )  # fmt: skip
             await handlers.register(tx, OPERATOR.name, operator)
             await handlers.register_client(tx, OPERATOR.name, CLIENT, operator.id, public, SCOPES)
+        elif not known.public_keys:
+            await _taken_anew(tx, settings, public)
         elif not any(one["x"] == public["x"] for one in known.public_keys):
             raise OtherKeys(
                 f"the keys in {settings.keys} belong to another installation: restore the keys of this data"
             )
     return key
+
+
+async def _taken_anew(tx: Tx, settings: Settings, public: Mapping[str, str]) -> None:
+    try:
+        await handlers.add_key(tx, OPERATOR.name, CLIENT, public)
+    except Refusal:
+        raise OtherKeys(
+            f"the key in {key_file(settings)} was revoked: put today's there, or move it away, and a new one is made"
+        ) from None
 
 
 async def operator(db: Database) -> UUID:

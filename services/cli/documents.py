@@ -156,7 +156,8 @@ def _events_of(topic: Topic) -> Iterator[str]:
     for type_, model in registry.TYPES.items():
         if registry.TOPIC_OF[type_] is topic:
             name = type_.removeprefix(registry.PREFIX)
-            taken_in = _listed(service for service, types in HANDLED.items() if newest(type_) in types)
+            readers = tuple(service for service, types in HANDLED.items() if newest(type_) in types)
+            taken_in = _listed(readers or asyncapi.restored(type_))
             said = contracts.contract(name, model).writer
             now = newest(type_).removeprefix(registry.PREFIX)
             older = "" if now == name else f"Older: readers take it in as `{now}`. "

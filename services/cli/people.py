@@ -102,7 +102,9 @@ async def _administrator(tx: Tx, desk: Desk, operator: UUID, name: str) -> str:
             roles = frozenset({StaffRole.ADMINISTRATOR})
             person = await handlers.register(tx, OPERATOR, operator, name, name, "en", roles)
         elif person.organisation != operator or person.status is not Status.ACTIVE:
-            raise NoLink(f"{name} is somebody else's sign-in name, or of somebody who has left: choose another")
+            raise NoLink(
+                f"{name} is somebody else's sign-in name, or of somebody who is locked or has left: choose another"
+            )
         return f"{SET_UP_PAGE}/{await handlers.invite(tx, desk.sealing, OPERATOR, person.id)}"
     except Refusal as refusal:
         if refusal.code == "state":

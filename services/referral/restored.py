@@ -17,8 +17,13 @@ from schemas import events as e
 from schemas.events import EventData
 from schemas.registry import ORGANISATIONS, PLACES, PREFIX, REFERRALS
 from schemas.vocabulary import EscalationReason, OrganisationStatus, ReasonFamily
+from services.referral.approvals import handlers as approvals
+from services.referral.partners import closing
 from services.referral.partners import store as partners
+from services.referral.partners.closing import Named
 from services.referral.partners.store import Organisation
+from services.referral.people import handlers as people
+from services.referral.people.domain import OPERATOR
 from services.referral.places import handlers as places
 from services.referral.referrals import decisions, domain, handlers, store
 from services.referral.referrals.decisions import Decision
@@ -45,12 +50,13 @@ CHECKED_BY = "restored"
 @dataclass
 class Restoring:
     """What one run has seen on the way. `counted`: what was said last of a place; `moved`: places that a transaction (by
-    correlation and time) has counted."""
+    correlation and time) has counted; `systems`: all that may be closed, by their ids in events."""
 
     counted: dict[UUID, e.CapacityChangedV1] = field(default_factory=dict)
     moved: dict[tuple[UUID, datetime], list[UUID]] = field(default_factory=lambda: defaultdict(list))
     touched: set[UUID] = field(default_factory=set)
     founded: list[UUID] = field(default_factory=list)
+    systems: Mapping[UUID, Named] | None = None
 
     # --- places and organisations ---------------------------------------------------------------------------------
 
@@ -80,6 +86,15 @@ class Restoring:
 
     async def asked(self, tx: Tx, event: Event, _: Causes) -> None:
         """What waited for somebody's agreement is in no event: it opens nothing, and is asked for again."""
+
+    async def closed(self, tx: Tx, event: Event, _: Causes) -> None:
+        """Somebody of the staff, a system or a key. Whom this database does not know it opens nothing for."""
+        self.systems = self.systems or await closing.named(tx)
+        one = self.systems.get(event.subject)
+        if one is None:
+            await people.close_again(tx, event.subject)
+        else:
+            await closing.close_again(tx, OPERATOR.name, one)
 
     # --- referrals ------------------------------------------------------------------------------------------------
 
@@ -199,9 +214,11 @@ class Restoring:
     # --- what is said at the end ----------------------------------------------------------------------------------
 
     async def settle(self, tx: Tx, taken: Taken) -> None:
-        """Sessions of before are over: some of them were ended in the time that is forgotten. Places are counted and said
-        anew, and whatever was touched is a coordinator's."""
+        """Sessions of before are over, and so is what waited for somebody's agreement: some of them were ended or refused in
+        the time that is forgotten. Places are counted and said anew, and whatever was touched is a coordinator's."""
         await sessions.end_all(tx)
+        await approvals.lapse_all(tx)
+        await people.refuse_recoveries(tx)
         for organisation in self.founded:
             await say(tx, ORGANISATIONS, organisation, e.OrganisationSuspendedV1())
         for place in sorted(self.touched | self.counted.keys()):
@@ -282,6 +299,7 @@ def own() -> Own:
         "organisation.suspended.v1": run.suspended,
         "organisation.reinstated.v1": run.reinstated,
         "organisation.asked.v1": run.asked,
+        "access.closed.v1": run.closed,
         "referral.received.v1": run.received,
         "offer.sent.v1": run.offered,
         "offer.seen.v1": run.seen,

@@ -31,7 +31,10 @@ LEAVES = {
 
 
 # What an organisation, or a coordinator, is told of.
-TOLD = {"org.spean.offer.sent.v1", "org.spean.referral.escalated.v1", "org.spean.erasure.requested.v1"}
+TOLD = {
+    "org.spean.offer.sent.v1", "org.spean.referral.escalated.v1", "org.spean.erasure.requested.v1",
+    "org.spean.organisation.asked.v1",
+}  # fmt: skip
 
 
 def _by_id(rows: list[Row], key: str = "id") -> dict[UUID, Row]:
@@ -121,7 +124,7 @@ def told_once(seen: Snapshot, _: Journal, services: Services) -> Iterator[str]:
     if numbers != list(range(1, len(numbers) + 1)):
         yield "the tail's numbers have holes"
     due = {
-        (event.id, getattr(said, "organisation", None) or said.coordinator)  # type: ignore[attr-defined]
+        (event.id, getattr(said, "organisation", None) or getattr(said, "coordinator", event.subject))
         for event in events.values()
         if event.type in TOLD and (said := event.data())
     }

@@ -1,9 +1,9 @@
 """A database is put back from a backup while the log went on, each of the three in turn, on both buses: what was stopped
-stays stopped, what others had accepted stands, nobody is told twice, and the work goes on."""
+stays stopped and who was shut out stays out, what others had accepted stands, nobody is told twice, and the work goes on."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,6 +15,7 @@ from services.cli import backup
 from spean.service import topics
 from tests.builders import eventually
 from tests.conftest import without_kafka
+from tests.integration.closing import Closing
 from tests.integration.forgetful import Forgetful, forgetful
 from tests.integration.holder import refused
 
@@ -54,12 +55,17 @@ async def it(bus: str, workspace: Path) -> AsyncIterator[Forgetful]:
         await admin.close()
 
 
-async def lost(it: Forgetful, service: str, folder: Path) -> int:
-    """Up to the restored start. Returns how many mails had gone out by then."""
+async def nothing() -> None:
+    pass
+
+
+async def lost(it: Forgetful, service: str, folder: Path, also: Callable[[], Awaitable[None]] = nothing) -> int:
+    """Up to the restored start; `also`: what happens in the lost minutes, too. Returns how many mails had gone out by then."""
     await it.lives_before()
     assert await it.judged() == []
     await backup.save(it.settings, folder, "data")
     await it.lives_on()
+    await also()
     assert await it.judged() == []
     mails = await it.told()
     taken = await it.loses(service, folder)
@@ -103,8 +109,11 @@ async def goes_on(it: Forgetful) -> None:
 
 
 async def test_the_network(it: Forgetful, workspace: Path) -> None:
-    mails = await lost(it, "referral", workspace / f"backup-{uuid4().hex[:6]}")
+    access = await Closing.of(it)
+    mails = await lost(it, "referral", workspace / f"backup-{uuid4().hex[:6]}", access.meanwhile)
     assert await it.judged() == []
+    await access.stays_shut()
+    await access.administrators_go_on()
     await still_stands(it)
     escalated = {
         str(row["id"]) for row in await it.rows("referral", "select id from referral where escalated = 'restored'")

@@ -184,6 +184,12 @@ async def lapse(db: Database, id_: UUID) -> None:
             await clear_due(tx, DUE, id_)
 
 
+async def lapse_all(tx: Tx) -> None:
+    """After a restore: some of what waits was refused in the time that is forgotten. Whoever needs it asks anew."""
+    for a in await store.waiting(tx):
+        await _decided(tx, a, State.LAPSED, _CLOCK)
+
+
 async def _decided(tx: Tx, a: Approval, state: State, by: str) -> None:
     await store.set_decided(tx, a.id, state, by)
     await _note(tx, a, by, *_SAID[state])

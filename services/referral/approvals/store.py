@@ -59,6 +59,12 @@ async def find(tx: Tx, id_: UUID) -> Approval:
     return _approval(await tx.one("select * from approval where id = $1", id_))
 
 
+async def waiting(tx: Tx) -> list[Approval]:
+    """All that wait, locked."""
+    rows = await tx.conn.fetch("select * from approval where state = 'waiting' order by id for update")
+    return [_approval(row) for row in rows]
+
+
 async def waiting_roles(tx: Tx, person: UUID) -> Approval | None:
     """The roles that wait for this person, locked."""
     row = await tx.conn.fetchrow("select * from approval where person = $1 and state = 'waiting' for update", person)

@@ -15,7 +15,7 @@ from joserfc.jwk import OKPKey
 from schemas import events as e
 from schemas.registry import ORGANISATIONS
 from schemas.vocabulary import OrganisationStatus
-from services.referral.partners import store
+from services.referral.partners import closing, store
 from services.referral.partners.changes import What, note
 from services.referral.partners.store import Key, Network, Organisation, System, Use
 from services.referral.places import handlers as places
@@ -199,6 +199,7 @@ async def revoke_key(tx: Tx, by: str, client: str, thumbprint: str) -> None:
     if client == OPERATOR_CLIENT and not await store.keys_of(tx, client, Use.SIGNING):
         raise Refusal("last-administrator")
     await note(tx, by, What.KEY_REVOKED, organisation, client=client, key=thumbprint)
+    await closing.closed(tx, closing.id_of(client, thumbprint))
 
 
 async def revoke_client(tx: Tx, by: str, client: str) -> None:
@@ -209,6 +210,7 @@ async def revoke_client(tx: Tx, by: str, client: str) -> None:
         raise Refusal("last-administrator")
     await store.revoke_client(tx, client)
     await note(tx, by, What.SYSTEM_REVOKED, organisation, client=client)
+    await closing.closed(tx, closing.id_of(client))
 
 
 def claimed_client(assertion: str) -> str:

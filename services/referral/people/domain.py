@@ -57,6 +57,7 @@ class What(StrEnum):
     ROLES_APPROVED = "roles-approved"
     ROLES_REFUSED = "roles-refused"
     ROLES_LAPSED = "roles-lapsed"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,12 @@ def changed(person: Person, *, name: str | None = None, language: str | None = N
 def ends_sessions(before: Person, after: Person) -> bool:
     """What somebody may do has changed: whoever is signed in signs in anew."""
     return before.roles != after.roles or before.status != after.status
+
+
+def may_less(before: Person, after: Person) -> bool:
+    """Was something taken away from somebody?"""
+    shut = after.status != before.status and after.status is not Status.ACTIVE
+    return shut or not before.roles <= after.roles
 
 
 def approve(recovery: Recovery, by: By, now: datetime) -> bool:

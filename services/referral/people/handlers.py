@@ -5,16 +5,19 @@ Who may is decided at the door (administrators); what no administrator may is de
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pyotp
 
 from schemas.rights import StaffRole
 from schemas.vocabulary import OrganisationStatus
+from services.referral.partners import closing
 from services.referral.partners import store as partners
 from services.referral.people import store
 from services.referral.people.domain import (
     LANGUAGES,
+    OPERATOR,
     SET_UP_FOR,
     SIGN_IN_LINK_FOR,
     By,
@@ -26,6 +29,7 @@ from services.referral.people.domain import (
     changed,
     ends_sessions,
     expect_roles,
+    may_less,
     new_sign_in_name,
     plain_name,
 )
@@ -82,6 +86,8 @@ async def change(tx: Tx, by: By, id_: UUID, expected: int | None, *, name: str |
         raise Refusal("last-administrator")
     await store.update(tx, after)
     await store.note(tx, id_, by, What.CHANGED, **detail)
+    if may_less(before, after):
+        await closing.closed(tx, id_)
     if ends_sessions(before, after):
         await sessions.end_sessions(tx, id_)
     if after.status is Status.LEFT:
@@ -146,6 +152,7 @@ async def approve_recovery(tx: Tx, sealing: bytes, by: By, id_: UUID, made: Open
         await store.approve_first(tx, id_, by.person)
         return None
     await store.approve_second(tx, id_, by.person)
+    await closing.closed(tx, recovery.person)
     await sessions.end_sessions(tx, recovery.person)
     await sessions.drop_factors(tx, recovery.person)
     await store.note(tx, recovery.person, by, What.FACTORS_REMOVED)
@@ -157,3 +164,28 @@ async def refuse_recovery(tx: Tx, by: By, id_: UUID) -> None:
     recovery = await store.lock_recovery(tx, id_)
     await store.refuse_recovery(tx, id_)
     await store.note(tx, recovery.person, by, What.RECOVERY_REFUSED)
+
+
+# --- after a restore --------------------------------------------------------------------------------------------------
+
+
+async def close_again(tx: Tx, id_: UUID) -> None:
+    """Something of somebody's was taken away in a time that this database has forgotten, and nobody knows what: they are
+    locked, and nothing that they had opens anything, until an administrator has looked. For whoever is not known, or is shut
+    out already, nothing changes."""
+    try:
+        person = await store.lock(tx, id_)
+    except Refusal:
+        return
+    if person.status is not Status.ACTIVE and not await store.is_set_up(tx, id_):
+        return
+    if person.status is Status.ACTIVE:
+        await store.update(tx, replace(person, status=Status.LOCKED, version=person.version + 1))
+    await sessions.drop_factors(tx, id_)
+    await store.note(tx, id_, OPERATOR, What.RESTORED)
+
+
+async def refuse_recoveries(tx: Tx) -> None:
+    """All that wait: some of them were refused in a time that this database has forgotten."""
+    for person in await store.refuse_recoveries(tx):
+        await store.note(tx, person, OPERATOR, What.RECOVERY_REFUSED)

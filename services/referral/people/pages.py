@@ -65,6 +65,7 @@ SAID: Mapping[What, str] = {
     What.ROLES_APPROVED: N_("somebody else has agreed"),
     What.ROLES_REFUSED: N_("what they were to do more was refused"),
     What.ROLES_LAPSED: N_("nobody has agreed in time"),
+    What.RESTORED: N_("shut after a restore from a backup: see what they may do, let them in again, and invite them"),
 }
 # The field that a refusal is about.
 _ABOUT = {"name-taken": "sign_in_name", "administrator-elsewhere": "roles", "last-administrator": "roles"}

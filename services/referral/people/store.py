@@ -318,3 +318,11 @@ async def approve_second(tx: Tx, id_: UUID, by: UUID) -> None:
 
 async def refuse_recovery(tx: Tx, id_: UUID) -> None:
     await tx.conn.execute("update recovery set refused_at = $2 where id = $1", id_, tx.now)
+
+
+async def refuse_recoveries(tx: Tx) -> list[UUID]:
+    """All that are open. Returns whose."""
+    rows = await tx.conn.fetch(
+        "update recovery set refused_at = $1 where done_at is null and refused_at is null returning person", tx.now
+    )
+    return [row["person"] for row in rows]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pyotp
 
+from services.referral.partners import closing
 from services.referral.people import handlers as staff
 from services.referral.people import store as people
 from services.referral.people.domain import Person, What
@@ -113,6 +114,7 @@ async def change_password(desk: Desk, who: Visitor, password: str) -> Opened:
             raise Refusal("state")
         await store.put_password(tx, who.person, hash_)
         await people.note(tx, who.person, who.person, What.PASSWORD_CHANGED)
+        await closing.closed(tx, who.person)
         return await renewed(tx, desk, who)
 
 
@@ -153,6 +155,7 @@ async def change_authenticator(desk: Desk, who: Visitor, opener: str, code: str)
             raise Refusal("sign-in-wrong")
         await store.put_authenticator(tx, who.person, step.value, time_step)
         await people.note(tx, who.person, who.person, What.AUTHENTICATOR_CHANGED)
+        await closing.closed(tx, who.person)
         return await renewed(tx, desk, who)
 
 
@@ -166,4 +169,5 @@ async def remove_passkey(desk: Desk, who: Visitor, id_: UUID) -> Opened:
         if not await people.is_set_up(tx, who.person):
             raise Refusal("last-way-in")
         await people.note(tx, who.person, who.person, What.PASSKEY_REMOVED)
+        await closing.closed(tx, who.person)
         return await renewed(tx, desk, who)
