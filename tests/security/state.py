@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from tests.builders import at_rest, eventually
+from tests.integration.holder import settled
 from tests.security.operations import Stage
 
 # Bookkeeping of the machinery: what is due, how far each reader is, which assertions were used, which commands answered,
@@ -25,6 +26,7 @@ async def state_of(stage: Stage) -> dict[str, str]:
     made = stage.world.made
     databases = {name: service.db for name, service in made.services.items()}
     await eventually(lambda: at_rest(databases, made.bus))
+    await settled(stage.world)
     found: dict[str, str] = {}
     for name in (*made.services, "keys"):
         conn = await asyncpg.connect(made.cluster.dsn(name))
