@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from spean.db import Database, Tx
+from spean.db import Database, DatabaseProblem, Tx
 from spean.http import Reply, read_reply
 
+log = logging.getLogger(__name__)
 # Longer than a slow phone needs for a few kB; a withdrawal never waits longer than this for a reader.
 SEND_LIMIT_S = 2.0
 
@@ -39,8 +41,15 @@ class GatedResponse(Response):
         self._room = contextlib.nullcontext() if network else db.slow_readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._room, self._db.transaction(self._name, org=self._org) as tx:
-            answer = self._render(await self._work(tx))
-            with contextlib.suppress(TimeoutError, OSError):
-                async with asyncio.timeout(SEND_LIMIT_S):
-                    await answer(scope, receive, send)
+        left = False
+        try:
+            async with self._room, self._db.transaction(self._name, org=self._org) as tx:
+                answer = self._render(await self._work(tx))
+                with contextlib.suppress(TimeoutError, OSError):
+                    async with asyncio.timeout(SEND_LIMIT_S):
+                        await answer(scope, receive, send)
+                        left = True
+        except DatabaseProblem as problem:
+            if not left:
+                raise
+            log.error("an answer has left whole, and its transaction failed", extra={"sqlstate": problem.sqlstate})

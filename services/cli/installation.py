@@ -60,6 +60,9 @@ MIGRATIONS: Mapping[str, Path] = {
     notify.NAME: notify.MIGRATIONS,
 }
 _PORTS_TRIED = 50
+# Seconds that a connection stays open without a request: longer than those who use it again keep it (the proxy in
+# deploy/Caddyfile a minute, most clients less), or one that we close just then fails them.
+KEPT_OPEN_S = 75
 # How often the embedded database is looked at, and how long a failed start of it waits for the next.
 _WATCH_S, _START_AGAIN_S = 0.2, 2.0
 
@@ -255,7 +258,7 @@ def _server(installation: Installation) -> Server:
     settings = installation.settings
     config = uvicorn.Config(
         one_app(installation.services, installation.url), http=Protocol, log_config=None, access_log=False, lifespan="off",
-        timeout_graceful_shutdown=5, server_header=False, date_header=False, ssl_certfile=settings.certificate,
+        timeout_graceful_shutdown=5, timeout_keep_alive=KEPT_OPEN_S, server_header=False, date_header=False, ssl_certfile=settings.certificate,
         ssl_keyfile=settings.certificate_key,
     )  # fmt: skip
     try:

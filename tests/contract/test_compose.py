@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from deploy import compose
+from services.cli import installation
 from services.cli.main import app
 from services.cli.serve import Doing, Name
 from spean.service import ROLES
@@ -115,3 +116,10 @@ def test_the_proxy_leads_to_the_doors() -> None:
     doors = {f"{one.name}:{one.environment['SPEAN_PORT']}" for one in OURS if one.option.get("role") == "api"}
     assert set(re.findall(r"[a-z]+-api-\d:\d+", text)) == doors
     assert {one.environment["SPEAN_URL"] for one in OURS} == set(re.findall(r"https://\S+", text))
+
+
+def test_the_proxy_uses_no_connection_again_that_a_door_may_be_closing() -> None:
+    text = (compose.FILE.parent / "deploy" / "Caddyfile").read_text(encoding="utf-8")
+    kept_s = [int(one) for one in re.findall(r"\bkeepalive (\d+)s", text)]
+    assert kept_s
+    assert max(kept_s) + 10 <= installation.KEPT_OPEN_S

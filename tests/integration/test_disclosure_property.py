@@ -51,7 +51,7 @@ WHO, HOUSE, SIDE = st.integers(0, 3), st.integers(0, 2), st.sampled_from([HERE, 
 
 class Machine(RuleBasedStateMachine):
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, lands: Lands, told: Counter[str], wrong: list[AssertionError]
+        self, loop: asyncio.AbstractEventLoop, lands: Lands, told: Counter[str], wrong: list[Exception]
     ) -> None:
         super().__init__()
         self.loop, self.lands, self.seen, self.wrong = loop, lands, told, wrong
@@ -61,7 +61,7 @@ class Machine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return asyncio.run_coroutine_threadsafe(work, self.loop).result(180)
-        except AssertionError as error:
+        except Exception as error:
             self.wrong.append(error)
             raise
 
@@ -373,7 +373,7 @@ class Machine(RuleBasedStateMachine):
 def _run(loop: asyncio.AbstractEventLoop, lands: Lands, told: Counter[str]) -> None:
     """In a thread of its own: hypothesis is not asynchronous, and the services run on the loop."""
     until, number = time.monotonic() + 60 * MINUTES, SEED
-    wrong: list[AssertionError] = []
+    wrong: list[Exception] = []
     while time.monotonic() < until if MINUTES else told["steps"] < STEPS:
         try:
             run_state_machine_as_test(seed(number)(lambda: Machine(loop, lands, told, wrong)), settings=RUN)
