@@ -86,6 +86,10 @@ class Tx:
     muted: bool = False
     # Is the lock its own that was asked for as it began? Not where none was.
     alone: bool = False
+    # What is on record of the answer that is being composed, and whether some of it is only since this transaction: then the
+    # answer may not leave before that is kept (`spean.gated`).
+    on_record: set[str] = field(default_factory=set)
+    unkept: bool = False
 
     async def one(self, statement: str, *values: object) -> asyncpg.Record:
         """The only row. Raises Refusal `not-found` where there is none (also where row-level security hides it)."""

@@ -78,8 +78,8 @@ SHOWN = {
         "    found = reply.body.model_copy(update={'members': shown})\n    assert isinstance(found, PacketView)",
         walks.on_the_page),
     "a packet that is sealed is whole": Break(
-        "services/intake/disclosure/api.py", "    members, words = await handlers.content(tx, holder, party, packet, found.facts, written)\n",
-        "    members, words = await handlers.content(tx, holder, party, packet, found.facts, written)\n    if found.seal_to is not None:\n"
+        "services/intake/disclosure/api.py", "    members = await handlers.content(tx, holder, party, packet, found.facts)\n",
+        "    members = await handlers.content(tx, holder, party, packet, found.facts)\n    if found.seal_to is not None:\n"
         "        members = [one.fields.shown(set(one.fields.model_fields)) for one in party.members]\n",
         walks.in_a_sealed_packet),
     "an inbox heeds no verdict": Break(

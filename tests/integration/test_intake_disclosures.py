@@ -182,14 +182,41 @@ async def test_nobody_waits_for_a_reader_whose_answer_is_on_its_way(case: Case) 
     assert [row["times"] for row in await _rows(case, "offer")][before - 1 :] == [2, 1]
 
 
-async def test_a_copy_that_left_is_known_whatever_dies_before_its_transaction_is_over(
-    case: Case, caplog: pytest.LogCaptureFixture
+async def _read_packet(case: Case) -> tuple[str, str, str, Any]:
+    return "GET", f"/packets/{case.offer}", case.holder.ticket(case), None
+
+
+async def _read_offers(case: Case) -> tuple[str, str, str, Any]:
+    question = {"organisation": case.house.facts, "offers": [{"offer": case.offer, "referral": case.handoff}]}
+    return "POST", "/questions/readable-offers", case.holder.question_token(), question
+
+
+async def _read_handoff(case: Case) -> tuple[str, str, str, Any]:
+    return "GET", f"/handoffs/{case.handoff}", await case.sender.token(), None
+
+
+async def _list_handoffs(case: Case) -> tuple[str, str, str, Any]:
+    return "GET", "/handoffs", await case.sender.token(), None
+
+
+@pytest.mark.parametrize(
+    ("stage", "asking", "says"),
+    [
+        ("packet", _read_packet, b"inhaler at hand"),
+        ("offer", _read_offers, b'"readable":true'),
+        ("placement", _read_handoff, b"north gate"),
+        ("placement", _list_handoffs, b"north gate"),
+    ],
+)
+async def test_what_left_is_known_whatever_dies_before_its_transaction_is_over(
+    case: Case, caplog: pytest.LogCaptureFixture, stage: str, asking: Callable[[Case], Awaitable[Any]], says: bytes
 ) -> None:
     """Here the database's session, once the answer has left: what it told for the first time is written down."""
+    await case.packet("PUT", "/whereabouts", {"meeting_point": "north gate"})
     await _corrected(case)
+    before = await _rows(case, stage)
     told: list[bytes] = []
-    app = case.holder.world.made.services["intake"].app
-    read = Reader(app, "GET", f"/packets/{case.offer}", case.holder.ticket(case))
+    read = Reader(case.holder.world.made.services["intake"].app, *await asking(case))
     async with database(case.holder.world) as db:
 
         async def sent(piece: bytes) -> None:
@@ -204,6 +231,7 @@ async def test_a_copy_that_left_is_known_whatever_dies_before_its_transaction_is
 
         assert await read.run(sent) == 200
     assert "an answer has left whole, and its transaction failed" in caplog.messages
-    assert b"inhaler at hand" in b"".join(told)
-    _, row = await _rows(case)
-    assert ("health_notes" in row["allowed"], row["times"]) == (True, 1)
+    assert says in b"".join(told)
+    *earlier, row = await _rows(case, stage)
+    assert (len(earlier), row["times"]) == (len(before), 1)
+    assert row["allowed"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -139,16 +139,8 @@ questions = APIRouter(prefix="/questions", tags=["questions"], dependencies=[Dep
 async def next_candidate(
     request: Request, body: Annotated[q.NextCandidateQuestion, Depends(asked(q.NextCandidateQuestion))]
 ) -> Response:
-    """Which of these may be asked next? Who it is has been written down before the network hears of it: they may read the
-    offer, and answer, as soon as it is sent, whatever becomes of this transaction."""
-    db: Database = request.app.state.door.db
-    async with db.transaction("question.candidate") as tx:
-        written = (await handlers.next_candidate(tx, request.app.state.holder, body, ()))[1]
-
-    async def still(tx: Tx, holder: Holder) -> q.NextCandidateAnswer:
-        return (await handlers.next_candidate(tx, holder, body, written))[0]
-
-    return _answer(request, "question.next_candidate", still)
+    """Which of these may be asked next?"""
+    return _answer(request, "question.next_candidate", lambda tx, holder: handlers.next_candidate(tx, holder, body))
 
 
 @questions.post("/readable-offers", response_model=q.ReadableOffersAnswer, openapi_extra=_body("readable-offers"))
@@ -232,8 +224,7 @@ async def read_packet(request: Request, offer: UUID, found: Ticket) -> Response:
     signing: SigningKeys = request.app.state.signing_key
     render = sealed.renderer(found, signing.key)
     await release(request, found)
-    written = await write_down(db, holder, found)
-    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found, written), render=render)
+    return GatedResponse(db, "packet.read", lambda tx: packet_now(tx, holder, found), render=render)
 
 
 @router.get("/.well-known/jwks.json", tags=["packets"], response_model=sealed.KeysView)
@@ -253,25 +244,13 @@ async def release(request: Request, found: q.PacketTicket) -> None:
             raise Refusal("no-longer-available")
 
 
-async def write_down(db: Database, holder: Holder, found: q.PacketTicket) -> set[str]:
-    """Keep that the packet is about to be told as it stands, and that a copy may be out: whatever dies while the answer
-    leaves, no copy is out that nobody knows of. Returns what was written. Raises Refusal `no-longer-available`."""
-    async with db.transaction("packet.write") as tx:
-        return (await _composed(tx, holder, found, ()))[1]
-
-
-async def packet_now(tx: Tx, holder: Holder, found: q.PacketTicket, written: Collection[str]) -> Reply:
-    """The packet as it may be read at this moment, where what is told of it was `written` down before. Raises Refusal
-    `no-longer-available`."""
-    return (await _composed(tx, holder, found, written))[0]
-
-
-async def _composed(tx: Tx, holder: Holder, found: q.PacketTicket, written: Collection[str]) -> tuple[Reply, set[str]]:
+async def packet_now(tx: Tx, holder: Holder, found: q.PacketTicket) -> Reply:
+    """The packet as it may be read at this moment. Raises Refusal `no-longer-available`."""
     party = await handlers.held(tx, holder, found.referral)
     packet = await handoffs.open_packet(tx, found.offer, found.facts.organisation)
     if party is None or packet.handoff != party.handoff.id:
         raise Refusal("no-longer-available")
-    members, words = await handlers.content(tx, holder, party, packet, found.facts, written)
+    members = await handlers.content(tx, holder, party, packet, found.facts)
     # Where everybody has stopped, not even the kind of service is told again.
     handoff = party.handoff if any(members) else None
     if handoff is not None:
@@ -280,7 +259,7 @@ async def _composed(tx: Tx, holder: Holder, found: q.PacketTicket, written: Coll
         offer=found.offer, service_type=handoff and handoff.service_type, need_by=handoff and handoff.need_by,
         members=tuple(members), erasure=packet.erasure, erasure_by=packet.erasure_by, version=packet.version,
     )  # fmt: skip
-    return Reply(shown, packet.version), words
+    return Reply(shown, packet.version)
 
 
 @router.put("/packets/{offer}/whereabouts", tags=["packets"], response_model=DoneView)

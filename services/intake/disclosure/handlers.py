@@ -158,15 +158,13 @@ async def in_force(tx: Tx, parties: Sequence[Party], recipients: Collection[UUID
     return await rules.in_force(tx, networks, {one.group for one in found}, senders, recipients)
 
 
-async def next_candidate(
-    tx: Tx, holder: Holder, question: q.NextCandidateQuestion, written: Collection[str]
-) -> tuple[q.NextCandidateAnswer, set[str]]:
+async def next_candidate(tx: Tx, holder: Holder, question: q.NextCandidateQuestion) -> q.NextCandidateAnswer:
     """The first candidate that may be asked: everybody's functional needs may be told there, and its own rules fit
-    everybody. A hand-off that has ended, or is not known here, has none. Refusals are written down for the sender, but for
-    those that were `written` already; their words are returned."""
+    everybody. A hand-off that has ended, or is not known here, has none. Refusals are written down for the sender; who it
+    is, is kept before the network hears of it: they may read the offer, and answer, as soon as it is sent."""
     party = await held(tx, holder, question.referral)
     if party is None:
-        return q.NextCandidateAnswer(place=None), set()
+        return q.NextCandidateAnswer(place=None)
     candidates = [one for one in question.candidates if party.handoff.service_type in one.service_types]
     facts = await current_facts(tx, [one.organisation for one in candidates])
     standing = await in_force(tx, [party], {one.organisation for one in facts})
@@ -180,9 +178,11 @@ async def next_candidate(
             await handoffs.remember_asked(tx, party.handoff.id, organisation)
             await crowd.decide(tx, party.handoff.id, rarity.looks(party.fields, party.handoff.area))
             chosen = candidate.place
+            tx.unkept |= str(chosen) not in tx.on_record
+            tx.on_record.add(str(chosen))
             break
-    await store.write(tx, [one for one in refused if store.words(one) not in written])
-    return q.NextCandidateAnswer(place=chosen), set(map(store.words, refused))
+    await store.write(tx, refused)
+    return q.NextCandidateAnswer(place=chosen)
 
 
 async def may_accept(tx: Tx, holder: Holder, question: q.MayAcceptQuestion) -> q.MayAcceptAnswer:
@@ -259,18 +259,16 @@ def _content(offer: UUID, party: Party, verdicts: Sequence[Verdicts]) -> q.Offer
 
 
 async def content(
-    tx: Tx, holder: Holder, party: Party, packet: Packet, facts: q.OrganisationFacts, written: Collection[str]
-) -> tuple[list[dict[str, object]], set[str]]:
-    """What the accepting organisation may read now, person by person: one who stopped empties their own section only;
-    and the words of what is written down of it, but for what was `written` already. The party's fences are held."""
+    tx: Tx, holder: Holder, party: Party, packet: Packet, facts: q.OrganisationFacts
+) -> list[dict[str, object]]:
+    """What the accepting organisation may read now, person by person: one who stopped empties their own section only.
+    The party's fences are held."""
     organisation = (await current_facts(tx, [facts]))[0]
     ask = party.ask(tx, holder, organisation, "packet", Purpose.SERVICE_PROVISION)
     standing = await in_force(tx, [party], [organisation.organisation])
     verdicts = party.judge(ask, PACKET_FIELDS, standing)
-    answers = party.answers(ask, verdicts, standing, packet)
-    await store.write(tx, [one for one in answers if store.words(one) not in written])
-    members = [member.fields.shown(allowed(told)) for member, told in zip(party.members, verdicts, strict=True)]
-    return members, set(map(store.words, answers))
+    await store.write(tx, party.answers(ask, verdicts, standing, packet))
+    return [member.fields.shown(allowed(told)) for member, told in zip(party.members, verdicts, strict=True)]
 
 
 async def placement(tx: Tx, holder: Holder, packets: Mapping[UUID, Packet], parties: Sequence[Party],

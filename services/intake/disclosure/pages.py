@@ -3,8 +3,7 @@ what became of a copy. A ticket from the inbox opens it once; each page is compo
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -101,20 +100,13 @@ async def packet(request: Request, offer: UUID, at: Anyone) -> Response:
             ends_at=visit.ends_at,
         )  # fmt: skip
 
-    written: Collection[str] = ()
-    with contextlib.suppress(Refusal):  # where it has ended, the page says so
-        written = await api.write_down(at.door.db, holder, visit.ticket)
-
-    async def work(tx: Tx) -> Reply:
-        return await _page_now(tx, holder, visit.ticket, written)
-
-    return GatedResponse(at.door.db, "page.packet", work, render=render)
+    return GatedResponse(at.door.db, "page.packet", lambda tx: _page_now(tx, holder, visit.ticket), render=render)
 
 
-async def _page_now(tx: Tx, holder: Holder, ticket: PacketTicket, written: Collection[str]) -> Reply:
+async def _page_now(tx: Tx, holder: Holder, ticket: PacketTicket) -> Reply:
     """Where the packet has ended, only what is asked about a copy of it. Raises Refusal `no-longer-available`."""
     try:
-        reply = await api.packet_now(tx, holder, ticket, written)
+        reply = await api.packet_now(tx, holder, ticket)
     except Refusal as refusal:
         if refusal.code != "no-longer-available":
             raise

@@ -34,9 +34,11 @@ class Answer:
 
 
 async def write(tx: Tx, answers: Sequence[Answer]) -> None:
-    """Write answers down before they are given. Where the last one about the same was the same in every respect, it is
-    counted there; not where another reader is counting in that row just now, for nobody waits here with a fence held.
+    """Put answers on record, but for what is (`Tx.on_record`). Where the last one about the same was the same in every
+    respect, it is counted there; not where another reader is counting in that row just now, for nobody waits here with a
+    fence held. What is written for the first time is kept before it is given (`Tx.unkept`).
     """
+    answers = [one for one in answers if words(one) not in tx.on_record]
     if not answers:
         return
     refusals = Counter((rule, one.ask.stage) for one in answers for rule in one.verdicts.values())
@@ -45,7 +47,7 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
         if rule not in {Rule.ALLOWED, Rule.RARE}:
             telemetry.add("spean.gate.refusals", count, rule=rule, stage=stage)
     times = Counter(map(words, answers))
-    await tx.conn.execute(
+    written = await tx.conn.fetchval(
         """
         with given as (
             select * from jsonb_to_recordset($1) as given (
@@ -68,15 +70,20 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
             update disclosure d set times = d.times + same.times, last_at = greatest(d.last_at, $2)
             from same where d.number = same.number
             returning d.entry, d.handoff, d.recipient, d.stage, d.purpose
+        ), written as (
+            insert into disclosure (entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version,
+                                    service_version, facts, rules, content, times, at, last_at)
+            select entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version, service_version,
+                   facts, rules, content, times, $2, $2
+            from given where (entry, handoff, recipient, stage, purpose) not in (select * from counted)
+            returning true
         )
-        insert into disclosure (entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version,
-                                service_version, facts, rules, content, times, at, last_at)
-        select entry, handoff, org, recipient, stage, purpose, allowed, refused, consent_version, service_version, facts,
-               rules, content, times, $2, $2
-        from given where (entry, handoff, recipient, stage, purpose) not in (select * from counted)
+        select count(*) from written
         """,
         json.dumps([{**json.loads(one), "times": count} for one, count in times.items()]), tx.now,
     )  # fmt: skip
+    tx.on_record.update(times)
+    tx.unkept |= written > 0
 
 
 def words(one: Answer) -> str:

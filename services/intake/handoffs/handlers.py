@@ -195,6 +195,7 @@ async def open_packet(tx: Tx, offer: UUID, organisation: UUID) -> Packet:
 async def mark_fetched(tx: Tx, packet: Packet) -> None:
     """A copy may be out from now on: the first, or the first since the last was accounted for."""
     if await store.set_fetched(tx, packet.offer):
+        tx.unkept = True
         await say(tx, HANDOFF, packet.handoff, e.PacketFetchedV1(offer=packet.offer))
 
 
