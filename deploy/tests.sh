@@ -16,8 +16,8 @@ part() {
 if [ "$which" = long ]; then
     set -- -m long "$@"
     parts=models
-    part models tests --ignore=tests/faults "$@" &
-    .venv/bin/python -m pytest tests/faults "$@" -rs
+    part models tests --ignore=tests/faults --ignore=tests/browser "$@" &
+    .venv/bin/python -m pytest tests/faults tests/browser "$@" -rs
 else
     set -- -m "not long" "$@"
     parts="browser integration-1 integration-2"

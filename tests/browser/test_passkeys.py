@@ -72,6 +72,7 @@ async def test_an_invite_becomes_a_passkey_that_signs_in_alone(world: World, bro
 async def test_a_device_that_does_not_check_its_owner_signs_nobody_in(world: World, browser: Browser) -> None:
     async with with_device(world, browser) as (page, cdp, device):
         await set_up(world, page)
+        await page.goto("about:blank")  # a page that is open would go to the sign-in by itself
         await page.context.clear_cookies()
         await cdp.send("WebAuthn.setUserVerified", {"authenticatorId": device, "isUserVerified": False})
         await page.goto(at_home(world) + SIGN_IN)
@@ -107,6 +108,7 @@ async def test_a_passkey_is_added_beside_a_password_and_removed(world: World, br
 async def test_a_passkey_that_was_removed_is_refused_in_words(world: World, browser: Browser) -> None:
     async with with_device(world, browser) as (page, _, _device):
         who = await set_up(world, page)
+        await page.goto("about:blank")  # a page that is open would go to the sign-in by itself
         await page.context.clear_cookies()
         async with who.desk.db.transaction("test") as tx:
             await store.drop_factors(tx, who.id)

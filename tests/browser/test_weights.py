@@ -9,7 +9,7 @@ from tests.browser.tour import tour
 from tests.browser.weights import weights
 from tests.builders import World
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(300)]
 # Bytes as transferred, with their heads: for who was never here, with the font of the script; and for every page after.
 FIRST_MOST, LATER_MOST = 90_000, 10_000
 
