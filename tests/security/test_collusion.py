@@ -261,7 +261,7 @@ async def _stream(party: Party, path: str) -> None:
 async def _changes(party: Party) -> None:
     """The coordinator's stream from the beginning, as far as it goes."""
     headers = {"Authorization": f"Bearer {await party.at.partner.token()}", "Last-Event-ID": "0"}
-    request = party.guest.client.stream("GET", "/notify/changes", headers=headers, timeout=1.5)
+    request = party.guest.client.stream("GET", "/notify/changes", headers=headers, timeout=5)
     try:
         async with request as answer:
             async for chunk in answer.aiter_raw():
