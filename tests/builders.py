@@ -34,7 +34,7 @@ PURPOSES = ["referral", "service_provision", "follow_up"]
 FAST = {"answer_s": {"immediate": 60, "emergency": 60, "urgent": 60, "normal": 60}}
 
 
-async def eventually(found: Callable[[], Awaitable[Any]], *, within_s: float = 15.0) -> Any:
+async def eventually(found: Callable[[], Awaitable[Any]], *, within_s: float = 30.0) -> Any:
     """Ask again until the answer is true. Raises AssertionError when it never is."""
     until = time.monotonic() + within_s
     while True:

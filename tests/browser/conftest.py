@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from schemas.rights import StaffRole
 from services.cli.installation import Installation
@@ -23,6 +23,8 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+# What a page has to become it may become late: other tests run beside these.
+expect.set_options(timeout=15_000)
 
 
 def chromium() -> str | None:

@@ -34,7 +34,7 @@ async def at_desk(made: Installation, cookie: str | None, language: str = "en") 
     headers = {"Accept-Language": language, "Sec-Fetch-Site": "same-origin"}
     if cookie:
         headers["Cookie"] = f"{COOKIE}={cookie}"
-    async with httpx.AsyncClient(base_url=made.url, headers=headers, verify=trusted()) as client:
+    async with httpx.AsyncClient(base_url=made.url, headers=headers, verify=trusted(), timeout=15) as client:
         yield Visit(client)
 
 

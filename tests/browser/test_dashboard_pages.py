@@ -89,7 +89,7 @@ def _page_of(screen: Screen, part: str) -> str:
 
 
 async def _csv(world: World, cookie: str) -> list[list[str]]:
-    async with httpx.AsyncClient(base_url=world.made.url) as client:
+    async with httpx.AsyncClient(base_url=world.made.url, timeout=15) as client:
         reply = await client.get(f"{DASHBOARD}.csv", headers={"Cookie": f"{COOKIE}={cookie}"})
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "text/csv; charset=utf-8"
@@ -283,7 +283,7 @@ async def test_only_who_may_watch(world: World, path: str) -> None:
 
 async def test_a_part_whose_session_has_ended_loads_the_whole_page(world: World) -> None:
     asked = {"HX-Request": "true", "HX-Current-URL": f"{world.made.url}{DASHBOARD}"}
-    async with httpx.AsyncClient(base_url=world.made.url) as client:
+    async with httpx.AsyncClient(base_url=world.made.url, timeout=15) as client:
         reply = await client.get(f"{DASHBOARD}/now", headers=asked)
         led = await client.get(f"{DASHBOARD}/now", headers={**asked, "HX-Current-URL": "https://elsewhere.example/x"})
     assert (reply.status_code, reply.headers["hx-redirect"], reply.content) == (401, DASHBOARD, b"")

@@ -49,7 +49,7 @@ def test_the_document_that_is_checked_in_is_current(service: str) -> None:
 
 
 async def test_a_running_service_shows_the_same_document(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.made.url) as client:
+    async with httpx.AsyncClient(base_url=world.made.url, timeout=15) as client:
         for service, document in DOCUMENTS.items():
             assert (await client.get(f"/{service}/openapi.json")).json() == document
 

@@ -71,7 +71,9 @@ async def test_a_question_that_says_too_little_is_a_problem(world: World, body: 
     signer: Signer = world.made.services["referral"].app.state.signer
     about = {"scope": "question", "sub": "referral"}
     token = signer.sign(Kind.QUESTION, f"holder:{world.made.settings.holder}", 60, about)
-    async with httpx.AsyncClient(base_url=world.made.url, headers={"Authorization": f"Bearer {token}"}) as client:
+    async with httpx.AsyncClient(
+        base_url=world.made.url, headers={"Authorization": f"Bearer {token}"}, timeout=15
+    ) as client:
         reply = await client.post("/intake/questions/readable-offers", json=body)
     assert reply.status_code == status
     assert "canary-text" not in reply.text

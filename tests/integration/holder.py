@@ -84,7 +84,7 @@ class Holder:
         return self.signer.sign(Kind.TICKET, f"packet:{name}", TICKET_S, {"sub": case.house.id, "packet": packet})
 
     async def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.world.made.url, verify=trusted()) as client:
+        async with httpx.AsyncClient(base_url=self.world.made.url, verify=trusted(), timeout=15) as client:
             headers = {"Authorization": f"Bearer {self.question_token()}"}
             reply = await client.post(f"/intake/questions/{path}", json=question, headers=headers)
         assert reply.status_code == 200, reply.text

@@ -80,7 +80,7 @@ async def test_a_ticket_opens_its_own_offer_only_and_a_question_opens_none(case:
     with refused("bad-token"):
         await case.sender.get(f"/intake/packets/{case.offer}")
     headers = {"Authorization": f"Bearer {case.holder.ticket(case)}"}
-    async with httpx.AsyncClient(base_url=case.holder.world.made.url) as client:
+    async with httpx.AsyncClient(base_url=case.holder.world.made.url, timeout=15) as client:
         reply = await client.post("/intake/questions/may-accept", json=case.acceptance(), headers=headers)
     assert reply.status_code == 401
 

@@ -98,7 +98,7 @@ class Traffic:
 
 
 async def published(world: World, service: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=world.made.url) as anybody:
+    async with httpx.AsyncClient(base_url=world.made.url, timeout=15) as anybody:
         keys = (await anybody.get(f"/{service}/.well-known/jwks.json")).json()["keys"]
     return {key["kid"]: OKPKey.import_key(key).raw_value for key in keys}
 
@@ -136,7 +136,7 @@ class Before:
         answer = await sender.post("/intake/entries", said, key=key)
         staff = await member(world.made, world.sender.id)
         mark = (await staff.signs_in()).mark
-        browser = httpx.AsyncClient(base_url=world.made.url, headers={"Origin": world.made.url})
+        browser = httpx.AsyncClient(base_url=world.made.url, headers={"Origin": world.made.url}, timeout=15)
         page = await browser.get("/referral/pages/sign-in")
         # A browser sends them to this machine also without TLS.
         browser.headers["Cookie"] = "; ".join(one.partition(";")[0] for one in page.headers.get_list("set-cookie"))
@@ -178,7 +178,7 @@ class Before:
 
     async def status(self, key: OKPKey) -> int:
         """What the holder answers to a token of that key. A stranger's comes first: its key is looked for."""
-        async with httpx.AsyncClient(base_url=self.world.made.url) as anybody:
+        async with httpx.AsyncClient(base_url=self.world.made.url, timeout=15) as anybody:
             for one in (turning.new_signing_key(), key):
                 shown = {"Authorization": f"Bearer {await self.token(one)}"}
                 reply = await anybody.get(f"/intake/entries/{self.made['answer']['id']}", headers=shown)

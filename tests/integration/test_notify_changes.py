@@ -161,7 +161,7 @@ async def test_a_number_that_is_none_is_refused(town: Town, wrong: str) -> None:
         "Authorization": f"Bearer {await town.coordinator.partner.token()}",
         "Last-Event-ID": wrong.encode("latin-1"),
     }
-    async with httpx.AsyncClient(base_url=town.made.url) as client:
+    async with httpx.AsyncClient(base_url=town.made.url, timeout=15) as client:
         refused = await client.get("/notify/changes", headers=headers)
     assert (refused.status_code, refused.json()["type"].rpartition("/")[2]) == (422, "invalid")
     assert wrong not in refused.text or len(wrong) < 3

@@ -109,13 +109,13 @@ async def test_with_a_certificate_it_serves_https(place: Place, tmp_path: Path) 
     async with up(place, SPEAN_HOST="localhost", **pair) as running:
         assert running.url.startswith("https://localhost:")
         context = ssl.create_default_context(cafile=pair["SPEAN_CERTIFICATE"])
-        async with httpx.AsyncClient(verify=context) as client:
+        async with httpx.AsyncClient(verify=context, timeout=15) as client:
             assert (await client.get(f"{running.url}/health")).text == "ok\n"
         certificate(tmp_path)  # another, in the same files
         context = ssl.create_default_context(cafile=pair["SPEAN_CERTIFICATE"])
 
         async def shown() -> bool:
-            async with httpx.AsyncClient(verify=context) as client:
+            async with httpx.AsyncClient(verify=context, timeout=15) as client:
                 with contextlib.suppress(httpx.ConnectError):
                     return (await client.get(f"{running.url}/health")).text == "ok\n"
             return False

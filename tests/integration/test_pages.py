@@ -57,7 +57,7 @@ async def test_every_page_says_how_it_may_be_used(world: World) -> None:
 
 
 async def visit_static(world: World, address: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=world.made.url, verify=trusted()) as client:
+    async with httpx.AsyncClient(base_url=world.made.url, verify=trusted(), timeout=15) as client:
         return await client.get(address)
 
 

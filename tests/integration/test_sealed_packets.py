@@ -66,7 +66,7 @@ class House:
             {**one.public.jwk, "d" if "x" in one.public.jwk else "priv": sealing._text(one.secret)} for one in own
         ]
         (folder / "own.jwks").write_text(json.dumps({"keys": secrets}))
-        async with httpx.AsyncClient(base_url=self.world.made.url) as anybody:
+        async with httpx.AsyncClient(base_url=self.world.made.url, timeout=15) as anybody:
             holder = await anybody.get("/intake/.well-known/jwks.json")
         assert '"d"' not in holder.text
         (folder / "holder.jwks").write_text(holder.text)
@@ -136,7 +136,7 @@ async def test_a_sealed_systems_ticket_opens_no_page(house: House) -> None:
 
     async def brought() -> httpx.Response:
         ticket = (await system.post(f"/referral/offers/{house.offer}/ticket"))["ticket"]
-        async with httpx.AsyncClient(base_url=house.world.made.url) as browser:
+        async with httpx.AsyncClient(base_url=house.world.made.url, timeout=15) as browser:
             headers = {"Origin": house.world.made.url}
             page = f"/intake/pages/packets/{house.offer}"
             return await browser.post(page, data={"ticket": ticket}, headers=headers)
@@ -176,7 +176,7 @@ async def test_a_ticket_with_a_key_that_is_none_opens_nothing(
     for seal_to, status in ((packet.get("seal_to"), 200), (jwk, 401)):
         made = {"sub": house.own.id, "packet": {**packet, "seal_to": seal_to}}
         token = signer.sign(Kind.TICKET, f"packet:{house.world.made.settings.holder}", TICKET_S, made)
-        async with httpx.AsyncClient(base_url=house.world.made.url) as anybody:
+        async with httpx.AsyncClient(base_url=house.world.made.url, timeout=15) as anybody:
             reply = await anybody.get(ticket["dataref"], headers={"Authorization": f"Bearer {token}"})
         assert reply.status_code == status
     assert reply.json()["type"].endswith("/bad-token")

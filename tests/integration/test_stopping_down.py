@@ -59,7 +59,7 @@ async def _exclude(world: World, cell: Cell, house: str) -> None:
 
 
 async def _nobody_answers(scene: Scene) -> None:
-    async with httpx.AsyncClient(base_url=scene.world.made.url, verify=trusted()) as client:
+    async with httpx.AsyncClient(base_url=scene.world.made.url, verify=trusted(), timeout=15) as client:
         assert (await client.get("/referral/offers")).status_code == 404
 
 

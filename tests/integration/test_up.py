@@ -40,7 +40,7 @@ async def organisations(running: Up, settings: Settings) -> list[dict[str, Any]]
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_it_stops_cleanly_when_told(place: Place, number: signal.Signals) -> None:
     async with up(place) as running:
-        assert (await httpx.AsyncClient().get(f"{running.url}/health")).text == "ok\n"
+        assert (await httpx.AsyncClient(timeout=15).get(f"{running.url}/health")).text == "ok\n"
         assert bootstrap.address(place.settings) == running.url
         assert str(place.settings.data) in running.said
         assert str(place.settings.keys) in running.said

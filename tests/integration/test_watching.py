@@ -112,11 +112,11 @@ async def test_one_trace_from_the_click_to_the_told_house(
     for service in world.made.services.values():
         await measures.measure(service)
     await begun.flush()
-    async with httpx.AsyncClient(base_url=inside) as client:
+    async with httpx.AsyncClient(base_url=inside, timeout=15) as client:
         text = (await client.get("/metrics")).text
         assert (await client.get("/live")).text == "ok\n"
         assert (await client.get("/ready")).status_code == 200
-    assert (await httpx.AsyncClient().get(f"{world.made.url}/metrics")).status_code == 404
+    assert (await httpx.AsyncClient(timeout=15).get(f"{world.made.url}/metrics")).status_code == 404
     everything = collector.traces_raw + collector.metrics_raw + text.encode() + logged.getvalue().encode()
     for canary in (*CANARIES.values(), entry, "inbox@sample.example"):
         assert canary.encode() not in everything
@@ -192,7 +192,7 @@ async def test_a_trace_stays_within_its_organisation(world: World, collector: Co
         house = await world.house("House")
         handoff = await world.handoff(await world.ready_person())
         await world.offer(house)
-        async with httpx.AsyncClient(base_url=made.url, headers={"traceparent": foreign}) as client:
+        async with httpx.AsyncClient(base_url=made.url, headers={"traceparent": foreign}, timeout=15) as client:
             await client.get("/health")
 
         async def processed() -> bool:

@@ -128,7 +128,7 @@ async def _refusals(run: Run, world: World, line: dict[str, Any], fields: dict[s
     await run.refused(sender.get(f"/intake/entries/{line['entry']}?{some}={some}", token=some.encode()), "bad-token")
     await run.refused(sender.get(f"/intake/{some}/{some}"), "not-found")
     await run.refused(sender.get(f"/intake/handoffs?before={some}"), "invalid")
-    async with httpx.AsyncClient(base_url=run.made.url) as client:
+    async with httpx.AsyncClient(base_url=run.made.url, timeout=15) as client:
         for content in (some.encode(), b'{"a": "' + some.encode(), b"\xff" + some.encode(), some.encode("utf-16")):
             answer = await client.post("/intake/entries", content=content, headers={"Content-Type": "application/json"})
             assert 400 <= answer.status_code < 500
@@ -282,7 +282,7 @@ async def _look_while_it_runs(run: Run, search: Search, watcher: Partner) -> Non
         search.look("errors", one)
     for mail in run.box.mails:
         search.look("mails", mail)
-    async with httpx.AsyncClient(base_url=run.inside) as client:
+    async with httpx.AsyncClient(base_url=run.inside, timeout=15) as client:
         search.look("numbers", (await client.get("/metrics")).content)
     assert await _look_at_the_bus(run, search) > 20
     for name in databases(run.settings.bus):

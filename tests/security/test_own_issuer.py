@@ -93,7 +93,7 @@ async def test_a_token_of_the_networks_opens_nothing_whatever_its_scopes(own: Ow
     }  # fmt: skip
     audiences = ["intake", f"intake:{stage.holder}", own.address, "referral", "notify"]
     forged = stage.signer.sign(Kind.ACCESS, audiences, ACCESS_TOKEN_S, claims)
-    async with httpx.AsyncClient(base_url=own.address.removesuffix("/intake")) as client:
+    async with httpx.AsyncClient(base_url=own.address.removesuffix("/intake"), timeout=15) as client:
         here = Stage(stage.world, client, stage.people, stage.objects, stage.stranger)
         tried = [one for one in operations(stage.world.made) if (RECIPES[one.id].scope or "").startswith("intake:")]
         assert len(tried) > 30
@@ -108,7 +108,7 @@ async def test_a_session_of_the_networks_opens_no_page(own: Own) -> None:
     stage = own.stage
     member = await staff.member(stage.world.made, stage.people["sender"].id, StaffRole.SENDER)
     cookie, path = {"cookie": f"{COOKIE}={(await member.signs_in()).cookie}"}, "/pages/handoffs"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=15) as client:
         assert (await client.get(f"{stage.world.made.url}/intake{path}", headers=cookie)).status_code == 200
         shut = await client.get(f"{own.address}{path}", headers=cookie)
     assert (shut.status_code, shut.headers["location"].partition("?")[0]) == (303, "/referral/pages/sign-in")
@@ -134,7 +134,7 @@ async def test_the_networks_tickets_and_questions_are_its_own_still(own: Own) ->
     """Who has accepted is the network's to say; what may be read then is the gate's."""
     stage = own.stage
     offer, house = stage.objects["accepted"], stage.people["receiver"].id
-    async with httpx.AsyncClient(base_url=own.address) as client:
+    async with httpx.AsyncClient(base_url=own.address, timeout=15) as client:
         for signed, status in (
             (stage.ticket(offer=offer, referral=stage.objects["handoff"], organisation=house), 200),
             (stage.ticket(offer=offer, referral=stage.objects["handoff"], organisation=stage.stranger.id), 409),
@@ -148,7 +148,7 @@ async def test_only_what_was_admitted_and_only_once(own: Own) -> None:
     org, key = own.stage.people["sender"].id, OKPKey.generate_key("Ed25519", auto_kid=True)
     system = await own.admit(org, "intake:send", key=key)
     await system.token()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=15) as client:
         for name, other, code in (
             (system.client_id, OKPKey.generate_key("Ed25519", auto_kid=True), "bad-client"),
             ("administrator", key, "bad-client"),
