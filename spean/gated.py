@@ -56,12 +56,8 @@ class GatedResponse(Response):
                 for _ in range(TRIES):
                     async with self._db.transaction(self._name, org=self._org) as tx:
                         tx.on_record = on_record
-                        answer = self._render(await self._work(tx))
-                        if not tx.unkept:
-                            with contextlib.suppress(TimeoutError, OSError):
-                                async with asyncio.timeout(SEND_LIMIT_S):
-                                    await answer(scope, receive, send)
-                                    left = True
+                        reply = await self._work(tx)
+                        left = not tx.unkept and await _left(self._render(reply), scope, receive, send)
                     if not tx.unkept:
                         return
                 raise Refusal("busy")
@@ -69,3 +65,12 @@ class GatedResponse(Response):
             if not left:
                 raise
             log.error("an answer has left whole, and its transaction failed", extra={"sqlstate": problem.sqlstate})
+
+
+async def _left(answer: Response, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Send it. Has it left whole?"""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(SEND_LIMIT_S):
+            await answer(scope, receive, send)
+            return True
+    return False

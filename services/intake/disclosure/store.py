@@ -38,15 +38,16 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
     respect, it is counted there; not where another reader is counting in that row just now, for nobody waits here with a
     fence held. What is written for the first time is kept before it is given (`Tx.unkept`).
     """
-    answers = [one for one in answers if words(one) not in tx.on_record]
-    if not answers:
+    worded = [(_words(one), one) for one in answers]
+    given = [(said, one) for said, one in worded if said not in tx.on_record]
+    if not given:
         return
-    refusals = Counter((rule, one.ask.stage) for one in answers for rule in one.verdicts.values())
+    refusals = Counter((rule, one.ask.stage) for _, one in given for rule in one.verdicts.values())
     for (rule, stage), count in refusals.items():
         # What few people share is left out day after day, and is nothing to look into.
         if rule not in {Rule.ALLOWED, Rule.RARE}:
             telemetry.add("spean.gate.refusals", count, rule=rule, stage=stage)
-    times = Counter(map(words, answers))
+    times = Counter(said for said, _ in given)
     written = await tx.conn.fetchval(
         """
         with given as (
@@ -86,7 +87,7 @@ async def write(tx: Tx, answers: Sequence[Answer]) -> None:
     tx.unkept |= written > 0
 
 
-def words(one: Answer) -> str:
+def _words(one: Answer) -> str:
     """All that is written down of it: two answers with the same words are the same."""
     return json.dumps(_written(one), sort_keys=True)
 
