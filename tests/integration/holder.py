@@ -152,6 +152,11 @@ class Case:
     def sender(self) -> Partner:
         return self.holder.world.sender.partner
 
+    @property
+    def app(self) -> Any:
+        """The door itself, for who watches each piece of an answer leave (`Reader`)."""
+        return self.holder.world.made.services["intake"].app
+
     async def packet(self, method: str = "GET", what: str = "", body: Any = None) -> Any:
         """Raises ApiProblem."""
         path = f"/intake/packets/{self.offer}{what}"
@@ -309,6 +314,23 @@ class Reader:
 
         await self.app(scope, receive, send)
         return status
+
+
+async def reads_packet(case: Case) -> Reader:
+    return Reader(case.app, "GET", f"/packets/{case.offer}", case.holder.ticket(case))
+
+
+async def reads_offers(case: Case) -> Reader:
+    question = {"organisation": case.house.facts, "offers": [{"offer": case.offer, "referral": case.handoff}]}
+    return Reader(case.app, "POST", "/questions/readable-offers", case.holder.question_token(), question)
+
+
+async def reads_handoff(case: Case) -> Reader:
+    return Reader(case.app, "GET", f"/handoffs/{case.handoff}", await case.sender.token())
+
+
+async def lists_handoffs(case: Case) -> Reader:
+    return Reader(case.app, "GET", "/handoffs", await case.sender.token())
 
 
 async def settled(world: World) -> None:

@@ -15,6 +15,10 @@ from tests.integration.holder import (
     Holder,
     Reader,
     database,
+    lists_handoffs,
+    reads_handoff,
+    reads_offers,
+    reads_packet,
     settled,
     shared_world,  # noqa: F401 (fixtures)
     withdraw,
@@ -160,8 +164,6 @@ async def test_readers_side_by_side_lose_no_count(case: Case) -> None:
 
 async def test_nobody_waits_for_a_reader_whose_answer_is_on_its_way(case: Case) -> None:
     """A row that somebody counts in is theirs until their answer has left; another reader writes a row of its own."""
-    app, token = case.holder.world.made.services["intake"].app, case.holder.question_token()
-    question = {"organisation": case.house.facts, "offers": [{"offer": case.offer, "referral": case.handoff}]}
     await case.content()
     before = len(await _rows(case, "offer"))
     reached, go = asyncio.Event(), asyncio.Event()
@@ -172,7 +174,7 @@ async def test_nobody_waits_for_a_reader_whose_answer_is_on_its_way(case: Case) 
         await go.wait()
         told.append(json.loads(piece))
 
-    reading = asyncio.create_task(Reader(app, "POST", "/questions/readable-offers", token, question).run(slowly))
+    reading = asyncio.create_task((await reads_offers(case)).run(slowly))
     await reached.wait()
     await case.content()
     assert not reading.done()
@@ -182,41 +184,24 @@ async def test_nobody_waits_for_a_reader_whose_answer_is_on_its_way(case: Case) 
     assert [row["times"] for row in await _rows(case, "offer")][before - 1 :] == [2, 1]
 
 
-async def _read_packet(case: Case) -> tuple[str, str, str, Any]:
-    return "GET", f"/packets/{case.offer}", case.holder.ticket(case), None
-
-
-async def _read_offers(case: Case) -> tuple[str, str, str, Any]:
-    question = {"organisation": case.house.facts, "offers": [{"offer": case.offer, "referral": case.handoff}]}
-    return "POST", "/questions/readable-offers", case.holder.question_token(), question
-
-
-async def _read_handoff(case: Case) -> tuple[str, str, str, Any]:
-    return "GET", f"/handoffs/{case.handoff}", await case.sender.token(), None
-
-
-async def _list_handoffs(case: Case) -> tuple[str, str, str, Any]:
-    return "GET", "/handoffs", await case.sender.token(), None
-
-
 @pytest.mark.parametrize(
-    ("stage", "asking", "says"),
+    ("stage", "reads", "says"),
     [
-        ("packet", _read_packet, b"inhaler at hand"),
-        ("offer", _read_offers, b'"readable":true'),
-        ("placement", _read_handoff, b"north gate"),
-        ("placement", _list_handoffs, b"north gate"),
+        ("packet", reads_packet, b"inhaler at hand"),
+        ("offer", reads_offers, b'"readable":true'),
+        ("placement", reads_handoff, b"north gate"),
+        ("placement", lists_handoffs, b"north gate"),
     ],
 )
 async def test_what_left_is_known_whatever_dies_before_its_transaction_is_over(
-    case: Case, caplog: pytest.LogCaptureFixture, stage: str, asking: Callable[[Case], Awaitable[Any]], says: bytes
+    case: Case, caplog: pytest.LogCaptureFixture, stage: str, reads: Callable[[Case], Awaitable[Reader]], says: bytes
 ) -> None:
     """Here the database's session, once the answer has left: what it told for the first time is written down."""
     await case.packet("PUT", "/whereabouts", {"meeting_point": "north gate"})
     await _corrected(case)
     before = await _rows(case, stage)
     told: list[bytes] = []
-    read = Reader(case.holder.world.made.services["intake"].app, *await asking(case))
+    read = await reads(case)
     async with database(case.holder.world) as db:
 
         async def sent(piece: bytes) -> None:

@@ -27,6 +27,10 @@ from tests.integration.holder import (
     Pausing,
     Reader,
     database,
+    lists_handoffs,
+    reads_handoff,
+    reads_offers,
+    reads_packet,
     shared_world,  # noqa: F401 (fixtures)
     waiting,
     waits_for_a_lock,
@@ -47,46 +51,25 @@ async def case(world: World) -> Case:
     return case
 
 
-def _app(case: Case) -> Any:
-    return case.holder.world.made.services["intake"].app
-
-
-async def _packet(case: Case) -> Reader:
-    return Reader(_app(case), "GET", f"/packets/{case.offer}", case.holder.ticket(case))
-
-
-async def _offers(case: Case) -> Reader:
-    question = {"organisation": case.house.facts, "offers": [{"offer": case.offer, "referral": case.handoff}]}
-    return Reader(_app(case), "POST", "/questions/readable-offers", case.holder.question_token(), question)
-
-
 async def _may_accept(case: Case) -> Reader:
-    return Reader(_app(case), "POST", "/questions/may-accept", case.holder.question_token(), case.acceptance())
+    return Reader(case.app, "POST", "/questions/may-accept", case.holder.question_token(), case.acceptance())
 
 
 async def _next_candidate(case: Case, house: House | None = None) -> Reader:
     candidate = {"place": case.offer, "organisation": (house or case.house).facts, "area": "KH-1",
                  "service_types": ["emergency_bed"], "eligibility": {}}  # fmt: skip
     question = {"referral": case.handoff, "candidates": [candidate]}
-    return Reader(_app(case), "POST", "/questions/next-candidate", case.holder.question_token(), question)
-
-
-async def _placement(case: Case) -> Reader:
-    return Reader(_app(case), "GET", f"/handoffs/{case.handoff}", await case.sender.token())
-
-
-async def _list(case: Case) -> Reader:
-    return Reader(_app(case), "GET", "/handoffs", await case.sender.token())
+    return Reader(case.app, "POST", "/questions/next-candidate", case.holder.question_token(), question)
 
 
 # The reader, and whether its answer tells anything that the person's consent is needed for.
 READERS: dict[str, tuple[Callable[[Case], Any], Callable[[Any], bool]]] = {
-    "packet": (_packet, lambda told: any(told.get("members", ()))),
-    "offers page": (_offers, lambda told: told["offers"][0]["readable"]),
+    "packet": (reads_packet, lambda told: any(told.get("members", ()))),
+    "offers page": (reads_offers, lambda told: told["offers"][0]["readable"]),
     "may accept": (_may_accept, lambda told: told["allowed"]),
     "next candidate": (_next_candidate, lambda told: told["place"] is not None),
-    "placement": (_placement, lambda told: told["receiver"] is not None or told["address"] is not None),
-    "placement in the list": (_list, lambda told: told["handoffs"][0]["receiver"] is not None),
+    "placement": (reads_handoff, lambda told: told["receiver"] is not None or told["address"] is not None),
+    "placement in the list": (lists_handoffs, lambda told: told["handoffs"][0]["receiver"] is not None),
 }
 
 
@@ -228,7 +211,7 @@ STOPS: dict[str, Callable[[Case], Awaitable[None]]] = {
 async def test_every_stop_waits_for_who_is_being_told_and_nobody_is_told_after_it(case: Case, name: str) -> None:
     slow, again = Slow(), Slow()
     again.go.set()
-    reading = asyncio.create_task((await _packet(case)).run(slow.sent))
+    reading = asyncio.create_task((await reads_packet(case)).run(slow.sent))
     await slow.reached.wait()
     async with database(case.holder.world) as db:
         stopping = asyncio.ensure_future(STOPS[name](case))
@@ -237,13 +220,13 @@ async def test_every_stop_waits_for_who_is_being_told_and_nobody_is_told_after_i
         slow.go.set()
         await asyncio.gather(reading, stopping)
     assert slow.told[0]["members"][0]["health_notes"] == "asthma"
-    await (await _packet(case)).run(again.sent)
+    await (await reads_packet(case)).run(again.sent)
     assert "asthma" not in json.dumps(again.told)
 
 
 async def test_a_withdrawal_waits_for_a_stuck_reader_no_longer_than_the_limit(case: Case) -> None:
     slow = Slow()
-    reading = asyncio.create_task((await _packet(case)).run(slow.sent))
+    reading = asyncio.create_task((await reads_packet(case)).run(slow.sent))
     await slow.reached.wait()
     began = time.monotonic()
     await withdraw(case.holder.world, case.entries[0])
@@ -255,12 +238,12 @@ async def test_a_withdrawal_waits_for_a_stuck_reader_no_longer_than_the_limit(ca
 async def test_whoever_comes_after_a_withdrawal_waits_behind_it(case: Case) -> None:
     """Else readers who come one after the other would keep it waiting for ever."""
     before, after = Slow(), Slow()
-    reading = [asyncio.create_task((await _packet(case)).run(before.sent))]
+    reading = [asyncio.create_task((await reads_packet(case)).run(before.sent))]
     await before.reached.wait()
     async with database(case.holder.world) as db:
         stopping = asyncio.create_task(withdraw(case.holder.world, case.entries[0]))
         await eventually(lambda: waits_for_a_lock(db))
-        reading.append(asyncio.create_task((await _packet(case)).run(after.sent)))
+        reading.append(asyncio.create_task((await reads_packet(case)).run(after.sent)))
 
         async def waits_too() -> bool:
             return after.reached.is_set() or await waiting(db) > 1
@@ -276,7 +259,7 @@ async def test_whoever_comes_after_a_withdrawal_waits_behind_it(case: Case) -> N
 
 async def test_stuck_readers_leave_a_connection_for_the_withdrawal(case: Case) -> None:
     stuck = [Slow() for _ in range(20)]
-    reading = [asyncio.create_task((await _placement(case)).run(one.sent)) for one in stuck]
+    reading = [asyncio.create_task((await reads_handoff(case)).run(one.sent)) for one in stuck]
 
     async def some_are_stuck() -> bool:
         return sum(one.reached.is_set() for one in stuck) >= 4
